@@ -1,0 +1,71 @@
+"""Package metadata; the build system and the tools' settings are in pyproject.toml."""
+
+import pathlib
+import re
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+
+
+def read_version() -> str:
+    """The `__version__` of the package, read without importing it (which would import TensorFlow)."""
+    source = (ROOT / "keras_tickets" / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "([^"]+)"$', source, re.MULTILINE).group(1)
+
+
+DEPENDENCIES = [
+    "tensorflow>=2.20,<3",  # the backend: graphs, tf.distribute, SavedModel; 2.20 is the first on 3.13
+    "keras>=3.13,<4",  # models and layers; 3.13 is the first with LiteRT export and distillation
+    "tensorflow-model-optimization>=0.8",  # its pruning schedules are accepted as they are
+    "tensorflow-datasets>=4.9.8",  # mnist, fashion_mnist and cifar10
+    "importlib_resources",  # tensorflow-datasets imports it without declaring it
+    "gin-config>=0.5",  # configuration of the training binary
+    "absl-py",  # flags of the command line
+    "scikit-learn>=1.4",  # its bundled digits: a real data set that needs no download
+]
+
+TEST = [
+    "pytest>=8",  # the test runner
+    "hypothesis>=6",  # property tests
+]
+
+EXTRAS = {
+    "test": TEST,
+    "dev": [
+        *TEST,
+        "ruff>=0.6",  # formatting and lint
+    ],
+    "onnx": [
+        "tf2onnx",  # what Keras exports ONNX through
+        "onnxruntime",  # runs the exported file
+    ],
+    "openvino": [
+        "openvino",  # what Keras exports OpenVINO IR through
+    ],
+}
+
+setuptools.setup(
+    name="keras-tickets",
+    version=read_version(),
+    description="Sparse training for TensorFlow and Keras 3: RigL, SET and static sparsity.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords="keras tensorflow sparsity pruning sparse-training rigl lottery-ticket",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    python_requires=">=3.11,<3.14",
+    packages=setuptools.find_packages(include=["keras_tickets", "keras_tickets.*"]),
+    install_requires=DEPENDENCIES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["keras-tickets = keras_tickets.cli:main"]},
+)
