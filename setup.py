@@ -9,14 +9,14 @@ ROOT = pathlib.Path(__file__).parent
 
 
 def read_version() -> str:
-    """The `__version__` of the package, read without importing it (which would import TensorFlow)."""
+    """The `__version__` of the package, read without importing it and so TensorFlow."""
     source = (ROOT / "keras_tickets" / "__init__.py").read_text(encoding="utf-8")
     return re.search(r'^__version__ = "([^"]+)"$', source, re.MULTILINE).group(1)
 
 
 DEPENDENCIES = [
-    "tensorflow>=2.20,<3",  # the backend: graphs, tf.distribute, SavedModel; 2.20 is the first on 3.13
-    "keras>=3.13,<4",  # models and layers; 3.13 is the first with LiteRT export and distillation
+    "tensorflow>=2.20,<3",  # the backend, tf.distribute, SavedModel; 2.20 is the first on 3.13
+    "keras>=3.13,<4",  # layers and models; 3.13 is the first with LiteRT export
     "tensorflow-model-optimization>=0.8",  # its pruning schedules are accepted as they are
     "tensorflow-datasets>=4.9.8",  # mnist, fashion_mnist and cifar10
     "importlib_resources",  # tensorflow-datasets imports it without declaring it

@@ -1,0 +1,6 @@
+"""Trained models as files for inference."""
+
+from keras_tickets.export.api import export
+from keras_tickets.export.report import ExportReport, Latency
+
+__all__ = ["ExportReport", "Latency", "export"]

@@ -1,0 +1,68 @@
+"""What an export produced, measured."""
+
+import dataclasses
+import pathlib
+import zlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+CHUNK = 1 << 20
+
+
+class Latency(NamedTuple):
+    """Time of one call in milliseconds: the median of many, the shortest and the longest."""
+
+    median: float
+    lowest: float
+    highest: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportReport:
+    """What `kt.export` wrote and measured.
+
+    Attributes:
+        files: Every file written.
+        bytes: Their sizes added up.
+        gzip_bytes: The same with each file compressed by gzip: what a download or an archive of the
+            model takes.
+        max_abs_difference: Largest absolute difference between the outputs of the model and of the
+            exported files, read back, on random inputs; over all outputs, in float32.
+        latency_ms: `Latency` of one call of the exported model on this host for each batch size
+            measured, in milliseconds.
+        note: What the numbers mean for a sparse model, in a sentence.
+    """
+
+    files: tuple[pathlib.Path, ...]
+    bytes: int
+    gzip_bytes: int
+    max_abs_difference: float
+    latency_ms: dict[int, Latency]
+    note: str
+
+    def __str__(self) -> str:
+        latencies = [
+            f"  batch {batch}: {time.median:.3f} ms ({time.lowest:.3f} to {time.highest:.3f})"
+            for batch, time in self.latency_ms.items()
+        ]
+        return "\n".join(
+            [
+                f"{len(self.files)} files, {self.bytes:,} bytes ({self.gzip_bytes:,} with gzip)",
+                f"largest output difference {self.max_abs_difference:.3g}",
+                "latency on this host, median (lowest to highest):",
+                *latencies,
+                self.note,
+            ]
+        )
+
+
+def gzip_size(files: Iterable[pathlib.Path]) -> int:
+    """Bytes that the files take after gzip, each on its own, at the default level."""
+    total = 0
+    for path in files:
+        compressor = zlib.compressobj(wbits=31)
+        with open(path, "rb") as file:
+            while chunk := file.read(CHUNK):
+                total += len(compressor.compress(chunk))
+        total += len(compressor.flush())
+    return total

@@ -1,0 +1,181 @@
+"""`kt.export`: what is written, that it serves alone, and that nothing of the user's is lost."""
+
+import gzip
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_tickets as kt
+from keras_tickets.export import report as report_lib
+from keras_tickets.export import saved_model
+
+SERVE = """
+import sys
+sys.modules["keras_tickets"] = None  # importing it would raise ImportError
+import numpy as np, tensorflow as tf
+served = tf.saved_model.load(sys.argv[1]).serve(np.load(sys.argv[2]))
+np.save(sys.argv[3], served.numpy())
+"""
+
+
+def dense_model(**kwargs):
+    return keras.Sequential(
+        [keras.Input((8,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(4, **kwargs)]
+    )
+
+
+@pytest.fixture(scope="module")
+def sparse_model():
+    keras.utils.set_random_seed(0)
+    return kt.sparsify(dense_model(), 0.8)
+
+
+@pytest.fixture(scope="module")
+def exported(sparse_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "new" / "model"
+    return path, kt.export(sparse_model, path)
+
+
+def test_report_describes_what_lies_on_disk(exported):
+    path, report = exported
+    on_disk = {file for file in path.rglob("*") if file.is_file()}
+    assert set(report.files) == on_disk
+    assert "saved_model.pb" in {file.name for file in report.files}
+    assert report.bytes == sum(file.stat().st_size for file in on_disk)
+    reference = sum(len(gzip.compress(file.read_bytes(), 6)) for file in on_disk)
+    assert abs(report.gzip_bytes - reference) <= 64 * len(on_disk)
+    assert report.max_abs_difference < 1e-6
+    assert list(report.latency_ms) == [1, 32]
+    for time in report.latency_ms.values():
+        assert 0 < time.lowest <= time.median <= time.highest
+    assert "neither smaller nor faster" in report.note
+    assert f"{report.bytes:,} bytes" in str(report) and report.note in str(report)
+
+
+def test_nothing_but_the_model_is_left(exported):
+    path, _ = exported
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_serves_where_keras_tickets_cannot_be_imported(sparse_model, exported, tmp_path):
+    inputs = np.random.default_rng(1).standard_normal((5, 8)).astype("float32")
+    np.save(tmp_path / "inputs.npy", inputs)
+    arguments = [exported[0], tmp_path / "inputs.npy", tmp_path / "outputs.npy"]
+    subprocess.run([sys.executable, "-I", "-c", SERVE, *map(str, arguments)], check=True, cwd="/")
+    expected = sparse_model.predict(inputs, verbose=0)
+    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_exported_kernels_are_exactly_sparse(sparse_model, exported):
+    import tensorflow as tf
+
+    variables = tf.saved_model.load(str(exported[0])).variables
+    kernels = [variable.numpy() for variable in variables if len(variable.shape) == 2]
+    masks = list(kt.get_masks(sparse_model).values())
+    assert [kernel.shape for kernel in kernels] == [mask.shape for mask in masks]
+    for kernel, mask in zip(kernels, masks, strict=True):
+        assert not kernel[~mask].any()
+
+
+def test_plain_model_with_several_inputs(tmp_path):
+    left, right = keras.Input((3,)), keras.Input((None,), dtype="int32")
+    embedded = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(2, 5)(right))
+    joined = keras.layers.Concatenate()([keras.layers.Dense(4)(left), embedded])
+    model = keras.Model({"left": left, "right": right}, [joined, keras.layers.Dense(2)(joined)])
+    report = kt.export(model, tmp_path / "model")
+    assert report.max_abs_difference < 1e-6
+
+
+def test_subclassed_and_fixed_batch_models(tmp_path):
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.head = keras.layers.Dense(3)
+
+        def call(self, inputs):
+            return self.head(inputs)
+
+    model = Subclassed()
+    model(np.zeros((2, 5), "float32"))
+    assert list(kt.export(model, tmp_path / "subclassed").latency_ms) == [1, 32]
+    fixed = keras.Sequential([keras.Input(batch_shape=(4, 6)), keras.layers.Dense(2)])
+    assert list(kt.export(fixed, tmp_path / "fixed").latency_ms) == [4]
+
+
+def test_difference_is_that_of_the_written_model(tmp_path):
+    model = dense_model()
+    saved_model.write(model, tmp_path / "model")
+    model.layers[-1].bias.assign_add([0.0, 0.0, 0.25, -0.5])
+    difference, _ = saved_model.measure(tmp_path / "model", model)
+    assert difference == pytest.approx(0.5, abs=1e-5)
+
+
+def test_empty_directory_is_used(tmp_path):
+    (tmp_path / "model").mkdir()
+    kt.export(dense_model(), tmp_path / "model")
+    assert (tmp_path / "model" / "saved_model.pb").is_file()
+
+
+def test_existing_files_are_refused_and_kept(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("precious")
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("full", "file", "link", "file/below"):
+        with pytest.raises(ValueError, match=f"path='.*{name}'"):
+            kt.export(dense_model(), tmp_path / name)
+    assert (tmp_path / "full" / "mine").read_text() == "precious"
+    assert (tmp_path / "file").read_text() == "precious"
+    assert sorted(os.listdir(tmp_path)) == ["file", "full", "link"]
+
+
+def test_failed_export_leaves_nothing(tmp_path, monkeypatch):
+    def fail(model, path):
+        path.mkdir()
+        (path / "half").write_text("written")
+        raise RuntimeError("disk on fire")
+
+    monkeypatch.setattr(saved_model, "write", fail)
+    with pytest.raises(RuntimeError, match="disk on fire"):
+        kt.export(dense_model(), tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "onnx"}, "format='onnx'.*'tf_saved_model'"),
+        ({"packed": True}, "packed=True"),
+        ({"quantize": "int8"}, "quantize='int8'"),
+    ],
+)
+def test_options_not_available(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        kt.export(dense_model(), tmp_path / "model", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_built_model_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="Keras 3 model, not builtins.dict"):
+        kt.export({}, tmp_path / "model")
+    with pytest.raises(ValueError, match="not built"):
+        kt.export(keras.Sequential([keras.layers.Dense(2)]), tmp_path / "model")
+    with pytest.raises(TypeError, match="path must be"):
+        kt.export(dense_model(), 3)
+    with pytest.raises(ValueError, match="must name a directory"):
+        kt.export(dense_model(), "")
+
+
+def test_gzip_size_counts_every_chunk(tmp_path, monkeypatch):
+    monkeypatch.setattr(report_lib, "CHUNK", 1000)
+    noise, zeros = tmp_path / "noise", tmp_path / "zeros"
+    noise.write_bytes(np.random.default_rng(0).bytes(10_500))
+    zeros.write_bytes(bytes(100_000))
+    assert 10_500 < report_lib.gzip_size([noise]) < 10_700
+    assert report_lib.gzip_size([zeros]) < 300
+    assert report_lib.gzip_size(pathlib.Path(tmp_path).iterdir()) < 11_000
