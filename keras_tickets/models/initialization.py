@@ -1,0 +1,36 @@
+"""Kernel initializers that depend on a model's seed and the layer's name."""
+
+import zlib
+
+import keras
+import numpy as np
+
+
+def seeded(initializer, seed: int | None, name: str) -> keras.initializers.Initializer:
+    """A copy of `initializer` that draws from `seed` and the layer's name.
+
+    Args:
+        initializer: Name, configuration or instance of a Keras initializer.
+        seed: Non-negative seed of the whole model. None leaves the initializer as it is, so that
+            it follows `keras.utils.set_random_seed`.
+        name: Name of the layer. Equal names draw equal values, different ones independent values.
+
+    Returns:
+        A Keras initializer. One that takes no seed, such as "zeros", is returned unchanged.
+
+    Example:
+
+    >>> draw = seeded("he_normal", 7, "conv1")
+    >>> again = seeded("he_normal", 7, "conv1")
+    >>> bool((draw((3, 3)) == again((3, 3))).numpy().all())
+    True
+    """
+    initializer = keras.initializers.get(initializer)
+    config = initializer.get_config()
+    if seed is None or "seed" not in config:
+        return initializer
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"`seed` must be None or an integer of at least 0, got {seed!r}.")
+    entropy = [int(seed), zlib.crc32(name.encode())]
+    config["seed"] = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+    return type(initializer).from_config(config)
