@@ -22,6 +22,7 @@ DEPENDENCIES = [
     "importlib_resources",  # tensorflow-datasets imports it without declaring it
     "gin-config>=0.5",  # configuration of the training binary
     "absl-py",  # flags of the command line
+    "tensorboard>=2.20",  # writes the logs of tf.summary, which TensorFlow no longer brings
     "scikit-learn>=1.4",  # its bundled digits: a real data set that needs no download
 ]
 
