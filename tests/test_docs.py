@@ -1,0 +1,131 @@
+"""The examples in README.md and docs/ run, and the commands and files they name exist."""
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+RUN_BLOCKS = """
+import json, sys
+namespace = {"__name__": "__main__"}
+for line, code in json.loads(sys.argv[2]):
+    exec(compile("\\n" * line + code, sys.argv[1], "exec"), namespace)
+"""
+
+
+def blocks(document, *languages):
+    """(line number of the fence, code) of the fenced blocks in the languages."""
+    text = document.read_text(encoding="utf-8")
+    return [
+        (text[: match.start()].count("\n") + 1, match[2])
+        for match in FENCE.finditer(text)
+        if match[1] in languages
+    ]
+
+
+def commands(document):
+    """The commands in a document's console blocks, lines joined where a backslash ends them."""
+    for _, code in blocks(document, "console", "bash"):
+        for line in code.replace("\\\n", " ").splitlines():
+            yield shlex.split(line.removeprefix("$ "), comments=True)
+
+
+def run(arguments, cwd):
+    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": python_path, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+
+def name(document):
+    return document.name
+
+
+@pytest.mark.parametrize(
+    "document", [path for path in DOCUMENTS if blocks(path, "python")], ids=name
+)
+def test_python_examples_run(document, tmp_path):
+    examples = json.dumps(blocks(document, "python"))
+    result = run(["-c", RUN_BLOCKS, str(document), examples], tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_links_lead_somewhere(document):
+    links = LINK.findall(document.read_text(encoding="utf-8"))
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_commands_exist(document):
+    problems = [problem for command in commands(document) for problem in find_problems(command)]
+    assert problems == []
+
+
+def find_problems(command):
+    """What is wrong with a command of the documents, as sentences."""
+    program, *arguments = [word for word in command if not re.match(r"[A-Z_]+=", word)]
+    if program == "make":
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        known = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+        return [f"make has no target {target!r}" for target in arguments if target not in known]
+    if program == "keras-tickets":
+        return find_flag_problems(ROOT / "keras_tickets" / "cli.py", arguments[0], arguments[1:])
+    if program == "python" and (ROOT / arguments[0]).is_file():
+        return find_flag_problems(ROOT / arguments[0], None, arguments[1:])
+    if command[:2] == ["pip", "install"]:
+        return []
+    return [f"{shlex.join(command)!r} is not a command that this test knows"]
+
+
+def find_flag_problems(source, subcommand, arguments):
+    text = source.read_text(encoding="utf-8")
+    problems = []
+    if subcommand is not None and f'"{subcommand}"' not in text:
+        problems.append(f"{source.name} has no command {subcommand!r}")
+    for argument in arguments:
+        flag, _, value = argument.partition("=")
+        flag = flag.removeprefix("--")
+        if not re.search(rf'"(--)?{re.escape(flag)}"', text):
+            problems.append(f"{source.name} has no flag {flag!r}")
+        if flag == "gin_file" and not (ROOT / value).is_file():
+            problems.append(f"{value} does not exist")
+    return problems
+
+
+def test_find_problems_finds_them():
+    assert find_problems(["make", "demo"]) == []
+    assert len(find_problems(["make", "coffee"])) == 1
+    assert len(find_problems(["keras-tickets", "brew", "--sugar=2"])) == 2
+    assert len(find_problems(["keras-tickets", "train", "--gin_file=gin_configs/no.gin"])) == 1
+    assert len(find_problems(["rm", "-rf", "/"])) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        command
+        for document in DOCUMENTS
+        for command in commands(document)
+        if command[:2] == ["keras-tickets", "plan"]
+    ],
+    ids=shlex.join,
+)
+def test_plan_commands_run(command):
+    result = run(["-m", "keras_tickets", *command[1:]], ROOT)
+    assert result.returncode == 0, result.stderr
+    assert "kernel" in result.stdout
