@@ -56,9 +56,8 @@ def main() -> None:
             f"{summary['weights']:,} weights"
         )
     print(f"\nSavedModel of the sparse network: {saved_model.relative_to(ROOT)}\n{report}")
-    print(
-        f"Took {time.perf_counter() - start:.0f} s. Everything lies in {directory.relative_to(ROOT)}"
-    )
+    seconds = time.perf_counter() - start
+    print(f"Took {seconds:.0f} s. Everything lies in {directory.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import venv
 
@@ -42,7 +43,12 @@ def test_install_use_and_uninstall(tmp_path):
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
-    run("python", "-m", "pip", "install", "--quiet", ROOT)
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, sources)
+    shutil.copytree(ROOT / "keras_tickets", sources / "keras_tickets")
+    run("python", "-m", "pip", "install", "--quiet", sources)
     run("python", "-c", MAKE_A_SAVED_MODEL, tmp_path)
     table = run("keras-tickets", "plan", f"--gin_file={ROOT / 'gin_configs/digits/rigl.gin'}")
     assert "kernel" in table
