@@ -1,0 +1,36 @@
+"""Augmentations of image batches, given the random numbers that they use."""
+
+import tensorflow as tf
+
+
+def crop_and_flip(images: tf.Tensor, draws: tf.Tensor, padding: int) -> tf.Tensor:
+    """Crops each image at random out of itself padded with zeros, and mirrors every other one.
+
+    Args:
+        images: Tensor of shape (batch, height, width, channels).
+        draws: int32 tensor of shape (batch, 3) with uniform values from 0: what happens to an
+            image depends on its own three numbers only.
+        padding: Pixels of zeros added on every side before cropping.
+
+    Returns:
+        Tensor of the shape and dtype of `images`.
+
+    Example:
+
+    >>> image = tf.reshape(tf.range(4), (1, 2, 2, 1))
+    >>> crop_and_flip(image, tf.constant([[1, 1, 1]]), padding=1)[0, :, :, 0].numpy()
+    array([[1, 0],
+           [3, 2]], dtype=int32)
+
+    References:
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
+    """
+    height, width = images.shape[1:3]
+    top = draws[:, 0] % (2 * padding + 1)
+    left = draws[:, 1] % (2 * padding + 1)
+    mirrored = draws[:, 2, None] % 2 == 1
+    images = tf.pad(images, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
+    rows = top[:, None] + tf.range(height)
+    columns = left[:, None] + tf.where(mirrored, tf.range(width)[::-1], tf.range(width))
+    images = tf.gather(images, rows, axis=1, batch_dims=1)
+    return tf.gather(images, columns, axis=2, batch_dims=1)

@@ -1,0 +1,193 @@
+import itertools
+import os
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_tickets import data
+from keras_tickets.data.augmentation import crop_and_flip
+
+
+def toy(size=10, **kwargs):
+    x = np.arange(size * 4, dtype="float32").reshape(size, 2, 2, 1)
+    y = np.arange(size, dtype="int32")
+    return data.Dataset("toy", (x, y), (x[:3], y[:3]), **kwargs)
+
+
+def epochs(dataset, start, count):
+    batches = list(
+        itertools.islice(dataset.train(start).as_numpy_iterator(), count * dataset.steps_per_epoch)
+    )
+    size = dataset.steps_per_epoch
+    return [batches[i : i + size] for i in range(0, len(batches), size)]
+
+
+def labels(epoch):
+    return np.concatenate([y for _, y in epoch])
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1), start=st.integers(0, 5), batch=st.integers(1, 10))
+def test_an_epoch_is_a_function_of_seed_and_number(seed, start, batch):
+    whole = epochs(toy(batch_size=batch, seed=seed), 0, start + 2)
+    resumed = epochs(toy(batch_size=batch, seed=seed), start, 2)
+    for a, b in zip(whole[start:], resumed, strict=True):
+        for (x1, y1), (x2, y2) in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x1, x2)
+            np.testing.assert_array_equal(y1, y2)
+    for epoch in whole:
+        drawn = labels(epoch)
+        assert len(set(drawn)) == len(drawn) == 10 // batch * batch
+
+
+def test_order_changes_with_epoch_and_seed_but_not_with_global_state():
+    tf.random.set_seed(1)
+    first = [labels(e) for e in epochs(toy(40, batch_size=8, seed=3), 0, 2)]
+    tf.random.set_seed(2)
+    again = [labels(e) for e in epochs(toy(40, batch_size=8, seed=3), 0, 2)]
+    other = [labels(e) for e in epochs(toy(40, batch_size=8, seed=4), 0, 2)]
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_images_stay_with_their_labels_and_are_standardised():
+    dataset = toy(batch_size=5, seed=0)
+    x = np.arange(40, dtype="float64").reshape(10, 2, 2, 1)
+    expected = (x - x.mean()) / x.std()
+    for images, drawn in epochs(dataset, 0, 1)[0]:
+        np.testing.assert_allclose(images, expected[drawn], rtol=1e-5, atol=1e-6)
+    ((images, drawn),) = dataset.test().as_numpy_iterator()
+    np.testing.assert_array_equal(drawn, [0, 1, 2])
+    np.testing.assert_allclose(images, expected[:3], rtol=1e-5, atol=1e-6)
+
+
+def test_shapes_are_static():
+    images, drawn = toy(batch_size=4, seed=0).train().element_spec
+    assert images == tf.TensorSpec((4, 2, 2, 1), tf.float32)
+    assert drawn == tf.TensorSpec((4,), tf.int32)
+
+
+def test_augmentation_is_a_function_of_seed_epoch_and_index():
+    x = np.random.default_rng(0).integers(0, 255, (30, 8, 8, 3), dtype="uint8")
+    y = np.arange(30, dtype="int32")
+
+    def build(batch, seed):
+        return data.Dataset(
+            "toy",
+            (x, y),
+            (x, y),
+            batch_size=batch,
+            seed=seed,
+            augment=lambda images, draws: crop_and_flip(images, draws, padding=2),
+        )
+
+    def by_index(dataset, start, count):
+        return [
+            {int(i): image for xs, ys in epoch for image, i in zip(xs, ys, strict=True)}
+            for epoch in epochs(dataset, start, count)
+        ]
+
+    whole = by_index(build(10, 1), 0, 3)
+    other_batching = by_index(build(15, 1), 1, 1)[0]
+    assert all(np.array_equal(whole[1][i], other_batching[i]) for i in range(30))
+    assert sum(np.array_equal(whole[0][i], whole[1][i]) for i in range(30)) < 10
+    other_seed = by_index(build(10, 2), 1, 1)[0]
+    assert sum(np.array_equal(whole[1][i], other_seed[i]) for i in range(30)) < 10
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), padding=st.integers(0, 3))
+def test_crop_and_flip_matches_numpy(seed, padding):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(1, 255, (4, 5, 6, 2), dtype="uint8")
+    draws = rng.integers(0, 2**31 - 1, (4, 3), dtype="int32")
+    result = crop_and_flip(tf.constant(images), tf.constant(draws), padding).numpy()
+    for image, (top, left, mirror), got in zip(images, draws, result, strict=True):
+        padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+        top, left = top % (2 * padding + 1), left % (2 * padding + 1)
+        crop = padded[top : top + 5, left : left + 6]
+        np.testing.assert_array_equal(got, crop[:, ::-1] if mirror % 2 else crop)
+
+
+def test_digits():
+    digits = data.load("digits", batch_size=50)
+    assert (digits.classes, digits.input_shape, digits.steps_per_epoch) == (10, (8, 8, 1), 28)
+    images, drawn = next(digits.test().as_numpy_iterator())
+    assert images.shape == (355, 8, 8, 1)
+    assert np.bincount(drawn).tolist() == [35, 36, 35, 36, 36, 36, 36, 35, 34, 36]
+    seen = np.concatenate([x for x, _ in epochs(digits, 0, 1)[0]])
+    assert abs(seen.mean()) < 0.02 and abs(seen.std() - 1) < 0.02
+    held_out = {image.tobytes() for image in images}
+    assert not any(image.tobytes() in held_out for image in seen)
+
+
+@pytest.mark.parametrize(
+    "name, shape, labels_of_test",
+    [
+        ("mnist", (28, 28, 1), [2, 0, 4, 8, 7, 6, 0, 6, 3, 1]),
+        ("cifar10", (32, 32, 3), [7, 0, 6, 9, 5, 1, 7, 0, 3, 2]),
+    ],
+)
+def test_published_data_sets(name, shape, labels_of_test):
+    directory = pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    if not (directory / name).is_dir():
+        pytest.skip(f"{name} is not in {directory}; set TFDS_DATA_DIR")
+    dataset = data.load(name, batch_size=100)
+    assert (dataset.input_shape, dataset.classes) == (shape, 10)
+    assert dataset.steps_per_epoch == {"mnist": 600, "cifar10": 500}[name]
+    images, drawn = next(dataset.test().as_numpy_iterator())
+    assert drawn[:10].tolist() == labels_of_test
+    assert images.dtype == np.float32 and abs(images.mean()) < 0.1
+
+
+def test_other_sets_of_tensorflow_datasets(monkeypatch):
+    import tensorflow_datasets as tfds
+
+    x = np.random.default_rng(0).integers(0, 255, (20, 28, 28, 1), dtype="uint8")
+    y = np.arange(20) % 10
+    asked = {}
+
+    def fake_load(name, **options):
+        asked.update(options, name=name)
+        return [(tf.constant(x), tf.constant(y)), (tf.constant(x[:5]), tf.constant(y[:5]))]
+
+    monkeypatch.setattr(tfds, "load", fake_load)
+    dataset = data.load("fashion_mnist", batch_size=4, data_dir="somewhere")
+    assert (dataset.classes, dataset.steps_per_epoch) == (10, 5)
+    assert (asked["name"], asked["data_dir"]) == ("fashion_mnist", "somewhere")
+    assert asked["split"] == ["train", "test"] and asked["shuffle_files"] is False
+
+
+def test_not_downloadable_is_one_clear_line(monkeypatch, tmp_path):
+    import tensorflow_datasets as tfds
+
+    def fail(*args, **kwargs):
+        raise ConnectionError("no route to host\nand a long story")
+
+    monkeypatch.setattr(tfds, "load", fail)
+    with pytest.raises(ValueError, match="no route to host .*TFDS_DATA_DIR") as caught:
+        data.load("fashion_mnist", data_dir=str(tmp_path))
+    assert "'fashion_mnist'" in str(caught.value) and str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: data.load("mnits"), "one of digits, mnist, fashion_mnist, cifar10, got 'mnits'"),
+        (lambda: data.load("digits", 0), "`batch_size` must be an integer of at least 1"),
+        (lambda: data.load("digits", 5000), "at most 1442, got 5000"),
+        (lambda: data.load("digits", seed=-1), "`seed` must be"),
+        (lambda: data.load("digits", test_batch_size=0), "`test_batch_size` must be"),
+        (lambda: data.load("digits").train(-1), "`start_epoch` must be"),
+        (lambda: data.load("digits").train(True), "`start_epoch` must be"),
+    ],
+)
+def test_bad_arguments(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
