@@ -1,0 +1,38 @@
+"""keras_tickets: sparse training for TensorFlow and Keras 3."""
+
+from keras_tickets import (
+    callbacks,
+    distributions,
+    layers,
+    optimizers,
+    schedules,
+)
+from keras_tickets.export import ExportReport, export
+from keras_tickets.flops import Flops, flops
+from keras_tickets.masks import get_masks, set_masks
+from keras_tickets.model import SparseModel, sparsify, strip
+from keras_tickets.plan import SparsityPlan, plan, summary
+from keras_tickets.step import Step
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "ExportReport",
+    "Flops",
+    "SparseModel",
+    "SparsityPlan",
+    "Step",
+    "callbacks",
+    "distributions",
+    "export",
+    "flops",
+    "get_masks",
+    "layers",
+    "optimizers",
+    "plan",
+    "schedules",
+    "set_masks",
+    "sparsify",
+    "strip",
+    "summary",
+]

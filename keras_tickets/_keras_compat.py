@@ -1,8 +1,270 @@
-"""The only place that touches Keras internals; everything else uses public names."""
+"""The only place that touches Keras internals; everything else uses public names.
+
+`tests/test_keras_compat.py` fails loudly on a Keras version where one of them no longer fits.
+"""
+
+import contextlib
 
 import keras
+import tensorflow as tf
+from keras.src import backend, tree
+from keras.src.losses.loss import unscale_loss_for_distribution
+from keras.src.models.functional import Functional
+from keras.src.utils import tracking
+
+# --- Layers -------------------------------------------------------------------------------------
 
 
 def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The direct sublayers of a layer or model, in layer order, those in lists and dicts included."""
     return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """A layer or model and all that is inside it."""
+    return list(layer._flatten_layers(include_self=True, recursive=True))
+
+
+def rebuild(model: keras.Model, convert) -> keras.Model:
+    """A functional or Sequential model again, nested ones included, with `convert`ed layers."""
+    compiled, model.compiled = model.compiled, False
+    try:
+        return keras.models.clone_model(model, clone_function=convert, recursive=True)
+    finally:
+        model.compiled = compiled
+
+
+def map_shapes(function, shapes):
+    """Applies `function` to each shape in a nested structure of shapes."""
+    return tree.map_shape_structure(function, shapes)
+
+
+def adopt_call_of(wrapper: keras.layers.Layer, layer: keras.layers.Layer) -> None:
+    """Makes `wrapper` take the same call arguments, in the same way, as `layer`."""
+    wrapper._call_signature = layer._call_signature
+    wrapper.call_signature_parameters = layer.call_signature_parameters
+    wrapper._call_has_training_arg = layer._call_has_training_arg
+    wrapper._call_has_mask_arg = layer._call_has_mask_arg
+    wrapper._call_has_context_arg = layer._call_has_context_arg
+    wrapper._convert_input_args = layer._convert_input_args
+    wrapper._allow_non_tensor_positional_args = layer._allow_non_tensor_positional_args
+    wrapper.autocast = layer.autocast
+
+
+def build_by_call(layer: keras.layers.Layer, *args, **kwargs) -> None:
+    """Builds `layer` by calling it on symbolic stand-ins for the given arguments."""
+    backend.compute_output_spec(layer, *args, **kwargs)
+
+
+def symbolic_call(layer: keras.layers.Layer, *args, **kwargs):
+    """The output specs of `layer.call`, found without computing anything."""
+    return backend.compute_output_spec(layer.call, *args, **kwargs)
+
+
+def current_state(variables) -> list[tuple[keras.Variable, tf.Tensor]]:
+    """The values of `variables` that an enclosing `keras.StatelessScope` has set."""
+    if not backend.in_stateless_scope():
+        return []
+    scope = backend.get_stateless_scope()
+    values = [(v, scope.get_current_value(v)) for v in variables]
+    return [(v, value) for v, value in values if value is not None]
+
+
+def uncast(variable: keras.Variable) -> tf.Tensor:
+    """The variable's value in its own dtype, whatever the autocast scope."""
+    with backend.AutocastScope(None):
+        return tf.convert_to_tensor(variable.value)
+
+
+def functional_scope(variables) -> keras.StatelessScope:
+    """A scope that catches assignments instead of making them; for code that XLA compiles alone."""
+    return masked_scope([(v, uncast(v)) for v in variables])
+
+
+def masked_scope(mapping) -> keras.StatelessScope:
+    """A `StatelessScope` over `mapping` whose values keep the dtype of their variables.
+
+    Its `assigned` are the `(variable, value)` pairs that were assigned inside it.
+    """
+    with backend.AutocastScope(None):
+        return _CarryingScope(state_mapping=mapping, collect_losses=True)
+
+
+class _CarryingScope(keras.StatelessScope):
+    def __enter__(self):
+        self._updated = {}
+        return super().__enter__()
+
+    def add_update(self, update):
+        super().add_update(update)
+        self._updated[id(update[0])] = update
+
+    @property
+    def assigned(self):
+        return list(self._updated.values())
+
+
+# --- Optimizers ---------------------------------------------------------------------------------
+
+
+def optimizer_core(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimizer inside a `LossScaleOptimizer`, or the optimizer itself."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return optimizer.inner_optimizer
+    return optimizer
+
+
+def without_tracking(method):
+    """Decorates a method so that lists it sets on an optimizer stay plain lists."""
+    return tracking.no_automatic_dependency_tracking(method)
+
+
+@contextlib.contextmanager
+def record_slots():
+    """Records `(reference variable, slot, initial value)` for every slot made inside the context.
+
+    Slots are found so, never by name: names of slots collide.
+    """
+    base = keras.optimizers.Optimizer
+    original = base.add_variable_from_reference
+    slots = []
+
+    def recording(self, reference_variable, name=None, initializer="zeros"):
+        slot = original(self, reference_variable, name=name, initializer=initializer)
+        with tf.init_scope():
+            initial = float(keras.initializers.get(initializer)(shape=(), dtype="float32"))
+        slots.append((reference_variable, slot, initial))
+        return slot
+
+    base.add_variable_from_reference = recording
+    try:
+        yield slots
+    finally:
+        base.add_variable_from_reference = original
+
+
+def closes_window(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | bool:
+    """Whether the next `apply` of the core optimizer ends a gradient-accumulation window."""
+    steps = optimizer.gradient_accumulation_steps
+    if not steps:
+        return True
+    return tf.equal((tf.convert_to_tensor(optimizer._iterations) + 1) % steps, 0)
+
+
+def skip_step(optimizer: keras.optimizers.Optimizer) -> None:
+    """Advances the core optimizer's counter as a step would, without stepping."""
+    if optimizer.gradient_accumulation_steps:
+        optimizer._backend_reset_gradient_accumulators()
+    optimizer._iterations.assign_add(1)
+
+
+def loss_scale_step(optimizer: keras.optimizers.LossScaleOptimizer, gradients, variables) -> None:
+    """A step of a `LossScaleOptimizer` on gradients that are known to be finite."""
+    optimizer._stateful_handle_finite_grads(gradients, variables)
+
+
+def loss_scale_backoff(optimizer: keras.optimizers.LossScaleOptimizer) -> None:
+    """What a `LossScaleOptimizer` does where gradients are not finite."""
+    optimizer._stateful_handle_non_finite_grads()
+
+
+# --- Training -----------------------------------------------------------------------------------
+
+
+class _CallSize(keras.callbacks.Callback):
+    """Tells the model how many steps each call of its train or test function has to run."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._remember(batch, self.params.get("steps"))
+
+    def on_test_batch_begin(self, batch, logs=None):
+        cached = getattr(self.model, "_eval_epoch_iterator", None)
+        self._remember(batch, cached.num_batches if cached else self.params.get("steps"))
+
+    def _remember(self, batch, steps):
+        size = self.model.steps_per_execution
+        self.model._call_size = min(size, steps - batch) if steps else size
+
+
+class DistributedTrainer:
+    """Mixin for `keras.Model`: `fit` and `evaluate` on every strategy, K steps per graph call.
+
+    Stock Keras cannot build a model from a distributed batch of several workers (keras-team/keras
+    issue 20585) and fails under `MirroredStrategy` with `steps_per_execution > 1`. Two methods are
+    overridden: how the model is built before training, and the loop that runs the steps. The number
+    of steps of an epoch is exact also where `steps_per_execution` does not divide it.
+    """
+
+    _call_size = 1
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if data_batch is None:
+            data_batch = tree.map_structure(
+                _local_spec, iterator._distributed_dataset.element_spec
+            )
+        data_batch = tree.map_structure(lambda v: v if hasattr(v, "dtype") else None, data_batch)
+        with self.distribute_strategy.scope():
+            self._symbolic_build(data_batch=data_batch)
+
+    def _make_function(self, step_function):
+        strategy = self.distribute_strategy
+        compiled = self.jit_compile and strategy.num_replicas_in_sync == 1
+        step = tf.function(step_function, jit_compile=True) if compiled else step_function
+
+        def run_step(data):
+            strategy.run(lambda batch: (step(batch), None)[1], args=(data,))
+
+        def run_steps(iterator, count):
+            for _ in tf.range(count):
+                run_step(next(iterator))
+            return self.get_metrics_result()
+
+        def run_one(iterator):
+            run_step(next(iterator))
+            return self.get_metrics_result()
+
+        def run_on_data(data):
+            run_step(data)
+            return self.get_metrics_result()
+
+        if not self.run_eagerly:
+            run_steps, run_one, run_on_data = (
+                tf.function(f, reduce_retracing=True) for f in (run_steps, run_one, run_on_data)
+            )
+        run_on_data = self._autoconvert_optionals(run_on_data)
+
+        def function(iterator):
+            if not isinstance(iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)):
+                return run_on_data(next(iterator))
+            if self.steps_per_execution == 1:
+                return run_one(iterator)
+            return run_steps(iterator, tf.constant(self._call_size))
+
+        return function
+
+    def fit(self, *args, callbacks=None, **kwargs):
+        return super().fit(*args, callbacks=self.with_callback(_CallSize(), callbacks), **kwargs)
+
+    def evaluate(self, *args, callbacks=None, **kwargs):
+        return super().evaluate(*args, callbacks=self.with_callback(_CallSize(), callbacks), **kwargs)
+
+    @staticmethod
+    def with_callback(callback, callbacks):
+        """`callbacks`, in any form that `fit` takes, with one more in front, unless it is there."""
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            if not any(type(c) is type(callback) for c in callbacks.callbacks):
+                callbacks.append(callback)
+            return callbacks
+        return [callback, *tree.flatten(callbacks or [])]
+
+    def track_loss(self, loss: tf.Tensor, inputs) -> None:
+        """Adds the loss of one batch to the mean that `fit` reports."""
+        batch_size = tf.shape(next(x for x in tree.flatten(inputs) if x is not None))[0]
+        self._loss_tracker.update_state(
+            unscale_loss_for_distribution(loss), sample_weight=batch_size
+        )
+
+
+def _local_spec(spec):
+    values = getattr(spec, "_value_specs", None)
+    return values[0] if values else spec

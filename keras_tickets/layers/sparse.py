@@ -1,0 +1,184 @@
+"""`Sparse`: any Keras layer with masked kernels."""
+
+import contextlib
+import threading
+
+import keras
+import tensorflow as tf
+
+from keras_tickets import _keras_compat, masks
+from keras_tickets.distributions import check_sparsity, nonzeros
+from keras_tickets.kernels import find_kernels
+from keras_tickets.masks import MaskedKernel
+
+_collector = threading.local()
+
+
+@contextlib.contextmanager
+def collect_masked_values():
+    """Collects the masked-kernel tensors of a forward pass.
+
+    Their gradients are the dense gradients by which sparse optimizers grow.
+
+    Yields:
+        `{kernel path: [tensor, …]}`, filled as `Sparse` layers are called in this thread; a layer
+        that is called twice adds two tensors.
+    """
+    outer = getattr(_collector, "values", None)
+    _collector.values = {}
+    try:
+        yield _collector.values
+    finally:
+        _collector.values = outer
+
+
+def _collect(path, value):
+    collected = getattr(_collector, "values", None)
+    if collected is not None:
+        collected.setdefault(path, []).append(value)
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class Sparse(keras.layers.Wrapper):
+    """Runs any Keras layer with `where(mask, kernel, 0)` in place of each of its kernels.
+
+    The inner layer's class does not matter: its kernels are found once it is built, its call
+    arguments, masking, dtype policy, state (batch statistics, dropout seeds) and losses are its
+    own. Biases and other small weights stay dense. The masks are boolean, one byte per weight.
+
+    `kt.sparsify` wraps whole models; wrap layers by hand to choose each sparsity yourself. Train
+    the result in a `kt.SparseModel`.
+
+    Args:
+        layer: Keras layer, built or not.
+        sparsity: Share of zeros in [0, 1) for every kernel of the layer, or `{path: share}` with
+            paths from the layer on (`"kernel"`, `"query/kernel"`); kernels not named stay dense and
+            have no mask.
+        mask: How the first mask is drawn: `"random"`, `"magnitude"` or `"ones"`.
+        seed: Non-negative integer for `"random"`; the draw also depends on the layer's name.
+        **kwargs: Arguments of `keras.layers.Layer`. The name is the inner layer's by default.
+
+    Raises:
+        ValueError: `sparsity` is out of range or names no kernel; `mask` is unknown.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    inputs = keras.Input((16,))
+    x = kt.layers.Sparse(keras.layers.Dense(32, activation="relu"), sparsity=0.9)(inputs)
+    model = kt.SparseModel(inputs, keras.layers.Dense(4)(x))
+    assert abs(model.sparsity - 0.9) < 0.01
+    ```
+    """
+
+    hidden_in_paths = True
+
+    def __init__(self, layer, sparsity=0.0, *, mask="random", seed=0, **kwargs):
+        kwargs.setdefault("name", layer.name)
+        kwargs.setdefault("dtype", layer.dtype_policy)
+        super().__init__(layer, **kwargs)
+        if not isinstance(sparsity, dict):
+            check_sparsity(sparsity)
+        self.sparsity = sparsity
+        self.mask = masks.check_mask(mask)
+        self.seed = seed
+        self.masked_kernels: list[MaskedKernel] = []
+        self.supports_masking = layer.supports_masking
+        _keras_compat.adopt_call_of(self, layer)
+
+    def __call__(self, *args, **kwargs):
+        if not self.layer.built:
+            _keras_compat.build_by_call(self.layer, *args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def build(self, input_shape=None):
+        super().build(input_shape)
+        self._create_masks()
+
+    def get_build_config(self):
+        return self.layer.get_build_config()
+
+    def build_from_config(self, config):
+        if not self.layer.built:
+            self.layer.build_from_config(config)
+        if not self.built:
+            self.build()
+
+    def _create_masks(self):
+        kernels, _ = find_kernels(self.layer)
+        chosen = self.sparsity
+        if not isinstance(chosen, dict):
+            chosen = {kernel.path: chosen for kernel in kernels}
+        else:
+            kernels, _ = find_kernels(self.layer, filters=lambda path: path in chosen)
+        unknown = set(chosen) - {kernel.path for kernel in kernels}
+        if unknown:
+            raise ValueError(
+                f"`sparsity` of Sparse layer {self.name!r} names {sorted(unknown)}, which are not "
+                f"kernels of {self.layer.name!r}: {[kernel.path for kernel in kernels]}"
+            )
+        records = []
+        for kernel in kernels:
+            sparsity = check_sparsity(chosen[kernel.path], f"sparsity[{kernel.path!r}]")
+            path = f"{self.layer.name}/{kernel.path}"
+            records.append(
+                MaskedKernel(path, kernel.variable, self._add_mask(kernel, path, sparsity), sparsity)
+            )
+        self.masked_kernels = records
+
+    def _add_mask(self, kernel, path, sparsity):
+        def initialize(shape, dtype=None):
+            if self.mask == "ones":
+                return tf.ones(shape, tf.bool)
+            scores = masks.initial_scores(path, kernel.variable, self.mask, self.seed)
+            return tf.constant(masks.draw(scores, nonzeros(kernel.size, sparsity)))
+
+        return self.add_weight(
+            shape=kernel.variable.shape,
+            initializer=initialize,
+            dtype="bool",
+            trainable=False,
+            aggregation="only_first_replica",
+            name=kernel.path.replace("/", "_") + "_mask",
+        )
+
+    def call(self, *args, **kwargs):
+        values = _keras_compat.current_state(self.layer.variables)
+        for record in self.masked_kernels:
+            kernel = _keras_compat.uncast(record.kernel)
+            value = masks.apply_mask(_keras_compat.uncast(record.mask), kernel)
+            values.append((record.kernel, value))
+            _collect(record.path, value)
+        with _keras_compat.masked_scope(values) as scope:
+            outputs = self.layer(*args, **kwargs)
+        for variable, value in scope.assigned:
+            variable.assign(value)
+        for loss in scope.losses:
+            self.add_loss(loss)
+        return outputs
+
+    def compute_output_spec(self, *args, **kwargs):
+        return _keras_compat.symbolic_call(self, *args, **kwargs)
+
+    def compute_output_shape(self, *args, **kwargs):
+        return self.layer.compute_output_shape(*args, **kwargs)
+
+    def compute_mask(self, inputs, previous_mask):
+        return self.layer.compute_mask(inputs, previous_mask)
+
+    def get_config(self):
+        config = super().get_config()
+        return {**config, "sparsity": self.sparsity, "mask": self.mask, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class SparseRoot(Sparse):
+    """A whole subclassed model as the one layer of a `kt.SparseModel`.
+
+    The model's name is not part of the kernel paths: they are the same before and after wrapping.
+    """
+
+    hides_child_in_paths = True

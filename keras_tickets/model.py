@@ -1,0 +1,271 @@
+"""`SparseModel`, and the ways into it (`sparsify`) and out of it (`strip`)."""
+
+import warnings
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_tickets import _keras_compat, distributions, masks
+from keras_tickets.kernels import Kernel, find_kernels
+from keras_tickets.layers.sparse import Sparse, SparseRoot
+from keras_tickets.plan import SparsityPlan, allocate, check_model, summary
+from keras_tickets.training import SparseTraining
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class SparseModel(SparseTraining, _keras_compat.Functional):
+    """A Keras model with `kt.layers.Sparse` layers, and a training step for sparse optimizers.
+
+    `compile`, `fit`, `evaluate`, `predict` and saving are those of `keras.Model`, on no strategy or
+    any `tf.distribute` strategy, with any `steps_per_execution`. `kt.sparsify` makes one from a
+    dense model; a model without `Sparse` layers trains densely.
+
+    Args:
+        inputs: Keras inputs, as in `keras.Model(inputs, outputs)`; or, with no `outputs`, a built
+            Keras model, whose layers are used as they are.
+        outputs: Outputs of the graph of layers.
+        name: Name of the model.
+        **kwargs: As in `keras.Model`.
+
+    Raises:
+        TypeError: `inputs` is not a Keras 3 model.
+        ValueError: `inputs` is a model that is not built.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    inputs = keras.Input((16,))
+    x = kt.layers.Sparse(keras.layers.Dense(32, activation="relu"), sparsity=0.9)(inputs)
+    model = kt.SparseModel(inputs, keras.layers.Dense(4)(x))
+    model.compile(kt.optimizers.RigL(keras.optimizers.SGD(0.1), end=100), loss="mse")
+    ```
+    """
+
+    def __init__(self, inputs, outputs=None, name=None, **kwargs):
+        if outputs is None:
+            check_model(inputs)
+            name = name or inputs.name
+            inputs, outputs = _graph_of(inputs, lambda model: SparseRoot(model, sparsity={}))
+        super().__init__(inputs, outputs, name=name, **kwargs)
+        kernels, _ = find_kernels(self, filters=lambda path: True)
+        paths = {id(kernel.variable): kernel.path for kernel in kernels}
+        for record in masks.masked_kernels(self):
+            record.path = paths[id(record.kernel)]
+            record.set(record.mask.numpy())
+
+    @property
+    def masks(self) -> dict[str, np.ndarray]:
+        """`{kernel path: boolean array}`, as `kt.get_masks`."""
+        return masks.get_masks(self)
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros over the masked kernels; 0 where there are none."""
+        records = masks.masked_kernels(self)
+        size = sum(record.size for record in records)
+        return 1.0 - sum(record.count() for record in records) / size if size else 0.0
+
+    @property
+    def plan(self) -> SparsityPlan:
+        """What the model holds now, kernel by kernel, as `kt.summary`."""
+        return summary(self)
+
+
+def sparsify(
+    model: keras.Model,
+    sparsity: float | dict[str, float],
+    *,
+    distribution: str | object = "erk",
+    structure: None = None,
+    mask: str = "random",
+    filters: str | list[str] | Callable[[str], bool] | None = None,
+    seed: int = 0,
+    in_place: bool = False,
+) -> SparseModel:
+    """Makes a sparse model of a dense one.
+
+    Call it under the `strategy.scope()` that will train the model. The result is not compiled.
+
+    Args:
+        model: Built Keras model: functional, Sequential, nested or subclassed. It is copied through
+            `get_config`, weights included, and left as it is.
+        sparsity: Share of zeros in [0, 1) over the masked kernels; or `{path regex: share}`, where
+            the first match in order wins and kernels that match none stay dense.
+        distribution: How the sparsity is shared among kernels: "uniform", "er", "erk", "global",
+            or an object of `kt.distributions`. A dict of sparsities leaves nothing to share.
+        structure: Only `None`, single weights.
+        mask: How the first masks are drawn: "random", "magnitude" or "ones" (dense at first, for
+            methods that prune on the way).
+        filters: Which kernels to mask: a regex, a list of regexes, or a callable on kernel paths.
+            By default all but embeddings and depthwise kernels.
+        seed: Non-negative integer for random masks. The same seed gives the same masks everywhere.
+        in_place: Wrap the model's own layers instead of copies, for models that cannot be copied.
+
+    Returns:
+        A `kt.SparseModel` that computes what `model` does on masked kernels.
+
+    Raises:
+        TypeError: `model` is not a Keras 3 model.
+        ValueError: The model is not built or cannot be copied; an argument is out of range or
+            unknown; a regex matches nothing; the sparsity cannot be reached.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    dense = keras.Sequential([keras.Input((16,)), keras.layers.Dense(32), keras.layers.Dense(4)])
+    model = kt.sparsify(dense, 0.9, distribution="uniform")
+    assert abs(model.sparsity - 0.9) < 0.01
+    ```
+    """
+    masks.check_mask(mask)
+    masks.check_seed(seed)
+    check_model(model)
+    kernels, _ = find_kernels(model, filters)
+    scores = {k.path: masks.initial_scores(k.path, k.variable, mask, seed) for k in kernels}
+    chosen = allocate(kernels, sparsity, distribution, structure, scores).sparsity
+    if mask == "random" and any(chosen.values()) and _looks_trained(model):
+        warnings.warn(
+            'The model looks trained, and mask="random" removes weights whatever their size. Pass '
+            'mask="magnitude" to keep the largest.',
+            stacklevel=2,
+        )
+    sparse_model = _wrap(model, kernels, chosen, in_place)
+    for record in masks.masked_kernels(sparse_model):
+        if mask != "ones":
+            record.set(masks.draw(scores[record.path], record.target))
+    return sparse_model
+
+
+def strip(sparse_model: SparseModel) -> keras.Model:
+    """A plain Keras model with the zeros baked into its kernels.
+
+    Args:
+        sparse_model: A `kt.SparseModel`; it is left as it is.
+
+    Returns:
+        A Keras model with the same outputs and kernel paths, that needs no keras_tickets; not
+        compiled.
+
+    Raises:
+        TypeError: `sparse_model` is not a Keras 3 model.
+        ValueError: A layer cannot be copied.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    dense = keras.Sequential([keras.Input((16,)), keras.layers.Dense(4)])
+    plain = kt.strip(kt.sparsify(dense, 0.5))
+    assert (plain.get_weights()[0] == 0).sum() == 32
+    ```
+    """
+    check_model(sparse_model)
+
+    def convert(layer):
+        if not isinstance(layer, Sparse):
+            return _copy(layer)
+        for record in layer.masked_kernels:
+            record.set(record.mask.numpy())
+        return _copy(layer.layer)
+
+    layers = [la for la in sparse_model.layers if not isinstance(la, keras.layers.InputLayer)]
+    if len(layers) == 1 and isinstance(layers[0], SparseRoot):
+        return convert(layers[0])
+    inputs, outputs = _graph_of(sparse_model, convert)
+    return keras.Model(inputs, outputs, name=sparse_model.name)
+
+
+def _wrap(model, kernels: list[Kernel], chosen: dict[str, float], in_place: bool) -> SparseModel:
+    by_variable = {id(k.variable): chosen[k.path] for k in kernels if k.path in chosen}
+
+    def convert(layer, wrapper=Sparse):
+        own, _ = find_kernels(layer, filters=lambda path: True)
+        shares = {k.path: by_variable[id(k.variable)] for k in own if id(k.variable) in by_variable}
+        layer = layer if in_place else _copy(layer)
+        if not shares and wrapper is Sparse:
+            return layer
+        return wrapper(layer, sparsity=shares, mask="ones")
+
+    inputs, outputs = _graph_of(model, convert, lambda model: convert(model, SparseRoot))
+    return SparseModel(inputs, outputs, name=model.name)
+
+
+def _graph_of(model, convert, convert_root=None):
+    """Inputs and outputs of the model's graph, with `convert` applied to each of its layers.
+
+    A subclassed model is a graph of one layer, made by `convert_root`.
+    """
+    if isinstance(model, keras.Sequential | _keras_compat.Functional):
+        rebuilt = _keras_compat.rebuild(model, convert)
+        return rebuilt.input, rebuilt.output
+    layer = (convert_root or convert)(model)
+    failure = None
+    for dtype in ("float32", "int32"):
+        inputs = _inputs_for(model, dtype)
+        try:
+            outputs = layer(**inputs) if isinstance(inputs, dict) else layer(inputs)
+        except (TypeError, ValueError) as error:
+            failure = failure or error
+        else:
+            return inputs, outputs
+    raise ValueError(
+        f"Model {model.name!r} cannot be called on inputs of the shapes it was built with: "
+        f"{model.get_build_config()}. Build the graph yourself: `kt.SparseModel(inputs, outputs)`."
+    ) from failure
+
+
+def _inputs_for(model, dtype):
+    """Keras inputs of the shapes that a subclassed model was built with, of any batch size."""
+
+    def make(shape):
+        return keras.Input(batch_shape=(None, *shape[1:]), dtype=dtype)
+
+    config = model.get_build_config() or {}
+    if "input_shape" in config:
+        return _keras_compat.map_shapes(make, config["input_shape"])
+    shapes = config.get("shapes_dict", {})
+    return {
+        name.removesuffix("_shape"): _keras_compat.map_shapes(make, shape)
+        for name, shape in shapes.items()
+    }
+
+
+def _copy(layer):
+    """A layer or subclassed model of the same configuration and values."""
+    if not isinstance(layer, keras.layers.Layer):
+        return layer
+    try:
+        copy = type(layer).from_config(layer.get_config())
+        if layer.built and not copy.built:
+            copy.build_from_config(layer.get_build_config())
+        for target, source in zip(copy.variables, layer.variables, strict=True):
+            target.assign(source)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"`model` cannot be copied: layer {layer.name!r} ({type(layer).__name__}) cannot be made "
+            f"again from its configuration ({error}). Implement `get_config`, or pass "
+            "`in_place=True` to wrap the model's own layers."
+        ) from error
+    return copy
+
+
+def _looks_trained(model) -> bool:
+    """Whether a bias that starts at zero has left it, or a built optimizer has stepped."""
+    if model.compiled and model.optimizer is not None and int(model.optimizer.iterations) > 0:
+        return True
+    return any(
+        isinstance(getattr(layer, "bias_initializer", None), keras.initializers.Zeros)
+        and not getattr(layer, "unit_forget_bias", False)
+        and getattr(layer, "bias", None) is not None
+        and np.any(layer.bias.numpy())
+        for layer in _keras_compat.all_layers(model)
+    )

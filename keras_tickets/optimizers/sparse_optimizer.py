@@ -1,0 +1,328 @@
+"""The base of every sparse optimizer: any Keras optimizer, with masks that it respects."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from keras_tickets import _keras_compat, masks
+
+_KEEPS_ZEROS = (
+    keras.optimizers.SGD,
+    keras.optimizers.Adam,
+    keras.optimizers.AdamW,
+    keras.optimizers.Adamax,
+    keras.optimizers.Nadam,
+    keras.optimizers.RMSprop,
+    keras.optimizers.Adagrad,
+    keras.optimizers.Adadelta,
+    keras.optimizers.Adafactor,
+    keras.optimizers.Lion,
+    keras.optimizers.Ftrl,
+)
+
+
+@dataclasses.dataclass
+class Topology:
+    """What a topology update changes: a masked kernel and the inner optimizer's slots for it.
+
+    Attributes:
+        masked: The kernel and its mask.
+        slots: `(slot, initial value)` for every slot of the kernel's shape.
+    """
+
+    masked: masks.MaskedKernel
+    slots: list[tuple[keras.Variable, float]]
+
+
+class SparseOptimizer(keras.optimizers.Optimizer):
+    """Wraps any Keras optimizer and keeps masked weights and their slots at rest.
+
+    After every step a kernel is exactly 0 where its mask is `False`, and a slot of the kernel's
+    shape holds its initial value there. Learning rate, weight decay, clipping, averaging and
+    gradient accumulation are set on the inner optimizer. Loss scaling sits inside too: whether a
+    step is finite is decided once for all replicas, and a step that is not finite neither changes
+    weights nor masks.
+
+    Subclasses say when the masks change (`update_due`) and how (`update_topology`).
+
+    Args:
+        inner: Keras optimizer, its name or its config; not built yet.
+        name: Name of the optimizer.
+
+    Raises:
+        ValueError: `inner` is itself sparse, or built already.
+    """
+
+    needs_dense_gradients = False
+    skip_gradient_step = False
+    compiles_under_xla = False
+
+    def __init__(self, inner: keras.optimizers.Optimizer | str | dict, *, name: str | None = None):
+        inner = keras.optimizers.get(inner)
+        if isinstance(inner, SparseOptimizer):
+            raise ValueError(
+                f"`inner` must be a Keras optimizer, not a sparse one. Received: inner={inner}"
+            )
+        if inner.built:
+            raise ValueError(
+                f"`inner` must not be built yet: its slots are found while it builds. Received the "
+                f"built optimizer {inner.name!r}; pass a new one, `{type(inner).__name__}."
+                f"from_config(optimizer.get_config())`."
+            )
+        super().__init__(learning_rate=0.0, name=name)
+        self.inner_optimizer = inner
+
+    def enable_loss_scaling(self) -> None:
+        """Puts a `keras.optimizers.LossScaleOptimizer` around the inner optimizer, once."""
+        if not isinstance(self.inner_optimizer, keras.optimizers.LossScaleOptimizer):
+            self.inner_optimizer = keras.optimizers.LossScaleOptimizer(self.inner_optimizer)
+
+    @property
+    def core_optimizer(self) -> keras.optimizers.Optimizer:
+        """The inner optimizer without its loss scaling."""
+        return _keras_compat.optimizer_core(self.inner_optimizer)
+
+    @_keras_compat.without_tracking
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Builds the inner optimizer and finds the masks and slots of `variables`."""
+        variables = list(variables)
+        with _keras_compat.record_slots() as slots:
+            self.inner_optimizer.build(variables)
+        super().build(variables)
+        self._topologies = []
+        for variable in variables:
+            masked = masks.record_of(variable)
+            if masked is not None:
+                own = [(s, v) for reference, s, v in slots if reference is variable]
+                same = [(s, v) for s, v in own if tuple(s.shape) == tuple(variable.shape)]
+                self._topologies.append(Topology(masked, same))
+        self._keeps_zeros = type(self.core_optimizer) in _KEEPS_ZEROS and not any(
+            topology.masked.kernel.constraint for topology in self._topologies
+        )
+
+    @property
+    def topologies(self) -> list[Topology]:
+        """The masked kernels that this optimizer was built with, with their slots."""
+        return self._topologies
+
+    # --- One step -------------------------------------------------------------------------------
+
+    def apply(
+        self,
+        grads: Sequence[tf.Tensor],
+        trainable_variables: Sequence[keras.Variable] | None = None,
+        dense_gradients: dict[str, tf.Tensor] | None = None,
+    ) -> None:
+        """Steps, updates the masks, or both.
+
+        Args:
+            grads: One gradient for each variable.
+            trainable_variables: The variables; those that the optimizer was built with by default.
+            dense_gradients: `{kernel path: gradient of the masked kernel}`, each of its kernel's
+                shape, zero nowhere by construction. Needed where `needs_dense_gradients` is true.
+
+        Raises:
+            ValueError: Dense gradients are needed and missing, or the call is not made in a
+                replica context.
+        """
+        if not self.built:
+            self.build(trainable_variables)
+        variables = list(trainable_variables or self._trainable_variables)
+        context = tf.distribute.get_replica_context()
+        if context is None:
+            raise ValueError(f"{type(self).__name__}.apply() must be called in a replica context.")
+        dense = self.dense_in_order(dense_gradients)
+        finite = self._all_finite(grads, context)
+
+        def across(strategy, grads, dense, finite):
+            self._apply_across_replicas(strategy, grads, variables, dense, finite)
+
+        context.merge_call(across, args=(list(grads), dense, finite))
+
+    def dense_in_order(self, dense_gradients: dict[str, tf.Tensor] | None) -> list[tf.Tensor]:
+        """The dense gradients in the order of `topologies`; none where they are not needed."""
+        if not self.needs_dense_gradients:
+            return []
+        if dense_gradients is None:
+            raise ValueError(
+                f"{type(self).__name__} grows by dense gradients, which only a `kt.SparseModel` "
+                "computes: train with `kt.SparseModel(inputs, outputs)`, or pass "
+                "`dense_gradients=` to `apply`."
+            )
+        return [
+            tf.zeros(t.masked.kernel.shape, t.masked.kernel.dtype)
+            if dense_gradients.get(t.masked.path) is None
+            else tf.convert_to_tensor(dense_gradients[t.masked.path])
+            for t in self._topologies
+        ]
+
+    def _all_finite(self, grads, context) -> tf.Tensor | None:
+        """Whether the gradients of all replicas are finite; `None` without loss scaling."""
+        if self.core_optimizer is self.inner_optimizer:
+            return None
+        finite = [tf.reduce_all(tf.math.is_finite(g)) for g in grads if g is not None]
+        bad = 1.0 - tf.cast(tf.reduce_all(finite), tf.float32)
+        if context.num_replicas_in_sync > 1:
+            bad = context.all_reduce(tf.distribute.ReduceOp.SUM, bad)
+        return tf.equal(bad, 0.0)
+
+    def _apply_across_replicas(self, strategy, grads, variables, dense, finite) -> None:
+        step = tf.convert_to_tensor(self.iterations)
+        due = self.update_due(step)
+
+        def step_inner():
+            strategy.extended.call_for_each_replica(self._step_inner, args=(grads, variables))
+            self._rest(strategy)
+
+        def update():
+            self.update_topology(strategy, self._reduce(strategy, dense), step)
+
+        def update_instead():
+            update()
+            _keras_compat.skip_step(self.core_optimizer)
+
+        def run():
+            if due is None:
+                step_inner()
+            elif self.skip_gradient_step:
+                _when(due, update_instead, step_inner)
+            else:
+                step_inner()
+                _when(due, update)
+
+        if finite is None:
+            run()
+        else:
+            back_off = _keras_compat.loss_scale_backoff
+            finite = strategy.experimental_local_results(finite)[0]
+            _when(finite, run, lambda: back_off(self.inner_optimizer))
+
+    def _step_inner(self, grads, variables) -> None:
+        if self.core_optimizer is self.inner_optimizer:
+            self.inner_optimizer.apply(grads, variables)
+        else:
+            _keras_compat.loss_scale_step(self.inner_optimizer, grads, variables)
+
+    def _rest(self, strategy) -> None:
+        """Puts masked weights and slots back where the inner optimizer does not leave them."""
+        if self._keeps_zeros:
+            return
+
+        def rest(kernel, mask, *slots, initial):
+            mask = tf.convert_to_tensor(mask)
+            for variable, value in zip((kernel, *slots), (0.0, *initial), strict=True):
+                variable.assign(masks.apply_mask(mask, tf.convert_to_tensor(variable), value))
+
+        for topology in self._topologies:
+            update_on_devices(strategy, topology, rest)
+
+    def _reduce(self, strategy, dense) -> list[tf.Tensor]:
+        if not dense or strategy.num_replicas_in_sync == 1:
+            return dense
+        kernels = [topology.masked.kernel.value for topology in self._topologies]
+        return strategy.extended.batch_reduce_to(
+            tf.distribute.ReduceOp.SUM, list(zip(dense, kernels, strict=True))
+        )
+
+    def unscale(self, gradient: tf.Tensor) -> tf.Tensor:
+        """A gradient of the scaled loss, as one of the loss itself."""
+        return gradient / tf.cast(self.scale_loss(1.0), gradient.dtype)
+
+    # --- What a method adds ---------------------------------------------------------------------
+
+    def update_due(self, step: tf.Tensor) -> tf.Tensor | None:
+        """Whether the masks change at this step; `None` where they never do.
+
+        Args:
+            step: int64 scalar, optimizer steps taken before this one.
+        """
+        return None
+
+    def update_topology(self, strategy, dense: list[tf.Tensor], step: tf.Tensor) -> None:
+        """Changes the masks, in cross-replica context.
+
+        Args:
+            strategy: The `tf.distribute` strategy; the default one where there is none.
+            dense: The dense gradient of each topology's kernel, summed over replicas; empty unless
+                `needs_dense_gradients`.
+            step: int64 scalar, optimizer steps taken before this one.
+        """
+
+    def set_total_steps(self, total_steps: int, steps_per_epoch: int | None = None) -> None:
+        """Tells the optimizer how long training is; `fit` does this by itself.
+
+        Args:
+            total_steps: Optimizer steps from step 0 to the end of training.
+            steps_per_epoch: Optimizer steps per epoch, for steps given as `"10ep"`.
+        """
+
+    # --- The inner optimizer, seen from outside -------------------------------------------------
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        return self._variables + self.inner_optimizer.variables
+
+    @property
+    def iterations(self):
+        """Optimizer steps taken; with gradient accumulation, windows."""
+        return self.inner_optimizer.iterations
+
+    @property
+    def learning_rate(self):
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate):
+        self.inner_optimizer.learning_rate = learning_rate
+
+    def scale_loss(self, loss):
+        return self.inner_optimizer.scale_loss(loss)
+
+    def finalize_variable_values(self, var_list):
+        self.inner_optimizer.finalize_variable_values(var_list)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "inner": keras.saving.serialize_keras_object(self.inner_optimizer),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        inner = keras.saving.deserialize_keras_object(config.pop("inner"), custom_objects)
+        return cls(inner, **config)
+
+
+def update_on_devices(strategy, topology: Topology, function: Callable, *args) -> None:
+    """Runs `function` on each device's copy of a kernel, its mask and its slots.
+
+    Args:
+        strategy: The `tf.distribute` strategy.
+        topology: What to update.
+        function: Called with the kernel, the mask, further `args`, the slots, and `initial`, the
+            slots' initial values.
+        *args: Distributed or plain tensors.
+    """
+    initial = [value for _, value in topology.slots]
+    variables = [slot.value for slot, _ in topology.slots]
+    strategy.extended.update(
+        topology.masked.kernel.value,
+        lambda *values: function(*values, initial=initial),
+        args=(topology.masked.mask.value, *args, *variables),
+        group=False,
+    )
+
+
+def _when(condition: tf.Tensor, then: Callable, otherwise: Callable = lambda: None) -> None:
+    """Runs one of two functions for their effects, in graph."""
+
+    def effect(function):
+        def run():
+            function()
+            return tf.constant(0)
+
+        return run
+
+    tf.cond(condition, effect(then), effect(otherwise))

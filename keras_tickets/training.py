@@ -1,0 +1,115 @@
+"""The training step of sparse models: one backward pass for masked and dense gradients."""
+
+import keras
+import tensorflow as tf
+
+from keras_tickets import _keras_compat
+from keras_tickets.layers.sparse import collect_masked_values
+from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
+from keras_tickets.optimizers.static import Static
+
+
+class SparseTraining(_keras_compat.DistributedTrainer):
+    """Mixin for `keras.Model`: training by sparse optimizers, on any `tf.distribute` strategy."""
+
+    def compile(self, optimizer="rmsprop", loss=None, *args, auto_scale_loss=True, **kwargs):
+        """Configures training, as `keras.Model.compile` does.
+
+        A plain Keras optimizer is put into `kt.optimizers.Static`, so that zeros stay zero. Under
+        `mixed_float16` the loss is scaled, inside the sparse optimizer.
+
+        Args:
+            optimizer: A sparse optimizer, or anything `keras.Model.compile` takes.
+            loss: As in Keras.
+            *args: As in Keras.
+            auto_scale_loss: As in Keras.
+            **kwargs: As in Keras.
+
+        Raises:
+            ValueError: The optimizer accumulates gradients or overwrites weights by their average
+                and there are several replicas, which stock Keras cannot do.
+        """
+        optimizer = keras.optimizers.get(optimizer)
+        if not isinstance(optimizer, SparseOptimizer):
+            optimizer = Static(optimizer)
+        if auto_scale_loss and self.dtype_policy.name == "mixed_float16":
+            optimizer.enable_loss_scaling()
+        self._check_replicas(optimizer.core_optimizer)
+        super().compile(optimizer, loss, *args, auto_scale_loss=False, **kwargs)
+        optimizer.compiles_under_xla = bool(self.jit_compile) and self._replicas == 1
+
+    @property
+    def _replicas(self) -> int:
+        return self.distribute_strategy.num_replicas_in_sync
+
+    def _check_replicas(self, optimizer):
+        for name in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
+            value = getattr(optimizer, name)
+            if value and self._replicas > 1:
+                raise ValueError(
+                    f"`{name}` does not work with several replicas in Keras. Received: {name}="
+                    f"{value} with {self._replicas} replicas; use None, or one replica."
+                )
+
+    def fit(self, *args, callbacks=None, **kwargs):
+        callbacks = self.with_callback(_ResolveSteps(), callbacks)
+        return super().fit(*args, callbacks=callbacks, **kwargs)
+
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        compiled = self.jit_compile and self._replicas > 1
+        differentiate = self._differentiate_compiled if compiled else self._differentiate
+        loss, y_pred, gradients, dense = differentiate(x, y, sample_weight)
+        self.track_loss(loss, x)
+        if dense:
+            self.optimizer.apply(gradients, self.trainable_weights, dense_gradients=dense)
+        else:
+            self.optimizer.apply(gradients, self.trainable_weights)
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def _differentiate(self, x, y, sample_weight):
+        """Loss, predictions, gradients of the weights, and dense gradients by kernel path."""
+        with tf.GradientTape() as tape, collect_masked_values() as masked:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(
+                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
+            )
+            scaled = self.optimizer.scale_loss(loss)
+        if not self.optimizer.needs_dense_gradients:
+            masked = {}
+        gradients, dense = tape.gradient(scaled, (self.trainable_weights, masked))
+        return loss, y_pred, gradients, {path: _sum(parts) for path, parts in dense.items()}
+
+    def _differentiate_compiled(self, x, y, sample_weight):
+        """`_differentiate` under XLA; what the forward pass assigns is assigned after it."""
+        variables = []
+
+        @tf.function(jit_compile=True)
+        def differentiate(x, y, sample_weight):
+            with _keras_compat.functional_scope(self.trainable_weights) as scope:
+                results = self._differentiate(x, y, sample_weight)
+            variables[:] = [variable for variable, _ in scope.assigned]
+            return results, [value for _, value in scope.assigned]
+
+        results, values = differentiate(x, y, sample_weight)
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return results
+
+
+class _ResolveSteps(keras.callbacks.Callback):
+    """Tells the optimizer the length of training, as far as `fit` knows it."""
+
+    def on_train_begin(self, logs=None):
+        steps = self.params.get("steps")
+        if not steps:
+            return
+        window = self.model.optimizer.core_optimizer.gradient_accumulation_steps or 1
+        self.model.optimizer.set_total_steps(
+            self.params["epochs"] * steps // window, steps_per_epoch=steps // window
+        )
+
+
+def _sum(parts):
+    parts = [tf.convert_to_tensor(part) for part in parts if part is not None]
+    return tf.add_n(parts) if parts else None

@@ -1,0 +1,113 @@
+"""Trains a small network under one strategy and saves what it saw; run by `test_strategies.py`.
+
+    python train_worker.py '{"mode": "mirrored", "method": "RigL", "output": "out.npz", …}'
+"""
+
+import json
+import os
+import sys
+
+SPEC = json.loads(sys.argv[1])
+if "worker" in SPEC:
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in SPEC["ports"]]}
+    task = {"type": "worker", "index": SPEC["worker"]}
+    os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+import keras_tickets as kt  # noqa: E402
+
+
+def make_strategy(mode):
+    if mode == "mirrored":
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    if mode == "workers":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def data(poison_from=None):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1600, 24)).astype("float32")
+    y = np.argmax(x @ rng.normal(size=(24, 4)), axis=1).astype("int32")
+    if poison_from is not None:
+        # One example of one batch overflows float16: it lands on one replica only.
+        x[poison_from * 64] = 1e30
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(64, drop_remainder=True)
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options)
+
+
+class Record(keras.callbacks.Callback):
+    """Keeps every kernel, mask and slot after each call of the train function."""
+
+    def __init__(self):
+        super().__init__()
+        self.masks = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.masks.append({path: mask for path, mask in kt.get_masks(self.model).items()})
+
+
+def main():
+    if SPEC.get("policy"):
+        keras.mixed_precision.set_global_policy(SPEC["policy"])
+    strategy = make_strategy(SPEC["mode"])
+    with strategy.scope():
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((24,))
+        shared = keras.layers.Dense(32, activation="relu", name="shared")
+        x = keras.layers.Dense(32, activation="relu", name="first")(inputs)
+        x = shared(shared(x))
+        x = keras.layers.Reshape((4, 8))(x)
+        x = keras.layers.GRU(12, name="gru")(x)
+        x = keras.layers.Dense(4, dtype="float32", name="head")(x)
+        model = kt.sparsify(keras.Model(inputs, x), 0.8, distribution="uniform", seed=2)
+        inner = keras.optimizers.get(
+            {"class_name": SPEC.get("inner", "SGD"), "config": SPEC.get("config", {})}
+        )
+        method = SPEC.get("method")
+        if method:
+            inner = getattr(kt.optimizers, method)(inner, update_every=10, end=SPEC.get("end", 95))
+        model.compile(
+            inner,
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            steps_per_execution=SPEC.get("steps_per_execution", 1),
+            jit_compile=SPEC.get("jit_compile", False),
+        )
+    record = Record()
+    dataset = data(SPEC.get("poison_from"))
+    history = model.fit(
+        dataset, epochs=4, verbose=0, callbacks=[record], validation_data=dataset.take(4)
+    ).history
+    traces = model.train_function.trace_count() if hasattr(model.train_function, "trace_count") else 1
+    results = {f"mask {path}": mask for path, mask in record.masks[-1].items()}
+    for path in record.masks[-1]:
+        results[f"masks {path}"] = np.packbits(np.stack([m[path] for m in record.masks]))
+    evaluated = model.evaluate(dataset, verbose=0)
+    predicted = model.predict(dataset.map(lambda x, y: x).take(2), verbose=0)
+    np.savez(
+        SPEC["output"],
+        accuracy=history["accuracy"],
+        val_accuracy=history["val_accuracy"],
+        evaluated=evaluated,
+        predicted=predicted,
+        iterations=int(model.optimizer.iterations),
+        traces=traces,
+        weights=np.concatenate([np.ravel(w) for w in model.trainable_weights]),
+        leaked=max(
+            float(np.abs(t.masked.kernel.numpy()[~t.masked.mask.numpy()]).max(initial=0))
+            for t in model.optimizer.topologies
+        ),
+        **results,
+    )
+
+
+if __name__ == "__main__":
+    main()

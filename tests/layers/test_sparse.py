@@ -1,0 +1,174 @@
+"""`Sparse` changes the kernels and nothing else."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_tickets as kt
+
+RNG = np.random.default_rng(0)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Noisy(keras.layers.Layer):
+    """A custom layer with its own weight, seed state, counter and `add_loss`."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seeds = keras.random.SeedGenerator(3)
+
+    def build(self, input_shape):
+        size = input_shape[-1]
+        self.w = self.add_weight(shape=(size, size), name="w")
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False, name="calls")
+
+    def call(self, x):
+        self.calls.assign_add(1.0)
+        noise = keras.random.normal(keras.ops.shape(x), seed=self.seeds)
+        self.add_loss(1e-3 * keras.ops.mean(keras.ops.square(x)))
+        return x @ self.w + 0.1 * noise
+
+
+def convolutional():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(6, 3, padding="same", kernel_regularizer="l2")(inputs)
+    x = keras.layers.BatchNormalization(momentum=0.8)(x)
+    x = keras.layers.Activation("relu")(x)
+    shared = keras.layers.Conv2D(6, 3, padding="same", activity_regularizer="l2")
+    x = shared(shared(x))
+    x = keras.layers.SeparableConv2D(4, 3)(x)
+    x = keras.layers.Conv2DTranspose(4, 3)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dropout(0.4, seed=1)(x)
+    return keras.Model(inputs, keras.layers.Dense(3)(x))
+
+
+def sequential():
+    inputs = keras.Input((6,), dtype="int32")
+    x = keras.layers.Embedding(20, 8, mask_zero=True)(inputs)
+    x = keras.layers.Bidirectional(keras.layers.LSTM(5, return_sequences=True, dropout=0.2))(x)
+    x = keras.layers.MultiHeadAttention(2, 4, dropout=0.1)(x, x)
+    x = keras.layers.TimeDistributed(keras.layers.Dense(8))(x)
+    x = Noisy()(x)
+    x = keras.layers.GRU(7)(x)
+    return keras.Model(inputs, keras.layers.Dense(3)(x))
+
+
+DATA = {
+    convolutional: RNG.normal(size=(48, 8, 8, 3)).astype("float32"),
+    sequential: RNG.integers(0, 20, size=(48, 6)).astype("int32"),
+}
+LABELS = RNG.integers(0, 3, size=48)
+
+
+@pytest.mark.parametrize("make", [convolutional, sequential])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_all_true_masks_train_exactly_as_the_unwrapped_model(make, optimizer):
+    keras.utils.set_random_seed(7)
+    dense = make()
+    sparse = kt.sparsify(dense, 0.5, mask="ones")
+    assert len(sparse.masks) >= 4
+    histories = []
+    for model in (dense, sparse):
+        keras.utils.set_random_seed(11)
+        model.compile(
+            keras.optimizers.get(optimizer),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+        fitted = model.fit(
+            DATA[make], LABELS, batch_size=16, epochs=3, verbose=0, shuffle=False,
+            validation_data=(DATA[make], LABELS),
+        )
+        histories.append(fitted.history)
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(histories[1][name], values, rtol=2e-5, err_msg=name)
+    plain = kt.strip(sparse)
+    for ours, theirs in zip(plain.variables, dense.variables, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5, err_msg=theirs.path)
+
+
+def test_inner_state_and_losses_are_carried_out():
+    layer = kt.layers.Sparse(Noisy(name="noisy"), 0.5)
+    x = tf.ones((2, 4))
+    first, second = layer(x), layer(x)
+    assert np.abs(first - second).max() > 1e-3, "the noise repeats"
+    assert float(layer.layer.calls) == 2.0
+    assert len(layer.losses) == 1
+
+
+def test_dropout_does_not_repeat_inside_one_sparse_layer():
+    block = keras.Sequential([keras.layers.Dense(32, name="d"), keras.layers.Dropout(0.5, seed=1)])
+    block.build((None, 4))
+    layer = kt.layers.Sparse(block, 0.0)
+    x = tf.ones((1, 4))
+    assert np.any((layer(x, training=True) == 0) != (layer(x, training=True) == 0))
+    np.testing.assert_array_equal(layer(x, training=False), layer(x, training=False))
+
+
+def test_a_masked_weight_has_no_influence_whatever_it_holds():
+    layer = kt.layers.Sparse(keras.layers.Dense(3, use_bias=False), 0.5)
+    layer.build((None, 4))
+    (record,) = layer.masked_kernels
+    expected = layer(tf.ones((1, 4))).numpy()
+    record.kernel.assign(np.where(record.mask.numpy(), record.kernel.numpy(), np.inf))
+    np.testing.assert_array_equal(layer(tf.ones((1, 4))), expected)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_takes_the_dtype_policy_of_the_inner_layer(policy):
+    layer = kt.layers.Sparse(keras.layers.Dense(3, dtype=policy), 0.5)
+    outputs = layer(tf.ones((2, 4)))
+    assert layer.dtype_policy.name == policy
+    assert outputs.dtype == layer.compute_dtype
+    (record,) = layer.masked_kernels
+    assert record.kernel.dtype == "float32"
+    dense = keras.layers.Dense(3, dtype=policy)
+    dense.build((None, 4))
+    dense.kernel.assign(np.where(record.mask.numpy(), record.kernel.numpy(), 0))
+    np.testing.assert_array_equal(
+        keras.ops.cast(outputs, "float32"), keras.ops.cast(dense(tf.ones((2, 4))), "float32")
+    )
+
+
+def test_masks_of_a_sequence_pass_through():
+    inputs = keras.Input((5,), dtype="int32")
+    embedded = keras.layers.Embedding(9, 4, mask_zero=True)(inputs)
+    lstm = keras.layers.LSTM(3, name="lstm")
+    dense = keras.Model(inputs, lstm(embedded))
+    sparse = kt.sparsify(dense, 0.0)
+    x = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 6, 7]])
+    np.testing.assert_allclose(sparse(x), dense(x), rtol=1e-6)
+    assert np.abs(sparse(x) - sparse(np.where(x == 0, 8, x)))[0].max() > 1e-4
+
+
+def test_chosen_kernels_only():
+    layer = kt.layers.Sparse(
+        keras.layers.MultiHeadAttention(2, 4, name="mha"), {"query/kernel": 0.75}
+    )
+    layer(tf.ones((1, 3, 8)), tf.ones((1, 3, 8)))
+    (record,) = layer.masked_kernels
+    assert record.path == "mha/query/kernel"
+    assert record.count() == 16
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"sparsity": 1.0}, "sparsity=1.0"),
+        ({"sparsity": -0.1}, "sparsity=-0.1"),
+        ({"sparsity": float("nan")}, "nan"),
+        ({"sparsity": "0.9"}, "'0.9'"),
+        ({"mask": "best"}, "mask='best'"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        kt.layers.Sparse(keras.layers.Dense(3), **arguments)
+
+
+def test_sparsity_of_an_unknown_kernel():
+    layer = kt.layers.Sparse(keras.layers.Dense(3, name="fc"), {"kernels": 0.5})
+    with pytest.raises(ValueError, match="kernels.*'kernel'"):
+        layer.build((None, 4))

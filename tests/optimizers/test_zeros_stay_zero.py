@@ -1,0 +1,147 @@
+"""Guarantee: whatever the inner optimizer, masked weights are 0 and their slots at rest."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_tickets as kt
+
+INNER = {
+    "sgd": lambda **k: keras.optimizers.SGD(0.1, **k),
+    "momentum": lambda **k: keras.optimizers.SGD(0.1, momentum=0.9, **k),
+    "nesterov": lambda **k: keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True, **k),
+    "adam": lambda **k: keras.optimizers.Adam(0.01, **k),
+    "amsgrad": lambda **k: keras.optimizers.Adam(0.01, amsgrad=True, **k),
+    "adamw": lambda **k: keras.optimizers.AdamW(0.01, **k),
+    "adamax": lambda **k: keras.optimizers.Adamax(0.01, **k),
+    "nadam": lambda **k: keras.optimizers.Nadam(0.01, **k),
+    "rmsprop": lambda **k: keras.optimizers.RMSprop(0.01, centered=True, momentum=0.5, **k),
+    "adagrad": lambda **k: keras.optimizers.Adagrad(0.05, **k),
+    "adadelta": lambda **k: keras.optimizers.Adadelta(1.0, **k),
+    "adafactor": lambda **k: keras.optimizers.Adafactor(0.01, epsilon_1=1e-12, **k),
+    "lion": lambda **k: keras.optimizers.Lion(0.01, **k),
+    "lamb": lambda **k: keras.optimizers.Lamb(0.01, **k),
+    "ftrl": lambda **k: keras.optimizers.Ftrl(0.1, l1_regularization_strength=1e-3, **k),
+    "muon": lambda **k: keras.optimizers.Muon(0.01, **k),
+}
+OPTIONS = {
+    "plain": {},
+    "weight_decay": {"weight_decay": 0.01},
+    "ema": {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 7},
+    "clipnorm": {"clipnorm": 0.5},
+    "global_clipnorm": {"global_clipnorm": 0.5},
+    "accumulation": {"gradient_accumulation_steps": 2},
+}
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(256, 12)).astype("float32")
+Y = np.argmax(X @ RNG.normal(size=(12, 3)), axis=1)
+
+
+def network(dtype=None):
+    inputs = keras.Input((12,))
+    x = keras.layers.Dense(16, activation="relu", name="a", dtype=dtype)(inputs)
+    x = keras.layers.Dense(16, activation="relu", name="b", dtype=dtype)(x)
+    return keras.Model(inputs, keras.layers.Dense(3, name="c", dtype="float32")(x))
+
+
+def check_at_rest(model, masks_before=None):
+    for topology in model.optimizer.topologies:
+        mask = topology.masked.mask.numpy()
+        kernel = topology.masked.kernel.numpy()
+        assert np.isfinite(kernel).all()
+        assert not kernel[~mask].any()
+        assert mask.sum() == topology.masked.target
+        for slot, initial in topology.slots:
+            values = slot.numpy()
+            assert np.isfinite(values).all(), slot.path
+            np.testing.assert_array_equal(values[~mask], np.float32(initial), err_msg=slot.path)
+
+
+def optimizer_for(method, inner):
+    if method == "plain":
+        return inner
+    if method == "Static":
+        return kt.optimizers.Static(inner)
+    return getattr(kt.optimizers, method)(inner, update_every=3, end=1000, drop_fraction=0.4)
+
+
+def train(model, optimizer, steps=20, **compile_arguments):
+    model.compile(
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        **compile_arguments,
+    )
+    checks = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: check_at_rest(model)
+    )
+    dataset = tf.data.Dataset.from_tensor_slices((X, Y)).repeat().batch(32)
+    history = model.fit(dataset, steps_per_epoch=steps, epochs=1, verbose=0, callbacks=[checks])
+    return history.history["loss"][0]
+
+
+@pytest.mark.parametrize("inner", list(INNER))
+@pytest.mark.parametrize("option", list(OPTIONS))
+def test_with_every_inner_optimizer(inner, option):
+    keras.utils.set_random_seed(1)
+    model = kt.sparsify(network(), 0.7)
+    before = model.masks
+    loss = train(model, optimizer_for("RigL", INNER[inner](**OPTIONS[option])))
+    assert np.isfinite(loss)
+    assert any(np.any(before[path] != mask) for path, mask in model.masks.items())
+    assert any(
+        slot.path.endswith("average") for t in model.optimizer.topologies for slot, _ in t.slots
+    ) == (option == "ema")
+
+
+@pytest.mark.parametrize("method", ["plain", "Static", "SET"])
+@pytest.mark.parametrize("inner", ["momentum", "adam", "adagrad", "muon"])
+def test_with_every_method(method, inner):
+    model = kt.sparsify(network(), 0.7)
+    before = model.masks
+    train(model, optimizer_for(method, INNER[inner]()))
+    changed = any(np.any(before[path] != mask) for path, mask in model.masks.items())
+    assert changed == (method == "SET")
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_in_mixed_precision(policy, jit_compile):
+    model = kt.sparsify(network(policy), 0.7)
+    loss = train(model, optimizer_for("RigL", INNER["adam"]()), jit_compile=jit_compile)
+    assert np.isfinite(loss)
+
+
+def test_a_constraint_that_moves_zeros_is_undone():
+    inputs = keras.Input((12,))
+    layer = keras.layers.Dense(16, kernel_constraint=lambda w: w + 0.1, name="a")
+    model = kt.sparsify(keras.Model(inputs, keras.layers.Dense(3)(layer(inputs))), 0.7)
+    train(model, kt.optimizers.Static(keras.optimizers.SGD(0.1)))
+
+
+def test_learning_happens():
+    keras.utils.set_random_seed(1)
+    model = kt.sparsify(network(), 0.5)
+    first = train(model, optimizer_for("RigL", INNER["adam"]()), steps=10)
+    last = train(model, optimizer_for("RigL", INNER["adam"]()), steps=150)
+    assert last < 0.8 * first
+
+
+def test_a_grown_weight_starts_with_resting_slots():
+    """Adagrad's accumulator starts at 0.1, and so does that of a connection grown later."""
+    layer = kt.layers.Sparse(keras.layers.Dense(8, use_bias=False), 0.5)
+    layer.build((None, 8))
+    (record,) = layer.masked_kernels
+    optimizer = kt.optimizers.RigL(keras.optimizers.Adagrad(0.1), update_every=5, end=100)
+    optimizer.build([record.kernel])
+    ((slot, initial),) = optimizer.topologies[0].slots
+    assert initial == np.float32(0.1)
+    old = record.mask.numpy()
+    for t in range(6):
+        dense = RNG.normal(size=(8, 8)).astype("float32")
+        masked = np.where(record.mask.numpy(), dense, 0)
+        optimizer.apply([tf.constant(masked)], [record.kernel], dense_gradients={record.path: dense})
+    grown = record.mask.numpy() & ~old
+    assert grown.any()
+    np.testing.assert_array_equal(slot.numpy()[grown], np.float32(0.1))
+    assert (slot.numpy()[record.mask.numpy() & old] > 0.1).all()

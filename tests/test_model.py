@@ -1,0 +1,242 @@
+"""Into a sparse model, around with it, and out again."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_tickets as kt
+
+
+def mlp(**kwargs):
+    return keras.Sequential(
+        [
+            keras.Input((16,)),
+            keras.layers.Dense(20, activation="relu", name="a", **kwargs),
+            keras.layers.Dense(12, activation="relu", name="b", **kwargs),
+            keras.layers.Dense(4, name="c", **kwargs),
+        ],
+        name="mlp",
+    )
+
+
+def nested():
+    inputs = keras.Input((8,))
+    encoder = keras.Sequential(
+        [keras.Input((8,)), keras.layers.Dense(8, name="fc"), keras.layers.ReLU()], name="encoder"
+    )
+    x = encoder(encoder(inputs))
+    return keras.Model(inputs, keras.layers.Dense(3, name="head")(x), name="nested")
+
+
+@keras.saving.register_keras_serializable("tests")
+class Subclassed(keras.Model):
+    def __init__(self, units=6, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.blocks = [keras.layers.Dense(units, activation="relu", name="block") for _ in range(2)]
+        self.heads = {"head": keras.layers.Dense(3, name="head")}
+        self.drop = keras.layers.Dropout(0.5, seed=1)
+
+    def call(self, x, training=None):
+        for block in self.blocks:
+            x = block(x)
+        return self.heads["head"](self.drop(x, training=training))
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+def subclassed():
+    model = Subclassed(name="sub")
+    model(np.zeros((2, 8), "float32"))
+    return model
+
+
+def inputs_for(model, batch=5):
+    shape = model.input_shape if hasattr(model, "input_shape") else (None, 8)
+    return np.random.default_rng(1).normal(size=(batch, *shape[1:])).astype("float32")
+
+
+PATHS = {
+    mlp: ["a/kernel", "b/kernel", "c/kernel"],
+    nested: ["encoder/fc/kernel", "head/kernel"],
+    subclassed: ["block/kernel", "block/kernel_1", "head/kernel"],
+}
+
+
+@pytest.mark.parametrize("make", list(PATHS))
+def test_paths_outputs_and_counts_through_sparsify_save_load_and_strip(make, tmp_path):
+    dense = make()
+    before = [np.array(v) for v in dense.variables]
+    plan = kt.plan(dense, 0.5)
+    model = kt.sparsify(dense, 0.5)
+    assert isinstance(model, kt.SparseModel)
+    assert list(model.masks) == PATHS[make] == [row.path for row in plan.rows]
+    assert [mask.sum() for mask in model.masks.values()] == [row.nonzeros for row in plan.rows]
+    assert model.sparsity == pytest.approx(plan.sparsity)
+    for variable, value in zip(dense.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+    x = inputs_for(dense)
+    expected = model(x).numpy()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded, kt.SparseModel)
+    np.testing.assert_array_equal(loaded(x), expected)
+    for path, mask in loaded.masks.items():
+        np.testing.assert_array_equal(mask, model.masks[path])
+
+    model.save_weights(tmp_path / "model.weights.h5")
+    other = kt.sparsify(make(), 0.5, seed=9)
+    other.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(other(x), expected)
+
+    plain = kt.strip(loaded)
+    assert not isinstance(plain, kt.SparseModel)
+    np.testing.assert_array_equal(plain(x), expected)
+    assert [row.path for row in kt.plan(plain, 0.5).rows] == PATHS[make]
+    kernels = {row.path: row for row in kt.plan(plain, 0.0).rows}
+    assert list(kernels) == PATHS[make]
+    assert type(plain) is (Subclassed if make is subclassed else type(keras.Model(**graph())))
+
+
+def graph():
+    inputs = keras.Input((1,))
+    return {"inputs": inputs, "outputs": keras.layers.Dense(1)(inputs)}
+
+
+def test_masked_kernels_compute_what_the_dense_layers_would():
+    dense = mlp()
+    model = kt.sparsify(dense, 0.7)
+    x = inputs_for(dense)
+    reference = mlp()
+    reference.set_weights(dense.get_weights())
+    for layer in reference.layers:
+        mask = model.masks[f"{layer.name}/kernel"]
+        layer.kernel.assign(layer.kernel.numpy() * mask)
+    np.testing.assert_allclose(model(x), reference(x), rtol=1e-6)
+
+
+def test_magnitude_masks_keep_the_largest_weights():
+    dense = mlp()
+    model = kt.sparsify(dense, 0.8, distribution="uniform", mask="magnitude")
+    for layer in dense.layers:
+        kernel, mask = np.abs(layer.kernel.numpy()), model.masks[f"{layer.name}/kernel"]
+        assert kernel[mask].min() >= kernel[~mask].max()
+
+
+def test_the_same_seed_gives_the_same_masks_and_another_others():
+    masks = [kt.sparsify(mlp(), 0.5, seed=seed).masks for seed in (3, 3, 4)]
+    for path in masks[0]:
+        np.testing.assert_array_equal(masks[0][path], masks[1][path])
+        assert np.any(masks[0][path] != masks[2][path])
+
+
+def test_random_masks_are_fixed_for_ever():
+    """The first active weights of a known kernel: a change here changes everybody's runs."""
+    mask = kt.sparsify(mlp(), 0.9, distribution="uniform", seed=0).masks["a/kernel"]
+    assert np.flatnonzero(mask)[:8].tolist() == FIRST_ACTIVE
+
+
+FIRST_ACTIVE = [0]
+
+
+def test_sparsity_by_regex():
+    model = kt.sparsify(mlp(), {"^a/": 0.5, "a|b": 0.25})
+    assert [round(float(1 - mask.mean()), 3) for mask in model.masks.values()] == [0.5, 0.25]
+    assert list(model.masks) == ["a/kernel", "b/kernel"]
+
+
+def test_in_place_shares_the_layers():
+    dense = mlp()
+    model = kt.sparsify(dense, 0.5, in_place=True)
+    assert model.get_layer("a").layer is dense.get_layer("a")
+    assert (dense.get_layer("a").kernel.numpy()[~model.masks["a/kernel"]] == 0).all()
+
+
+def test_set_masks_zeroes_the_kernel_and_refuses_what_does_not_fit():
+    model = kt.sparsify(mlp(), 0.5)
+    mask = np.zeros((16, 20), bool)
+    mask[0] = True
+    kt.set_masks(model, {"a/kernel": mask})
+    np.testing.assert_array_equal(kt.get_masks(model)["a/kernel"], mask)
+    assert not model.get_layer("a").layer.kernel.numpy()[1:].any()
+    with pytest.raises(ValueError, match="x/kernel"):
+        kt.set_masks(model, {"a/kernel": ~mask, "x/kernel": mask})
+    with pytest.raises(ValueError, match=r"\(20, 16\)"):
+        kt.set_masks(model, {"a/kernel": mask.T})
+    with pytest.raises(ValueError, match="0 and 1"):
+        kt.set_masks(model, {"a/kernel": mask * 2.0})
+    np.testing.assert_array_equal(kt.get_masks(model)["a/kernel"], mask)
+
+
+def test_a_dense_sparse_model_has_nothing_masked():
+    model = kt.SparseModel(mlp())
+    assert model.masks == {}
+    assert model.sparsity == 0.0
+
+
+def test_warns_before_random_masks_wreck_trained_weights():
+    dense = mlp()
+    dense.get_layer("a").bias.assign(np.ones(20))
+    with pytest.warns(UserWarning, match='mask="magnitude"'):
+        kt.sparsify(dense, 0.5)
+
+
+class NoConfig(keras.layers.Layer):
+    def __init__(self, table):
+        super().__init__()
+        self.table = table
+
+    def build(self, input_shape):
+        self.w = self.add_weight(shape=(input_shape[-1], 2), name="w")
+
+    def call(self, x):
+        return x @ self.w
+
+
+def uncopyable():
+    return keras.Sequential([keras.Input((4,)), NoConfig(np.zeros(3))])
+
+
+def test_a_model_that_cannot_be_copied():
+    with pytest.raises(ValueError, match="get_config.*in_place=True"):
+        kt.sparsify(uncopyable(), 0.5)
+    assert kt.sparsify(uncopyable(), 0.5, in_place=True).sparsity == 0.5
+
+
+@pytest.mark.parametrize("sparsity", [1.0, -0.1, float("nan"), "0.9", True])
+def test_bad_sparsity(sparsity):
+    with pytest.raises((ValueError, TypeError), match="sparsity"):
+        kt.sparsify(mlp(), sparsity)
+
+
+@pytest.mark.parametrize(
+    "kwargs, message",
+    [
+        ({"distribution": "erdos"}, "erdos"),
+        ({"mask": "best"}, "mask='best'"),
+        ({"filters": "nothing"}, "nothing"),
+        ({"structure": "2:4"}, "structure"),
+        ({"seed": 1.5}, "seed=1.5"),
+    ],
+)
+def test_bad_arguments(kwargs, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        kt.sparsify(mlp(), 0.5, **kwargs)
+
+
+def test_regex_that_matches_nothing():
+    with pytest.raises(ValueError, match="zzz"):
+        kt.sparsify(mlp(), {"zzz": 0.5})
+
+
+def test_unbuilt_and_foreign_models():
+    with pytest.raises(ValueError, match="built"):
+        kt.sparsify(keras.Sequential([keras.layers.Dense(3)]), 0.5)
+    with pytest.raises(TypeError, match="Keras 3"):
+        kt.sparsify(object(), 0.5)
+    tf_keras = pytest.importorskip("tf_keras")
+    legacy = tf_keras.Sequential([tf_keras.Input((4,)), tf_keras.layers.Dense(2)])
+    with pytest.raises(TypeError, match="Keras 3"):
+        kt.sparsify(legacy, 0.5)
