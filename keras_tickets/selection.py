@@ -1,0 +1,227 @@
+"""Exact choice of the k highest scores, in graph, without sorting.
+
+Scores are compared through 32-bit integer keys that order as the numbers do, so that a device
+which flushes denormals to zero chooses as any other does. Two bodies find the k-th largest key
+and agree bit for bit:
+
+* `"histogram"` counts the high and then the low 16 bits of the keys. It is the faster one in a
+  graph that is not compiled.
+* `"bit_search"` settles the key bit by bit, with one count of the scores for each. Everything in
+  it has a static shape, so XLA compiles it, for TPUs too.
+"""
+
+import tensorflow as tf
+
+METHODS = ("histogram", "bit_search")
+
+_INFINITY = 0x7F800000
+_NAN = -_INFINITY - 1
+_EXCLUDED = tf.int32.min
+_HALF = 1 << 16
+
+
+def choose(
+    scores: tf.Tensor,
+    k: int | tf.Tensor,
+    *,
+    among: tf.Tensor | None = None,
+    method: str = "histogram",
+) -> tf.Tensor:
+    """Marks the `k` highest scores, exactly.
+
+    Ties go to the lowest flat (row-major) index. `-0.0` equals `0.0`, and a NaN ranks below every
+    number.
+
+    Args:
+        scores: Float tensor of any static shape, compared in float32.
+        k: How many to choose: an integer or an int32 scalar tensor. A negative `k` chooses
+            nothing; a `k` above the number of allowed positions chooses all of these.
+        among: Boolean tensor of the shape of `scores`, True where a position may be chosen.
+            `None` allows all.
+        method: `"histogram"`, or `"bit_search"` for code that XLA compiles. Both choose the same.
+
+    Returns:
+        A boolean tensor of the shape of `scores`, True at the chosen positions.
+
+    Raises:
+        TypeError: If `scores` is not floating point, `k` not an integer or `among` not boolean.
+        ValueError: If the shape of `scores` is not static, `among` has another shape, `k` is not
+            a scalar or `method` is unknown.
+
+    Example:
+
+    >>> from keras_tickets import selection
+    >>> selection.choose([0.5, 2.0, -1.0, 0.5], 2).numpy().tolist()
+    [True, True, False, False]
+    """
+    scores, k, among = _check(scores, k, among, method)
+    if 0 in scores.shape:
+        return tf.zeros(scores.shape, tf.bool)
+    keys = _sort_keys(scores, among, method)
+    threshold, needed, ties = _SEARCHES[method](keys, k)
+    chosen = tf.cond(
+        needed == ties,
+        lambda: keys >= threshold,
+        lambda: (keys > threshold) | _first(keys == threshold, needed),
+    )
+    return tf.reshape(chosen, scores.shape)
+
+
+def kth_largest(
+    scores: tf.Tensor,
+    k: int | tf.Tensor,
+    *,
+    among: tf.Tensor | None = None,
+    method: str = "histogram",
+) -> tf.Tensor:
+    """Finds the value of the `k`-th largest score, counting from 1.
+
+    Args:
+        scores: Float tensor of any static shape but an empty one, compared in float32.
+        k: Rank, an integer or an int32 scalar tensor. It is clipped to the range from 1 to the
+            number of allowed positions.
+        among: Boolean tensor of the shape of `scores`, True where a position counts. `None`
+            counts all.
+        method: As in `choose`.
+
+    Returns:
+        A float32 scalar, NaN if that score is a NaN or no position is allowed.
+
+    Raises:
+        TypeError: As in `choose`.
+        ValueError: As in `choose`, and if `scores` is empty.
+
+    Example:
+
+    >>> from keras_tickets import selection
+    >>> float(selection.kth_largest([0.5, 2.0, -1.0, 0.5], 2))
+    0.5
+    """
+    scores, k, among = _check(scores, k, among, method)
+    if 0 in scores.shape:
+        raise ValueError(f"`scores` must not be empty. Received: shape={scores.shape}")
+    keys = _sort_keys(scores, among, method)
+    threshold, _, _ = _SEARCHES[method](keys, tf.maximum(k, 1))
+    number = tf.bitcast(_mirror_negative(threshold), tf.float32)
+    return tf.where(threshold <= _NAN, tf.constant(float("nan")), number)
+
+
+def _check(scores, k, among, method):
+    if method not in METHODS:
+        raise ValueError(f"`method` must be one of {METHODS}. Received: method={method!r}")
+    scores = tf.convert_to_tensor(scores)
+    if not scores.dtype.is_floating:
+        raise TypeError(f"`scores` must be floating point. Received: dtype={scores.dtype.name}")
+    if not scores.shape.is_fully_defined():
+        raise ValueError(f"`scores` must have a static shape. Received: shape={scores.shape}")
+    k = tf.convert_to_tensor(k)
+    if not k.dtype.is_integer:
+        raise TypeError(f"`k` must be an integer. Received: dtype={k.dtype.name}")
+    if k.shape.rank != 0:
+        raise ValueError(f"`k` must be a scalar. Received: shape={k.shape}")
+    if among is not None:
+        among = tf.convert_to_tensor(among)
+        if among.dtype != tf.bool:
+            raise TypeError(f"`among` must be boolean. Received: dtype={among.dtype.name}")
+        if among.shape != scores.shape:
+            raise ValueError(
+                f"`among` must have the shape of `scores`, {scores.shape}. "
+                f"Received: shape={among.shape}"
+            )
+    return tf.cast(scores, tf.float32), tf.cast(k, tf.int32), among
+
+
+def _sort_keys(scores, among, method):
+    """Flat int32 keys in the order of the scores, lowest where a position is not allowed."""
+    bits = tf.bitcast(tf.reshape(scores, [-1]), tf.int32)
+    if method == "histogram":
+        plain = (tf.reduce_min(bits) >= 0) & (tf.reduce_max(bits) <= _INFINITY)
+        keys = tf.cond(plain, lambda: bits, lambda: _signed_keys(bits))
+    else:
+        keys = _signed_keys(bits)
+    if among is None:
+        return keys
+    return tf.where(tf.reshape(among, [-1]), keys, _EXCLUDED)
+
+
+def _signed_keys(bits):
+    keys = _mirror_negative(bits)
+    return tf.where(tf.abs(keys) > _INFINITY, _NAN, keys)
+
+
+def _mirror_negative(bits):
+    """Turns sign and magnitude into two's complement, and back; both zeros become 0."""
+    return tf.where(bits < 0, tf.int32.min - bits, bits)
+
+
+def _histogram_search(keys, k):
+    """The k-th largest key, how many equal to it are needed to make up k, how many there are."""
+    unsigned = tf.bitcast(keys, tf.uint32)
+    high_counts = tf.roll(_count(tf.bitwise.right_shift(unsigned, 16)), _HALF // 2, axis=0)
+    k = tf.clip_by_value(k, 0, tf.size(keys) - high_counts[0])
+    high, needed = _find_bin(high_counts, k)
+    prefix = tf.bitcast(tf.bitwise.left_shift(high - _HALF // 2, 16), tf.uint32)
+    low = tf.minimum(tf.bitwise.bitwise_xor(unsigned, prefix), _HALF)
+    low_counts = _count(low)
+    low, needed = _find_bin(low_counts, needed)
+    return tf.bitcast(prefix, tf.int32) + low, needed, low_counts[low]
+
+
+def _count(values):
+    """How often each of 0 … 65535 occurs; higher values are not counted."""
+    return tf.raw_ops.DenseBincount(
+        input=tf.bitcast(values, tf.int32),
+        size=_HALF,
+        weights=tf.constant([], tf.int32),
+        binary_output=False,
+    )
+
+
+def _find_bin(counts, k):
+    """The bin that the k-th largest value falls into, and its rank within the bin."""
+    from_here_up = tf.cumsum(counts, reverse=True)
+    found = tf.reduce_sum(tf.cast(from_here_up >= tf.maximum(k, 1), tf.int32)) - 1
+    found = tf.maximum(found, 0)
+    return found, k - (from_here_up[found] - counts[found])
+
+
+def _bit_search(keys, k):
+    """As `_histogram_search`."""
+    k = tf.minimum(k, _count_true(keys > _EXCLUDED))
+    k = tf.maximum(k, 0)
+
+    def settle(bit, threshold):
+        candidate = tf.bitwise.bitwise_xor(threshold, tf.bitwise.left_shift(1, bit))
+        enough = _count_true(keys >= candidate) >= tf.maximum(k, 1)
+        return bit - 1, tf.where(enough, candidate, threshold)
+
+    _, threshold = tf.while_loop(
+        lambda bit, _: bit >= 0,
+        settle,
+        (tf.constant(31), tf.constant(_EXCLUDED)),
+        maximum_iterations=32,
+    )
+    return threshold, k - _count_true(keys > threshold), _count_true(keys == threshold)
+
+
+def _count_true(condition):
+    return tf.reduce_sum(tf.cast(condition, tf.int32))
+
+
+def _first(ties, needed):
+    """Marks the first `needed` True entries of `ties`, of which there are more than that.
+
+    Entries are counted by rows and then within one row, which is cheaper than a running count.
+    """
+    size = ties.shape[0]
+    width = 1 << (size.bit_length() // 2)
+    rows = tf.reshape(tf.pad(ties, [[0, -size % width]]), [-1, width])
+    in_rows = tf.reduce_sum(tf.cast(rows, tf.int32), axis=1)
+    up_to_row = tf.cumsum(in_rows)
+    row = _count_true(up_to_row <= needed)
+    up_to_column = up_to_row[row] - in_rows[row] + tf.cumsum(tf.cast(rows[row], tf.int32))
+    end = row * width + _count_true(up_to_column <= needed)
+    return ties & (tf.range(size) < end)
+
+
+_SEARCHES = {"histogram": _histogram_search, "bit_search": _bit_search}
