@@ -11,6 +11,7 @@ from keras.src import backend, tree
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.models.functional import Functional
 from keras.src.utils import tracking
+from keras.src.utils.naming import to_snake_case
 
 # --- Layers -------------------------------------------------------------------------------------
 
@@ -18,6 +19,14 @@ from keras.src.utils import tracking
 def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The direct sublayers of a layer or model, in layer order, those in lists and dicts included."""
     return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def automatic_name(layer: keras.layers.Layer) -> str | None:
+    """The layer's name without its number where Keras chose the name, otherwise `None`."""
+    base, _, number = layer.name.rpartition("_")
+    name = base if number.isdigit() else layer.name
+    class_name = to_snake_case(type(layer).__name__)
+    return name if name in {class_name, f"forward_{class_name}", f"backward_{class_name}"} else None
 
 
 def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:

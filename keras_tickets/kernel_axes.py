@@ -1,0 +1,99 @@
+"""What the axes of a kernel mean, for every kind of Keras layer."""
+
+import dataclasses
+
+import keras
+
+_TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+_SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
+_CONV_LSTM = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
+
+CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    *_TRANSPOSED,
+    *_SEPARABLE,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Axes:
+    """Axis indices of a kernel, and how many independent kernels it stacks.
+
+    Attributes:
+        inputs: Axes that are summed over, spatial ones apart.
+        outputs: Axes that become units or channels of the output.
+        gates: Gates of a recurrent kernel along its output axis, or, in an einsum, the number of
+            independent kernels (the size of the axes that input, kernel and output share).
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    groups: tuple[int, ...] = ()
+    gates: int = 1
+
+
+def find_axes(layer: keras.layers.Layer, variable: keras.Variable) -> Axes:
+    """The meaning of the axes of a kernel.
+
+    Layers that are not known are read like a convolution: outputs last, inputs before them, the
+    rest spatial.
+
+    Args:
+        layer: The layer that owns the variable.
+        variable: Its kernel, of rank 2 or more.
+
+    Returns:
+        The input and output axes; all others are spatial or grouped.
+    """
+    rank = len(variable.shape)
+    if isinstance(layer, keras.layers.EinsumDense) and variable.name == "kernel":
+        return _einsum_axes(layer.equation, variable.shape)
+    if isinstance(layer, _TRANSPOSED):
+        return Axes(inputs=(rank - 1,), outputs=(rank - 2,))
+    return Axes(inputs=(rank - 2,), outputs=(rank - 1,), gates=_gates(layer))
+
+
+def stays_dense(layer: keras.layers.Layer, variable: keras.Variable) -> str | None:
+    """Why a kernel is left dense unless it is asked for, or `None` where it is not."""
+    if isinstance(layer, keras.layers.Embedding):
+        return "embedding: dense unless `filters` asks for it"
+    separable = isinstance(layer, _SEPARABLE) and variable.name.startswith("depthwise")
+    if separable or isinstance(layer, _DEPTHWISE):
+        return "depthwise kernel: dense unless `filters` asks for it"
+    return None
+
+
+def conv_lstm_cell(layer: keras.layers.Layer) -> keras.layers.Layer | None:
+    """The cell of a convolutional LSTM layer, whose class Keras does not name publicly."""
+    return layer.cell if isinstance(layer, _CONV_LSTM) else None
+
+
+def _gates(layer):
+    if isinstance(layer, keras.layers.LSTMCell):
+        return 4
+    if isinstance(layer, keras.layers.GRUCell):
+        return 3
+    return 1
+
+
+def _einsum_axes(equation, shape):
+    operands, output = equation.replace(" ", "").split("->")
+    inputs, kernel = operands.split(",")
+    roles = {"inputs": [], "outputs": [], "groups": []}
+    for axis, label in enumerate(kernel):
+        if label not in output:
+            roles["inputs"].append(axis)
+        else:
+            roles["groups" if label in inputs else "outputs"].append(axis)
+    groups = tuple(roles["groups"])
+    gates = 1
+    for axis in groups:
+        gates *= shape[axis]
+    return Axes(tuple(roles["inputs"]), tuple(roles["outputs"]), groups, gates)

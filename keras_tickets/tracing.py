@@ -1,0 +1,136 @@
+"""Calls of layers, recorded while a model is traced once without computing anything."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable
+
+import keras
+import tensorflow as tf
+
+from keras_tickets import _keras_compat
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of a layer.
+
+    Attributes:
+        layer: The layer.
+        inputs: Its tensor arguments; the first is the main one.
+        outputs: The tensors it returned.
+    """
+
+    layer: keras.layers.Layer
+    inputs: list[tf.Tensor]
+    outputs: list[tf.Tensor]
+
+
+def trace(
+    model: keras.Model, layers: Iterable[keras.layers.Layer], input_shape=None
+) -> tuple[list[Call], list[tf.Tensor]]:
+    """Traces a model for inference with batch size 1.
+
+    Args:
+        model: Built Keras model.
+        layers: The layers whose calls are recorded.
+        input_shape: Shape of the input without the batch axis, or a structure of such shapes, where
+            the model's own leaves sizes open.
+
+    Returns:
+        The calls in order, and the symbolic tensors that stand for the model's inputs.
+
+    Raises:
+        ValueError: The model does not know the shape of its inputs and `input_shape` is `None`.
+    """
+    calls, stand_ins = [], []
+
+    def run(arguments):
+        stand_ins.extend(tf.nest.flatten(arguments))
+        return tf.nest.flatten(model(*arguments[0], **arguments[1], training=False))
+
+    with _recording(layers, calls), keras.StatelessScope():
+        function = tf.function(run, autograph=False)
+        function.get_concrete_function(_arguments(model, input_shape))
+    return calls, stand_ins
+
+
+def first_convolutions(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> set[int]:
+    """Those of some layers that read the model's input with no other kernel in between.
+
+    Args:
+        model: Built Keras model.
+        layers: Convolutions of the model.
+
+    Returns:
+        The `id`s of the layers that do.
+    """
+    calls, model_inputs = trace(model, layers)
+    model_inputs = {tensor.op for tensor in model_inputs}
+    return {id(call.layer) for call in calls if _reads_directly(call.inputs[0].op, model_inputs)}
+
+
+def _reads_directly(operation, model_inputs):
+    waiting, seen, reaches_input = [operation], set(), False
+    while waiting:
+        operation = waiting.pop()
+        if operation in seen:
+            continue
+        seen.add(operation)
+        reaches_input = reaches_input or operation in model_inputs
+        if _reads_matrix(operation):
+            return False
+        waiting.extend(tensor.op for tensor in operation.inputs)
+    return reaches_input
+
+
+def _reads_matrix(operation):
+    from_variable = any(tensor.dtype == tf.resource for tensor in operation.inputs)
+    return from_variable and any(
+        o.shape.rank is None or o.shape.rank > 1 for o in operation.outputs
+    )
+
+
+def _arguments(model, input_shape):
+    """Specs of the positional and of the named arguments of the model's call."""
+    if input_shape is not None:
+        specs = _keras_compat.map_shapes(lambda shape: tf.TensorSpec((1, *shape)), input_shape)
+        return [specs], {}
+    if getattr(model, "inputs", None):
+        specs = tf.nest.map_structure(
+            lambda tensor: tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype), model.input
+        )
+        return [specs], {}
+    config = _keras_compat.map_shapes(
+        lambda shape: tf.TensorSpec((1, *shape[1:])), model.get_build_config() or {}
+    )
+    if "input_shape" in config:
+        return [config["input_shape"]], {}
+    if "shapes_dict" in config:
+        named = config["shapes_dict"].items()
+        return [], {name.removesuffix("_shape"): specs for name, specs in named}
+    raise ValueError(
+        f"Model {model.name!r} does not know the shape of its inputs. Pass `input_shape`, without "
+        "the batch axis."
+    )
+
+
+@contextlib.contextmanager
+def _recording(layers, calls):
+    layers = list({id(layer): layer for layer in layers}.values())
+    for layer in layers:
+        layer.call = _recorder(layer, layer.call, calls)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.call
+
+
+def _recorder(layer, call, calls):
+    def recorded(*args, **kwargs):
+        outputs = call(*args, **kwargs)
+        tensors = [t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t)]
+        calls.append(Call(layer, tensors, tf.nest.flatten(outputs)))
+        return outputs
+
+    return recorded
