@@ -1,0 +1,6 @@
+"""Keras callbacks."""
+
+from keras_tickets.callbacks.checkpoint import Checkpoint
+from keras_tickets.callbacks.stop_on_nan import StopOnNaN
+
+__all__ = ["Checkpoint", "StopOnNaN"]

@@ -1,0 +1,212 @@
+"""Exact resume of `fit`."""
+
+import math
+import pathlib
+import re
+import time
+import warnings
+
+import keras
+import numpy as np
+
+from keras_tickets.callbacks.checkpoint_files import (
+    list_checkpoints,
+    read_checkpoint,
+    remove_unfinished,
+    write_checkpoint,
+)
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves all that training depends on after each epoch, and goes on from there.
+
+    A checkpoint holds weights, masks, all variables of the optimizer, the states of the model's
+    random seed generators, the epoch, and the history so far. A run that is killed at any moment
+    and started again ends exactly as if it had not been, if its data set can start at any epoch.
+    Read `initial_epoch` for that before calling `fit`.
+
+    A checkpoint is a directory, `epoch_NNNNNN`, that is written aside, synced and renamed into
+    place; nothing in it is pickled. An epoch that leaves a loss or a weight NaN or infinite is not
+    saved. With several workers the chief writes and all read: `directory` must be one that they
+    share.
+
+    Args:
+        directory: Directory of the checkpoints, made where it is missing.
+        keep: How many of the newest checkpoints are kept. With 2 or more a damaged one is passed
+            over, with a warning, for the one before; with 1 it is an error.
+
+    Attributes:
+        history: `{metric: one value per epoch}` since the first epoch, over all restarts.
+        epochs: The epochs, from 0, to which the values in `history` belong.
+        seconds: Time spent between the start of `fit` and the last saved epoch, over all restarts.
+
+    Raises:
+        ValueError: In `fit`, where a file is damaged (the error names it), where the checkpoint is
+            of another model or optimizer, or where `fit` starts at another epoch.
+
+    Example:
+
+    ```python
+    import keras
+    from keras_tickets import callbacks, data, models
+
+    digits = data.load("digits", batch_size=64)
+    model = models.lenet_300_100(digits.input_shape)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    checkpoint = callbacks.Checkpoint("checkpoints")
+    model.fit(
+        digits.train(start_epoch=checkpoint.initial_epoch),
+        steps_per_epoch=digits.steps_per_epoch,
+        initial_epoch=checkpoint.initial_epoch,
+        epochs=3,
+        callbacks=[checkpoint],
+    )
+    ```
+    """
+
+    def __init__(self, directory: str | pathlib.Path, keep: int = 1):
+        super().__init__()
+        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
+            raise ValueError(f"`keep` must be an integer of at least 1, got {keep!r}.")
+        self.directory = pathlib.Path(directory).expanduser()
+        self.keep = keep
+        self._forget()
+
+    @property
+    def initial_epoch(self) -> int:
+        """Number of epochs in the newest checkpoint, 0 where there is none; read from disk."""
+        found = self._read()
+        return 0 if found is None else found[1]["epoch"]
+
+    def on_train_begin(self, logs=None):
+        self._forget()
+        if self._writes:
+            remove_unfinished(self.directory)
+        found = self._read()
+        if found is not None:
+            path, description, arrays = found
+            self._restore(path, description, arrays)
+            self.history = description["history"]
+            self.epochs = description["epochs"]
+            self.seconds = self._seconds_before = description["seconds"]
+            self._resumed_at = description["epoch"]
+        self._started = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._resumed_at is not None and epoch != self._resumed_at:
+            raise ValueError(
+                f"The checkpoint in {str(self.directory)!r} was written after {self._resumed_at} "
+                f"epochs, but `fit` starts at epoch {epoch}: pass "
+                "`initial_epoch=checkpoint.initial_epoch`, or another directory."
+            )
+        self._resumed_at = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        variables = self._variables()
+        values = [self._copies(variable) for variable in variables]
+        reason = _not_finite(logs, variables[: self._weights], values)
+        if reason:
+            warnings.warn(f"Epoch {epoch + 1} was not saved: {reason} is not finite.", stacklevel=2)
+            return
+        self.epochs.append(epoch)
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
+        self.seconds = self._seconds_before + time.monotonic() - self._started
+        if not self._writes:
+            return
+        description = {
+            "epochs": self.epochs,
+            "history": self.history,
+            "seconds": self.seconds,
+            "variables": [
+                {"path": variable.path, "shape": list(variable.shape), "copies": len(copies)}
+                for variable, copies in zip(variables, values, strict=True)
+            ],
+        }
+        arrays = [copy for copies in values for copy in copies]
+        write_checkpoint(self.directory, epoch + 1, description, arrays, self.keep)
+
+    def _forget(self):
+        self.history, self.epochs, self.seconds = {}, [], 0.0
+        self._seconds_before, self._resumed_at = 0.0, None
+
+    @property
+    def _writes(self) -> bool:
+        return self.model.distribute_strategy.extended.should_checkpoint
+
+    def _read(self):
+        """(path, description, arrays) of the newest checkpoint; None where there is none."""
+        candidates = list_checkpoints(self.directory)[::-1][: self.keep]
+        for i, path in enumerate(candidates):
+            try:
+                return path, *read_checkpoint(path)
+            except ValueError as error:
+                if i + 1 == len(candidates):
+                    raise
+                warnings.warn(f"{error}; using {candidates[i + 1].name} instead.", stacklevel=3)
+        return None
+
+    def _variables(self) -> list[keras.Variable]:
+        model, optimizer = self.model, self.model.optimizer
+        if not optimizer.built:
+            with model.distribute_strategy.scope():
+                optimizer.build(model.trainable_variables)
+        metrics = {id(variable) for variable in model.metrics_variables}
+        weights = [variable for variable in model.variables if id(variable) not in metrics]
+        self._weights = len(weights)
+        return weights + list(optimizer.variables)
+
+    def _restore(self, path, description, arrays):
+        variables, saved = self._variables(), description["variables"]
+        if len(saved) != len(variables):
+            raise ValueError(
+                f"Checkpoint {str(path)!r} is of another model or optimizer: it holds {len(saved)} "
+                f"variables, this one has {len(variables)}."
+            )
+        remaining = iter(arrays)
+        values = [[next(remaining) for _ in range(entry["copies"])] for entry in saved]
+        targets = [self._local(variable) for variable in variables]
+        for variable, entry, copies, local in zip(variables, saved, values, targets, strict=True):
+            there = (_anonymous(entry["path"]), tuple(entry["shape"]), copies[0].dtype.name)
+            here = (_anonymous(variable.path), tuple(variable.shape), _dtype(variable))
+            if there != here or len(copies) not in (1, len(local)):
+                raise ValueError(
+                    f"Checkpoint {str(path)!r} is of another model, optimizer or number of "
+                    f"replicas: it holds {there} in {len(copies)} copies where this one has {here} "
+                    f"on {len(local)} replicas."
+                )
+        for copies, local in zip(values, targets, strict=True):
+            for i, target in enumerate(local):
+                target.assign(copies[i % len(copies)])
+
+    def _local(self, variable):
+        """The TensorFlow variable of each replica of this process."""
+        return self.model.distribute_strategy.experimental_local_results(variable.value)
+
+    def _copies(self, variable) -> list[np.ndarray]:
+        """The value on each replica of this process, or one value where all are the same."""
+        copies = [np.asarray(local) for local in self._local(variable)]
+        same = all(copy.tobytes() == copies[0].tobytes() for copy in copies)
+        return copies[:1] if same else copies
+
+
+def _dtype(variable) -> str:
+    return np.dtype(variable.dtype).name
+
+
+def _anonymous(path: str) -> str:
+    """The path without the numbers that Keras appends to names that it has given before."""
+    return re.sub(r"_\d+(?=[/_]|$)", "", path)
+
+
+def _not_finite(logs, weights, values) -> str | None:
+    """What is NaN or infinite: a metric's name or a weight's path; None where nothing is."""
+    for name, value in logs.items():
+        if not math.isfinite(value):
+            return f"{name} ({value})"
+    for variable, copies in zip(weights, values, strict=False):
+        for copy in copies:
+            if copy.dtype.kind not in "biu" and not np.isfinite(copy).all():
+                return f"weight {variable.path!r}"
+    return None

@@ -1,0 +1,48 @@
+"""Stopping with an error where the loss is no longer a number."""
+
+import math
+
+import keras
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Stops training with an error that names the step where the loss is NaN or infinite.
+
+    `keras.callbacks.TerminateOnNaN` ends `fit` as if all were well, and the callbacks after it save
+    what is left. This one raises, so that nothing is saved: put it before those that save.
+
+    Raises:
+        ValueError: In `fit`, after the call of the training step in which the loss became NaN or
+            infinite. With `steps_per_execution=k` the error names the k steps of that call.
+
+    Example:
+
+    ```python
+    import keras
+    import numpy as np
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    try:
+        model.fit(np.full((4, 1), np.nan), np.zeros((4, 1)), callbacks=[StopOnNaN()], verbose=0)
+    except ValueError as error:
+        print(error)  # the loss is nan at optimizer step 1 (epoch 1)
+    ```
+    """
+
+    def on_train_begin(self, logs=None):
+        self._epoch = 0
+        self._step = int(self.model.optimizer.iterations)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        first, self._step = self._step + 1, int(self.model.optimizer.iterations)
+        loss = (logs or {}).get("loss", 0.0)
+        if math.isfinite(loss):
+            return
+        steps = f"step {self._step}"
+        if first < self._step:
+            steps = f"one of the steps {first} to {self._step}"
+        raise ValueError(f"the loss is {loss} at optimizer {steps} (epoch {self._epoch})")
