@@ -69,7 +69,7 @@ class Allocation:
 class Distribution:
     """Base of the distributions: shares a sparsity among kernels.
 
-    A distribution implements `allocate`; its constructor arguments are its attributes.
+    A subclass implements `allocate`; its constructor arguments are its attributes.
     """
 
     def allocate(
@@ -153,34 +153,48 @@ class _ErdosRenyi(Distribution):
         sparsity = check_sparsity(sparsity)
         if not kernels:
             return Allocation({})
-        ratios = [self._ratio(kernel) for kernel in kernels]
-        densities = _solve([kernel.size for kernel in kernels], ratios, sparsity)
-        chosen = {k.path: 1.0 - d for k, d in zip(kernels, densities, strict=True)}
-        for kernel in kernels:
-            if sparsity and nonzeros(kernel.size, chosen[kernel.path]) == 0:
+        sizes = [kernel.size for kernel in kernels]
+        densities = solve(sizes, [self._ratio(kernel) for kernel in kernels], sparsity)
+        for kernel, density in zip(kernels, densities, strict=True):
+            if density * kernel.size < 1:
                 raise ValueError(
-                    f"sparsity={sparsity} with {self!r} would leave no weight in "
-                    f"{kernel.path!r} {kernel.shape}. Lower the sparsity, or leave that kernel out "
-                    "with `filters`."
+                    f"sparsity={sparsity} cannot be reached with {self!r}: it leaves kernel "
+                    f"{kernel.path!r} of shape {kernel.shape} less than one weight. Lower the "
+                    "sparsity, or leave that kernel out with `filters`."
                 )
-        return Allocation(chosen)
+        return Allocation({k.path: 1.0 - d for k, d in zip(kernels, densities, strict=True)})
 
 
-def _solve(sizes, ratios, sparsity):
-    """Densities `epsilon * ratio`, at most 1, that meet the budget; kernels over it are dense.
+def solve(
+    sizes: Sequence[int], ratios: Sequence[float], sparsity: float, rounding: str = "floor"
+) -> list[float]:
+    """Densities `epsilon * ratio`, at most 1, that meet the budget.
 
-    One round keeps only the kernels of the highest ratio dense, so that no more than needed are.
-    Budgets are summed from rounded counts, in kernel order, as published results were.
+    Kernels that would be more than full are dense. One round adds only those of the highest ratio,
+    so that no more than needed are. The budget is summed from rounded counts, in kernel order, in
+    float64, which makes the densities bit-equal to published ones.
+
+    Args:
+        sizes: Number of weights of each kernel.
+        ratios: Positive ratio of each kernel.
+        sparsity: Share of zeros in [0, 1) over all kernels.
+        rounding: How the numbers of zeros are rounded: "floor" or "ceil".
+
+    Returns:
+        The density of each kernel.
+
+    References:
+        Evci et al., Rigging the Lottery (arXiv 1911.11134), appendix on ERK.
     """
     dense = set()
     while len(dense) < len(sizes):
         budget = divisor = 0.0
         for index, (size, ratio) in enumerate(zip(sizes, ratios, strict=True)):
-            zeros = math.floor(sparsity * size)
+            kept = nonzeros(size, sparsity, rounding)
             if index in dense:
-                budget -= zeros
+                budget -= size - kept
             else:
-                budget += size - zeros
+                budget += kept
                 divisor += ratio * size
         epsilon = budget / divisor
         highest = max(ratio for index, ratio in enumerate(ratios) if index not in dense)
@@ -286,6 +300,8 @@ class Global(Distribution):
     ```
     """
 
+    needs_scores = True
+
     def allocate(self, kernels, sparsity, scores=None):
         sparsity = check_sparsity(sparsity)
         if not kernels:
@@ -295,12 +311,16 @@ class Global(Distribution):
         kept = np.zeros(ranked.size, dtype=bool)
         kept[np.argsort(-ranked, kind="stable")[: nonzeros(ranked.size, sparsity)]] = True
         parts = np.split(kept, np.cumsum(sizes)[:-1])
-        return Allocation(
-            {
-                kernel.path: _sparsity_of(kernel.size, np.count_nonzero(part))
-                for kernel, part in zip(kernels, parts, strict=True)
-            }
-        )
+        chosen = {}
+        for kernel, part in zip(kernels, parts, strict=True):
+            if not part.any():
+                raise ValueError(
+                    f"sparsity={sparsity} with {self!r} leaves no weight in kernel "
+                    f"{kernel.path!r} of shape {kernel.shape}. Lower the sparsity, leave that "
+                    'kernel out with `filters`, or use distribution="erk".'
+                )
+            chosen[kernel.path] = _sparsity_of(kernel.size, np.count_nonzero(part))
+        return Allocation(chosen)
 
     def _scores(self, kernel, scores):
         if scores is None or kernel.path not in scores:
@@ -361,21 +381,20 @@ class Custom(Distribution):
         self.sparsities = dict(sparsities)
 
     def allocate(self, kernels, sparsity=0.0, scores=None):
-        for pattern in self.sparsities:
-            if not any(compile_regex(pattern, "sparsity").search(k.path) for k in kernels):
+        regexes = {compile_regex(p, "sparsity"): float(s) for p, s in self.sparsities.items()}
+        for regex in regexes:
+            if not any(regex.search(kernel.path) for kernel in kernels):
                 raise ValueError(
-                    f"`sparsity`: regex {pattern!r} matches no kernel. "
+                    f"`sparsity`: regex {regex.pattern!r} matches no kernel. "
                     f"Kernels: {[kernel.path for kernel in kernels]}"
                 )
         chosen, left_dense = {}, {}
         for kernel in kernels:
-            match = next(
-                (p for p in self.sparsities if compile_regex(p, "").search(kernel.path)), None
-            )
-            if match is None:
-                left_dense[kernel.path] = "matches no regex of `sparsity`"
+            matching = [value for regex, value in regexes.items() if regex.search(kernel.path)]
+            if matching:
+                chosen[kernel.path] = matching[0]
             else:
-                chosen[kernel.path] = float(self.sparsities[match])
+                left_dense[kernel.path] = "matches no regex of `sparsity`"
         return Allocation(chosen, left_dense)
 
 

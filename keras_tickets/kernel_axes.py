@@ -29,6 +29,7 @@ class Axes:
     Attributes:
         inputs: Axes that are summed over, spatial ones apart.
         outputs: Axes that become units or channels of the output.
+        groups: Axes that an einsum neither sums nor adds.
         gates: Gates of a recurrent kernel along its output axis, or, in an einsum, the number of
             independent kernels (the size of the axes that input, kernel and output share).
     """
@@ -64,10 +65,25 @@ def stays_dense(layer: keras.layers.Layer, variable: keras.Variable) -> str | No
     """Why a kernel is left dense unless it is asked for, or `None` where it is not."""
     if isinstance(layer, keras.layers.Embedding):
         return "embedding: dense unless `filters` asks for it"
-    separable = isinstance(layer, _SEPARABLE) and variable.name.startswith("depthwise")
-    if separable or isinstance(layer, _DEPTHWISE):
+    if is_depthwise(layer, variable):
         return "depthwise kernel: dense unless `filters` asks for it"
     return None
+
+
+def is_depthwise(layer: keras.layers.Layer, variable: keras.Variable) -> bool:
+    """Whether each input channel has its own outputs."""
+    separable = isinstance(layer, _SEPARABLE) and variable.name.startswith("depthwise")
+    return separable or isinstance(layer, _DEPTHWISE)
+
+
+def is_transposed(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is a transposed convolution."""
+    return isinstance(layer, _TRANSPOSED)
+
+
+def output_channels(layer: keras.layers.Layer, kernel_outputs: int) -> int:
+    """Channels of a layer's output, given those that its kernel makes."""
+    return layer.filters if isinstance(layer, _SEPARABLE) else kernel_outputs
 
 
 def conv_lstm_cell(layer: keras.layers.Layer) -> keras.layers.Layer | None:

@@ -21,6 +21,7 @@ from keras_tickets.tracing import first_convolutions
 
 _VECTOR_LIKE = re.compile(r"(^|_)(gamma|beta|alpha|scale|offset)(_|$)|embed")
 _AUTOMATIC_VARIABLE = re.compile(r"variable(_\d+)?")
+_FROZEN = "frozen: trainable=False"
 
 Filters = str | list[str] | Callable[[str], bool] | None
 
@@ -133,6 +134,25 @@ def find_kernels(
     return _mark_first_convolutions(model, kernels), skipped
 
 
+def multiplied_kernels(model: keras.layers.Layer) -> list[Kernel]:
+    """All kernels that a model multiplies by: depthwise and frozen ones too, not embeddings.
+
+    Args:
+        model: Built Keras model or layer.
+
+    Returns:
+        The kernels, in layer order, with the paths of `find_kernels`.
+    """
+    walk = _Walk(model)
+    return [
+        _kernel(path, layer, variable, walk.conv_lstm_cells)
+        for path, layer, variable, frozen in walk
+        if _why_no_kernel(layer, variable, frozen) in (None, _FROZEN)
+        and not isinstance(layer, keras.layers.Embedding)
+        and not _VECTOR_LIKE.search(variable.name)
+    ]
+
+
 class _Walk:
     """Iterates over the variables of a model: `(path, layer, variable, frozen)`."""
 
@@ -207,7 +227,7 @@ def _why_no_kernel(layer, variable, frozen):
     if not dtype.startswith(("float", "bfloat")):
         return f"quantized to {dtype}" if getattr(layer, "quantization_mode", None) else ""
     if frozen:
-        return "frozen: trainable=False"
+        return _FROZEN
     if not variable.trainable:
         return ""
     embedding = isinstance(layer, keras.layers.Embedding)

@@ -96,8 +96,9 @@ def _arguments(model, input_shape):
         specs = _keras_compat.map_shapes(lambda shape: tf.TensorSpec((1, *shape)), input_shape)
         return [specs], {}
     if getattr(model, "inputs", None):
+        inputs = model.input if isinstance(model, _keras_compat.Functional) else model.inputs[0]
         specs = tf.nest.map_structure(
-            lambda tensor: tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype), model.input
+            lambda tensor: tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype), inputs
         )
         return [specs], {}
     config = _keras_compat.map_shapes(

@@ -1,0 +1,278 @@
+"""Floating-point operations of dense and sparse models."""
+
+import dataclasses
+import math
+
+import keras
+
+from keras_tickets import _keras_compat
+from keras_tickets.checks import check_model
+from keras_tickets.kernel_axes import is_depthwise, is_transposed, output_channels
+from keras_tickets.kernels import Kernel, multiplied_kernels
+from keras_tickets.masks import masked_kernels
+from keras_tickets.tables import render_table, shape_text
+from keras_tickets.tracing import Call, trace
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """How often a kernel is used for one sample.
+
+    Attributes:
+        positions: How often each weight is multiplied, over all calls of its layer.
+        outputs: Number of output elements that the kernel adds to.
+        bias: Whether the layer then adds a bias.
+        activation: Whether the layer then applies an activation function.
+    """
+
+    positions: int
+    outputs: int
+    bias: bool
+    activation: bool
+
+    def count(self, weights: float) -> float:
+        """Operations with so many weights that are not zero.
+
+        A sum of v products takes v multiplications and v - 1 additions; the bias takes one more
+        addition for each output, the activation one operation.
+        """
+        multiplications = weights * self.positions
+        additions = max(multiplications - self.outputs, 0)
+        return multiplications + additions + self.outputs * (self.bias + self.activation)
+
+
+@dataclasses.dataclass(frozen=True)
+class FlopsRow:
+    """The operations of one kernel.
+
+    Attributes:
+        path: Kernel path.
+        shape: Shape of the kernel.
+        sparsity: Share of zeros of the kernel's mask; 0 where it has none.
+        inference: Operations of a forward pass for one sample.
+        dense_inference: The same without zeros.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    sparsity: float
+    inference: float
+    dense_inference: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Flops:
+    """Floating-point operations for one sample.
+
+    Attributes:
+        rows: One `FlopsRow` for each kernel, in layer order.
+        inference: Operations of a forward pass.
+        training: Operations of a training step, averaged over steps.
+        inference_ratio: `inference` over that of the same model without zeros.
+        training_ratio: `training` over that of the same model without zeros, trained densely.
+    """
+
+    rows: list[FlopsRow]
+    inference: float
+    training: float
+    inference_ratio: float
+    training_ratio: float
+
+    def __str__(self):
+        table = render_table(
+            ("kernel", "shape", "sparsity", "FLOPs", "dense FLOPs"),
+            [
+                (
+                    row.path,
+                    shape_text(row.shape),
+                    f"{row.sparsity:.4f}",
+                    f"{row.inference:,.0f}",
+                    f"{row.dense_inference:,.0f}",
+                )
+                for row in self.rows
+            ],
+        )
+        return (
+            f"{table}\n"
+            f"inference: {self.inference:,.0f} a sample, {self.inference_ratio:.4f} of dense\n"
+            f"training:  {self.training:,.0f} a sample, {self.training_ratio:.4f} of dense"
+        )
+
+
+def flops(
+    model: keras.Model,
+    *,
+    update_every: int | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> Flops:
+    """Counts the floating-point operations of a model, zeros of masks left out.
+
+    Counted are, for every kernel and every call of its layer, multiplications and additions, the
+    bias and the activation where the layer has them (with the layer's first kernel). Left out are
+    operations without a kernel: normalization, pooling, attention scores, embeddings' look-ups,
+    layers that only apply an activation. Recurrent layers count once for each time step.
+
+    A backward pass takes twice a forward pass. Methods that grow by dense gradients need one every
+    `update_every` steps, at the cost of a dense weight gradient.
+
+    Args:
+        model: Built Keras model, sparse or not.
+        update_every: Optimizer steps between dense gradients, for training; 0 where every step
+            needs one. By default that of the optimizer which the model is compiled with, and none
+            where it is not compiled.
+        input_shape: Shape of the input without the batch axis, or a structure of such shapes, where
+            the model's own leaves sizes open.
+
+    Returns:
+        The counts, in all and for each kernel.
+
+    Raises:
+        TypeError: `model` is not a Keras 3 model.
+        ValueError: The model is not built; its input's sizes are not known and `input_shape` is not
+            given; `update_every` is negative.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    assert kt.flops(model).inference == 64
+    ```
+
+    References:
+        Evci et al., Rigging the Lottery (arXiv 1911.11134), appendix on FLOPs of training.
+    """
+    check_model(model)
+    kernels = multiplied_kernels(model)
+    costs = kernel_costs(model, kernels, input_shape)
+    if unknown := [path for path, cost in costs.items() if cost is None]:
+        raise ValueError(
+            f"The output size of {unknown[0]!r} is not known. Pass `input_shape`, without "
+            f"the batch axis. Received: input_shape={input_shape}"
+        )
+    counts = {id(record.kernel): record.count() for record in masked_kernels(model)}
+    rows = []
+    for kernel in kernels:
+        cost, kept = costs[kernel.path], counts.get(id(kernel.variable), kernel.size)
+        sparsity = 1 - kept / kernel.size
+        dense = cost.count(kernel.size)
+        rows.append(FlopsRow(kernel.path, kernel.shape, sparsity, cost.count(kept), dense))
+    inference = math.fsum(row.inference for row in rows)
+    dense = math.fsum(row.dense_inference for row in rows)
+    if update_every is None:
+        update_every = _update_every(getattr(model, "optimizer", None))
+    training = training_flops(inference, dense, update_every)
+    return Flops(rows, inference, training, _ratio(inference, dense), _ratio(training, 3 * dense))
+
+
+def training_flops(inference: float, dense_inference: float, update_every: int | None) -> float:
+    """Operations of a training step for one sample, averaged over steps.
+
+    Args:
+        inference: Operations of a sparse forward pass.
+        dense_inference: Operations of a dense one.
+        update_every: Steps between dense gradients; 0 where every step needs one, `None` for
+            methods that need none.
+
+    Returns:
+        Three forward passes, or what dense gradients add to them.
+
+    Raises:
+        ValueError: `update_every` is negative.
+
+    References:
+        Evci et al., Rigging the Lottery (arXiv 1911.11134), appendix on FLOPs of training.
+    """
+    if update_every is None:
+        return 3 * inference
+    if update_every < 0:
+        raise ValueError(f"`update_every` must be at least 0. Received: {update_every}")
+    growing = 2 * inference + dense_inference
+    return (3 * inference * update_every + growing) / (update_every + 1)
+
+
+def kernel_costs(
+    model: keras.Model, kernels: list[Kernel], input_shape=None
+) -> dict[str, Cost | None]:
+    """Finds how often kernels are used by tracing the model once for inference.
+
+    Args:
+        model: Built Keras model.
+        kernels: Its kernels.
+        input_shape: As in `flops`.
+
+    Returns:
+        `{kernel path: cost}`, `None` where a size is not known.
+    """
+    loops = _recurrent_layers(model)
+    callers = {kernel.path: loops.get(id(kernel.layer), kernel.layer) for kernel in kernels}
+    calls, _ = trace(model, callers.values(), input_shape)
+    costs, first = {}, set()
+    for kernel in kernels:
+        uses = [_use(kernel, call) for call in calls if call.layer is callers[kernel.path]]
+        if None in uses:
+            costs[kernel.path] = None
+            continue
+        is_first = id(kernel.layer) not in first
+        first.add(id(kernel.layer))
+        costs[kernel.path] = Cost(
+            positions=sum(positions for positions, _ in uses),
+            outputs=sum(outputs for _, outputs in uses),
+            bias=is_first and _has_bias(kernel.layer),
+            activation=is_first and _has_activation(kernel.layer),
+        )
+    return costs
+
+
+def _recurrent_layers(model):
+    """`{id of a layer: the recurrent layer it runs in}`."""
+    loops = {}
+    for layer in _keras_compat.all_layers(model):
+        if isinstance(layer, keras.layers.RNN):
+            for inner in _keras_compat.all_layers(layer):
+                loops.setdefault(id(inner), layer)
+    return loops
+
+
+def _use(kernel: Kernel, call: Call) -> tuple[int, int] | None:
+    """How often one call multiplies each weight, and how many outputs it adds to."""
+    source, result = call.inputs[0].shape, call.outputs[0].shape
+    sizes = [*source[1:], *result[1:]]
+    if source.rank is None or result.rank is None or None in sizes:
+        return None
+    columns = kernel.size // math.prod((kernel.inputs, *kernel.spatial))
+    if isinstance(call.layer, keras.layers.RNN):
+        steps = source[1]
+        places = 1
+        if kernel.spatial:
+            places = math.prod(result[1:]) // kernel.outputs
+            places //= steps if call.layer.return_sequences else 1
+        return steps * places, steps * places * columns
+    elements = math.prod(result[1:])
+    if is_transposed(kernel.layer):
+        return math.prod(source[1:]) // kernel.inputs, elements
+    if is_depthwise(kernel.layer, kernel.variable):
+        columns *= kernel.inputs
+    positions = max(elements // output_channels(kernel.layer, columns), 1)
+    return positions, positions * columns
+
+
+def _has_bias(layer):
+    use_bias = getattr(layer, "use_bias", None)
+    return bool(getattr(layer, "bias", None) is not None if use_bias is None else use_bias)
+
+
+def _has_activation(layer):
+    activation = getattr(layer, "activation", None)
+    return activation not in (None, keras.activations.linear)
+
+
+def _update_every(optimizer):
+    needs_dense_gradients = getattr(optimizer, "needs_dense_gradients", False)
+    return optimizer.update_every if needs_dense_gradients else None
+
+
+def _ratio(part, whole):
+    return part / whole if whole else 1.0

@@ -1,0 +1,269 @@
+"""`SparsityPlan`: a model's kernels, their sparsity and cost, before and after `kt.sparsify`."""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+
+from keras_tickets import distributions, masks
+from keras_tickets.checks import check_model
+from keras_tickets.distributions import Allocation, Custom, check_sparsity, nonzeros
+from keras_tickets.flops import kernel_costs
+from keras_tickets.kernels import Filters, Kernel, Skipped, find_kernels
+from keras_tickets.tables import render_table, shape_text
+
+SHORTFALL = 0.01
+SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanRow:
+    """A masked kernel.
+
+    Attributes:
+        path: Kernel path.
+        shape: Shape of the kernel.
+        sparsity: Target share of zeros.
+        nonzeros: Number of weights that the mask leaves.
+        flops: Operations of a forward pass for one sample, `None` where the size of the model's
+            input is not known.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    sparsity: float
+    nonzeros: int
+    flops: float | None
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
+
+    @property
+    def actual(self) -> float:
+        """Share of zeros."""
+        return 1 - self.nonzeros / self.size
+
+
+@dataclasses.dataclass(frozen=True)
+class SparsityPlan:
+    """The masked kernels of a model and what stays dense. Prints as a table.
+
+    Attributes:
+        rows: One `PlanRow` for each masked kernel, in layer order.
+        skipped: `(path, reason)` of what has no mask.
+        weights: Number of weights of the model, biases and statistics included.
+    """
+
+    rows: list[PlanRow]
+    skipped: list[tuple[str, str]]
+    weights: int
+
+    @property
+    def nonzeros(self) -> int:
+        """Number of weights that the masks leave."""
+        return sum(row.nonzeros for row in self.rows)
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros over the masked kernels; 0 where there are none."""
+        size = sum(row.size for row in self.rows)
+        return 1 - self.nonzeros / size if size else 0.0
+
+    @property
+    def sparsity_all_weights(self) -> float:
+        """Share of masked zeros over all weights."""
+        zeros = sum(row.size for row in self.rows) - self.nonzeros
+        return zeros / self.weights if self.weights else 0.0
+
+    def __str__(self):
+        table = render_table(
+            ("kernel", "shape", "target", "actual", "nonzeros", "FLOPs"),
+            [
+                (
+                    row.path,
+                    shape_text(row.shape),
+                    f"{row.sparsity:.4f}",
+                    f"{row.actual:.4f}",
+                    f"{row.nonzeros:,}",
+                    "?" if row.flops is None else f"{row.flops:,.0f}",
+                )
+                for row in self.rows
+            ],
+        )
+        lines = [
+            table,
+            f"sparsity {self.sparsity:.4f} over the masked kernels, "
+            f"{self.sparsity_all_weights:.4f} over all {self.weights:,} weights",
+        ]
+        by_reason = {}
+        for path, reason in self.skipped:
+            by_reason.setdefault(reason, []).append(path)
+        for reason, paths in by_reason.items():
+            more = f", and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+            lines.append(f"no mask ({reason}): {', '.join(paths[:SHOWN])}{more}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def plan(
+    model: keras.Model,
+    sparsity: float | dict[str, float],
+    *,
+    distribution: str | distributions.Distribution = "erk",
+    structure: None = None,
+    filters: Filters = None,
+) -> SparsityPlan:
+    """Shows what `kt.sparsify` would do with the same arguments, without doing it.
+
+    Args:
+        model: Built Keras model.
+        sparsity: Share of zeros in [0, 1) over the masked kernels, or `{path regex: share}`.
+        distribution: "uniform", "er", "erk", "global", or an object of `kt.distributions`.
+            "global" ranks the random scores of `kt.sparsify`'s default `mask` and `seed`.
+        structure: Only `None`, single weights.
+        filters: Which kernels to mask: a regex, a list of regexes or a callable on paths.
+
+    Returns:
+        The plan. Print it for a table.
+
+    Raises:
+        TypeError: `model` is not a Keras 3 model, or an argument is of the wrong type.
+        ValueError: The model is not built; an argument is out of range or unknown; a regex matches
+            nothing; the sparsity cannot be reached.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(300), keras.layers.Dense(10)])
+    print(kt.plan(model, 0.9))
+    ```
+    """
+    check_model(model)
+    kernels, skipped = find_kernels(model, filters)
+    scores = {}
+    if getattr(distributions.get(distribution), "needs_scores", False):
+        scores = {k.path: masks.random_scores(k.path, k.shape, seed=0) for k in kernels}
+    chosen = allocate(kernels, sparsity, distribution, structure, scores)
+    masked = [kernel for kernel in kernels if kernel.path in chosen.sparsity]
+    counts = {k.path: nonzeros(k.size, chosen.sparsity[k.path]) for k in masked}
+    left_dense = [Skipped(path, reason) for path, reason in chosen.left_dense.items()]
+    return _plan(model, masked, chosen.sparsity, counts, left_dense + skipped)
+
+
+def summary(sparse_model: keras.Model) -> SparsityPlan:
+    """Shows the masked kernels of a model as they are now.
+
+    Args:
+        sparse_model: A `kt.SparseModel`, or any Keras model with `kt.layers.Sparse` layers.
+
+    Returns:
+        The plan: targets and present counts. Print it for a table.
+
+    Raises:
+        TypeError: It is not a Keras 3 model.
+        ValueError: It is not built.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    dense = keras.Sequential([keras.Input((784,)), keras.layers.Dense(300)])
+    print(kt.summary(kt.sparsify(dense, 0.9)))
+    ```
+    """
+    check_model(sparse_model)
+    kernels, skipped = find_kernels(sparse_model, filters=lambda path: True)
+    records = {id(record.kernel): record for record in masks.masked_kernels(sparse_model)}
+    masked = [kernel for kernel in kernels if id(kernel.variable) in records]
+    left_dense = [
+        Skipped(kernel.path, "left dense")
+        for kernel in kernels
+        if id(kernel.variable) not in records
+    ]
+    targets = {k.path: records[id(k.variable)].sparsity for k in masked}
+    counts = {k.path: records[id(k.variable)].count() for k in masked}
+    return _plan(sparse_model, masked, targets, counts, left_dense + skipped)
+
+
+def allocate(
+    kernels: Sequence[Kernel],
+    sparsity: float | Mapping[str, float],
+    distribution: str | distributions.Distribution = "erk",
+    structure: None = None,
+    scores: Mapping[str, np.ndarray] | None = None,
+) -> Allocation:
+    """Resolves the arguments of `kt.sparsify` and `kt.plan` to a sparsity for each kernel.
+
+    Args:
+        kernels: The kernels to mask, in layer order.
+        sparsity: Share of zeros in [0, 1), or `{path regex: share}`.
+        distribution: Name or object.
+        structure: Only `None`.
+        scores: `{kernel path: array}`, for "global".
+
+    Returns:
+        The sparsity of each kernel, and which stay dense.
+
+    Raises:
+        TypeError: `sparsity` is not a number.
+        ValueError: An argument is out of range or unknown, or the sparsity cannot be reached.
+
+    Warns:
+        UserWarning: The sparsity over all given kernels falls short by more than 0.01.
+    """
+    if structure is not None:
+        raise ValueError(f"`structure` must be None: single weights. Received: {structure!r}")
+    if isinstance(sparsity, Mapping):
+        return Custom(sparsity).allocate(kernels)
+    sparsity = check_sparsity(sparsity)
+    distribution = distributions.get(distribution)
+    chosen = distribution.allocate(kernels, sparsity, scores)
+    if not isinstance(distribution, Custom):
+        _warn_of_shortfall(kernels, sparsity, chosen)
+    return chosen
+
+
+def _warn_of_shortfall(kernels, sparsity, chosen):
+    size = sum(kernel.size for kernel in kernels)
+    kept = sum(nonzeros(k.size, chosen.sparsity.get(k.path, 0.0)) for k in kernels)
+    reached = 1 - kept / size if size else sparsity
+    if sparsity - reached > SHORTFALL:
+        dense = [k.path for k in kernels if not chosen.sparsity.get(k.path)]
+        why = f"{dense} stay dense" if dense else "numbers of weights are whole"
+        warnings.warn(
+            f"The sparsity falls short: {sparsity:.4f} was asked for, {reached:.4f} is reached "
+            f"over {size:,} weights in {len(kernels)} kernels, because {why}.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _plan(model, kernels, targets, counts, skipped):
+    costs = kernel_costs(model, kernels)
+    rows = [
+        PlanRow(
+            path=kernel.path,
+            shape=kernel.shape,
+            sparsity=targets[kernel.path],
+            nonzeros=counts[kernel.path],
+            flops=cost.count(counts[kernel.path]) if (cost := costs[kernel.path]) else None,
+        )
+        for kernel in kernels
+    ]
+    weights = sum(
+        math.prod(variable.shape)
+        for variable in model.weights
+        if keras.backend.is_float_dtype(variable.dtype)
+    )
+    return SparsityPlan(rows, [dataclasses.astuple(entry) for entry in skipped], weights)
