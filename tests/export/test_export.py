@@ -83,7 +83,7 @@ def test_exported_kernels_are_exactly_sparse(sparse_model, exported):
 
 
 def test_plain_model_with_several_inputs(tmp_path):
-    left, right = keras.Input((3,)), keras.Input((None,), dtype="int32")
+    left, right = keras.Input((3,), name="left"), keras.Input((None,), dtype="int32", name="right")
     embedded = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(2, 5)(right))
     joined = keras.layers.Concatenate()([keras.layers.Dense(4)(left), embedded])
     model = keras.Model({"left": left, "right": right}, [joined, keras.layers.Dense(2)(joined)])
