@@ -48,12 +48,12 @@ class Checkpoint(keras.callbacks.Callback):
 
     ```python
     import keras
-    from keras_tickets import callbacks, data, models
+    import keras_tickets as kt
 
-    digits = data.load("digits", batch_size=64)
-    model = models.lenet_300_100(digits.input_shape)
+    digits = kt.data.load("digits", batch_size=64)
+    model = kt.models.lenet_300_100(digits.input_shape)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    checkpoint = callbacks.Checkpoint("checkpoints")
+    checkpoint = kt.callbacks.Checkpoint("checkpoints")
     model.fit(
         digits.train(start_epoch=checkpoint.initial_epoch),
         steps_per_epoch=digits.steps_per_epoch,

@@ -19,12 +19,14 @@ class StopOnNaN(keras.callbacks.Callback):
 
     ```python
     import keras
+    import keras_tickets as kt
     import numpy as np
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
+    stop = kt.callbacks.StopOnNaN()
     try:
-        model.fit(np.full((4, 1), np.nan), np.zeros((4, 1)), callbacks=[StopOnNaN()], verbose=0)
+        model.fit(np.full((4, 1), np.nan), np.zeros((4, 1)), callbacks=[stop], verbose=0)
     except ValueError as error:
         print(error)  # the loss is nan at optimizer step 1 (epoch 1)
     ```

@@ -17,10 +17,14 @@ def crop_and_flip(images: tf.Tensor, draws: tf.Tensor, padding: int) -> tf.Tenso
 
     Example:
 
-    >>> image = tf.reshape(tf.range(4), (1, 2, 2, 1))
-    >>> crop_and_flip(image, tf.constant([[1, 1, 1]]), padding=1)[0, :, :, 0].numpy()
-    array([[1, 0],
-           [3, 2]], dtype=int32)
+    ```python
+    import tensorflow as tf
+    from keras_tickets.data.augmentation import crop_and_flip
+
+    image = tf.reshape(tf.range(4), (1, 2, 2, 1))
+    mirrored = crop_and_flip(image, tf.constant([[1, 1, 1]]), padding=1)
+    assert tf.reshape(mirrored, [-1]).numpy().tolist() == [1, 0, 3, 2]
+    ```
 
     References:
         He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.

@@ -25,6 +25,7 @@ class Dataset:
             dropped, so that shapes are static.
         seed: Non-negative seed of order and augmentation.
         test_batch_size: Examples per step of the test set; the last batch may be smaller.
+        steps_per_epoch: Training batches per epoch, at most those that there are. None: all.
         augment: None, or `augment(images, draws)` with the images of a batch in their own dtype and
             an int32 tensor of shape (batch, 3): three uniform values from 0 for each image, a
             function of the seed, the epoch and the image's position in `train`. It must use no
@@ -35,15 +36,22 @@ class Dataset:
         input_shape: Shape of one image.
         steps_per_epoch: Training batches per epoch.
 
+    Raises:
+        ValueError: An argument is not an integer, or out of range.
+
     Example:
 
-    >>> x, y = np.arange(40).reshape(10, 2, 2, 1), np.arange(10) % 2
-    >>> data = Dataset("toy", (x, y), (x, y), batch_size=4, seed=0)
-    >>> data.steps_per_epoch, data.classes
-    (2, 2)
+    ```python
+    import numpy as np
+    from keras_tickets.data import Dataset
 
-    To resume: `model.fit(data.train(start_epoch=k), steps_per_epoch=data.steps_per_epoch,
-    initial_epoch=k, epochs=n)`.
+    images, labels = np.arange(40).reshape(10, 2, 2, 1), np.arange(10) % 2
+    dataset = Dataset("toy", (images, labels), (images, labels), batch_size=4)
+    assert (dataset.steps_per_epoch, dataset.classes) == (2, 2)
+    ```
+
+    To resume at epoch k: `model.fit(dataset.train(start_epoch=k), initial_epoch=k, epochs=n,
+    steps_per_epoch=dataset.steps_per_epoch)`.
     """
 
     def __init__(
@@ -55,6 +63,7 @@ class Dataset:
         batch_size: int = 128,
         seed: int = 0,
         test_batch_size: int = 1000,
+        steps_per_epoch: int | None = None,
         augment: Callable | None = None,
     ):
         size = len(train[1])
@@ -68,6 +77,9 @@ class Dataset:
         self.input_shape = tuple(train[0].shape[1:])
         self.classes = int(max(train[1].max(), test[1].max())) + 1
         self.steps_per_epoch = size // batch_size
+        if steps_per_epoch is not None:
+            _check_integer("steps_per_epoch", steps_per_epoch, 1, self.steps_per_epoch)
+            self.steps_per_epoch = steps_per_epoch
         self._train, self._test, self._augment = train, test, augment
         axes = tuple(range(train[0].ndim - 1))
         mean, deviation = train[0].mean(axes, "float64"), train[0].std(axes, dtype="float64")

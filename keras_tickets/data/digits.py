@@ -14,9 +14,12 @@ def digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarra
 
     Example:
 
-    >>> (images, labels), (test_images, test_labels) = digits()
-    >>> images.shape, test_images.shape
-    ((1442, 8, 8, 1), (355, 8, 8, 1))
+    ```python
+    from keras_tickets.data.digits import digits
+
+    (images, labels), (test_images, test_labels) = digits()
+    assert len(labels) == 1442 and len(test_labels) == 355
+    ```
 
     References:
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning

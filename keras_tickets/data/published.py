@@ -1,8 +1,12 @@
 """Data sets read through tensorflow-datasets."""
 
 import os
+import socket
+import urllib.request
 
 import numpy as np
+
+DOWNLOAD_HOST = "storage.googleapis.com"
 
 
 def load(
@@ -12,8 +16,8 @@ def load(
 
     Args:
         name: Name of the data set in tensorflow-datasets.
-        data_dir: Directory of tensorflow-datasets. None: `$TFDS_DATA_DIR`, else
-            `~/tensorflow_datasets`.
+        data_dir: Directory of tensorflow-datasets, where the data set is looked for and otherwise
+            downloaded to. None: `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
 
     Returns:
         (images, labels) for training and for testing: uint8 of shape (n, height, width, channels)
@@ -21,19 +25,29 @@ def load(
 
     Raises:
         ValueError: The data can be neither found nor downloaded.
+
+    Example:
+
+    ```python
+    from keras_tickets.data import published
+
+    try:
+        (images, labels), _ = published.load("mnist")
+        assert images.shape == (60000, 28, 28, 1)
+    except ValueError as error:
+        print(error)
+    ```
     """
     import tensorflow_datasets as tfds
 
-    directory = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    directory = os.path.expanduser(
+        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    )
     try:
-        splits = tfds.load(
-            name,
-            split=["train", "test"],
-            batch_size=-1,
-            as_supervised=True,
-            data_dir=directory,
-            shuffle_files=False,
-        )
+        builder = tfds.builder(name, data_dir=directory)
+        if not builder.data_path.exists():
+            _check_network()
+            builder.download_and_prepare()
     except Exception as error:  # Downloads fail with whatever the network library raises.
         cause = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ValueError(
@@ -41,4 +55,11 @@ def load(
             "(set TFDS_DATA_DIR to a directory that holds it, or use 'digits', which needs no "
             "download)"
         ) from error
+    splits = builder.as_dataset(split=["train", "test"], batch_size=-1, as_supervised=True)
     return tuple((images, labels.astype("int32")) for images, labels in tfds.as_numpy(splits))
+
+
+def _check_network():
+    """Raises `OSError` at once where there is no network; a download would retry for minutes."""
+    if not urllib.request.getproxies():
+        socket.getaddrinfo(DOWNLOAD_HOST, 443)

@@ -1,15 +1,61 @@
 """The data sets by name."""
 
+import dataclasses
 import functools
+from collections.abc import Callable
 
 from keras_tickets.data import published
 from keras_tickets.data.augmentation import crop_and_flip
 from keras_tickets.data.dataset import Dataset
 from keras_tickets.data.digits import digits
 
-DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10")
 
-_AUGMENTATIONS = {"cifar10": functools.partial(crop_and_flip, padding=4)}
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What is known of a data set before it is loaded.
+
+    Attributes:
+        input_shape: Shape of one image.
+        classes: Number of classes.
+        augment: As in `Dataset`.
+    """
+
+    input_shape: tuple[int, int, int]
+    classes: int
+    augment: Callable | None = None
+
+
+DATASETS = {
+    "digits": Description((8, 8, 1), 10),
+    "mnist": Description((28, 28, 1), 10),
+    "fashion_mnist": Description((28, 28, 1), 10),
+    "cifar10": Description((32, 32, 3), 10, functools.partial(crop_and_flip, padding=4)),
+}
+
+
+def describe(name: str) -> Description:
+    """Describes a data set without loading it.
+
+    Args:
+        name: "digits", "mnist", "fashion_mnist" or "cifar10".
+
+    Returns:
+        Its `Description`.
+
+    Raises:
+        ValueError: `name` is unknown.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    assert kt.data.describe("mnist").input_shape == (28, 28, 1)
+    ```
+    """
+    if name not in DATASETS:
+        raise ValueError(f"The data set must be one of {', '.join(DATASETS)}, got {name!r}.")
+    return DATASETS[name]
 
 
 def load(
@@ -18,6 +64,7 @@ def load(
     *,
     seed: int = 0,
     test_batch_size: int = 1000,
+    steps_per_epoch: int | None = None,
     augment: bool = True,
     data_dir: str | None = None,
 ) -> Dataset:
@@ -35,6 +82,7 @@ def load(
             dropped.
         seed: Seed of order and augmentation.
         test_batch_size: Examples per step of the test set; the last batch may be smaller.
+        steps_per_epoch: Training batches per epoch, at most those that there are. None: all.
         augment: Whether to augment, where the data set has an augmentation.
         data_dir: Directory of tensorflow-datasets. None: `$TFDS_DATA_DIR`, else
             `~/tensorflow_datasets`.
@@ -47,11 +95,15 @@ def load(
 
     Example:
 
-    >>> load("digits", batch_size=32).input_shape
-    (8, 8, 1)
+    ```python
+    import keras_tickets as kt
+
+    digits = kt.data.load("digits", batch_size=32)
+    images, labels = next(iter(digits.train(start_epoch=3)))
+    assert images.shape == (32, 8, 8, 1)
+    ```
     """
-    if name not in DATASETS:
-        raise ValueError(f"`name` must be one of {', '.join(DATASETS)}, got {name!r}.")
+    description = describe(name)
     train, test = digits() if name == "digits" else published.load(name, data_dir)
     return Dataset(
         name,
@@ -60,5 +112,6 @@ def load(
         batch_size=batch_size,
         seed=seed,
         test_batch_size=test_batch_size,
-        augment=_AUGMENTATIONS.get(name) if augment else None,
+        steps_per_epoch=steps_per_epoch,
+        augment=description.augment if augment else None,
     )

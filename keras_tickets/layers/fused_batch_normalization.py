@@ -35,9 +35,13 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     Example:
 
-    >>> layer = FusedBatchNormalization(momentum=0.9)
-    >>> layer(keras.random.normal((8, 4, 4, 3)), training=True).shape
-    TensorShape([8, 4, 4, 3])
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    layer = kt.layers.FusedBatchNormalization(momentum=0.9)
+    assert layer(keras.random.normal((8, 4, 4, 3)), training=True).shape == (8, 4, 4, 3)
+    ```
 
     References:
         Ioffe and Szegedy, "Batch Normalization", 2015, algorithms 1 and 2.

@@ -27,8 +27,11 @@ def conv2(
 
     Example:
 
-    >>> conv2(seed=0).output_shape
-    (None, 10)
+    ```python
+    import keras_tickets as kt
+
+    assert kt.models.conv2(seed=0).output_shape == (None, 10)
+    ```
 
     References:
         Frankle and Carbin, "The Lottery Ticket Hypothesis", ICLR 2019, figure 2.
@@ -57,8 +60,11 @@ def conv4(
 
     Example:
 
-    >>> conv4(seed=0).output_shape
-    (None, 10)
+    ```python
+    import keras_tickets as kt
+
+    assert kt.models.conv4(seed=0).output_shape == (None, 10)
+    ```
 
     References:
         Frankle and Carbin, "The Lottery Ticket Hypothesis", ICLR 2019, figure 2.
@@ -87,8 +93,11 @@ def conv6(
 
     Example:
 
-    >>> conv6(seed=0).output_shape
-    (None, 10)
+    ```python
+    import keras_tickets as kt
+
+    assert kt.models.conv6(seed=0).output_shape == (None, 10)
+    ```
 
     References:
         Frankle and Carbin, "The Lottery Ticket Hypothesis", ICLR 2019, figure 2.

@@ -20,10 +20,12 @@ def seeded(initializer, seed: int | None, name: str) -> keras.initializers.Initi
 
     Example:
 
-    >>> draw = seeded("he_normal", 7, "conv1")
-    >>> again = seeded("he_normal", 7, "conv1")
-    >>> bool((draw((3, 3)) == again((3, 3))).numpy().all())
-    True
+    ```python
+    from keras_tickets.models.initialization import seeded
+
+    draw, again = seeded("he_normal", 7, "conv1"), seeded("he_normal", 7, "conv1")
+    assert (draw((3, 3)).numpy() == again((3, 3)).numpy()).all()
+    ```
     """
     initializer = keras.initializers.get(initializer)
     config = initializer.get_config()

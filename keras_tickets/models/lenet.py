@@ -28,8 +28,11 @@ def lenet_300_100(
 
     Example:
 
-    >>> lenet_300_100(seed=0).count_params()
-    266610
+    ```python
+    import keras_tickets as kt
+
+    assert kt.models.lenet_300_100(seed=0).count_params() == 266610
+    ```
 
     References:
         LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998.

@@ -38,8 +38,11 @@ def resnet20(
 
     Example:
 
-    >>> sum(w.value.shape.num_elements() for w in resnet20().weights if w.name == "kernel")
-    270896
+    ```python
+    import keras_tickets as kt
+
+    assert kt.models.resnet20(width=8).get_layer("logits").kernel.shape == (32, 10)
+    ```
 
     References:
         He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.

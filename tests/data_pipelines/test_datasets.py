@@ -139,41 +139,47 @@ def test_published_data_sets(name, shape, labels_of_test):
         pytest.skip(f"{name} is not in {directory}; set TFDS_DATA_DIR")
     dataset = data.load(name, batch_size=100)
     assert (dataset.input_shape, dataset.classes) == (shape, 10)
+    assert data.describe(name).input_shape == shape
     assert dataset.steps_per_epoch == {"mnist": 600, "cifar10": 500}[name]
     images, drawn = next(dataset.test().as_numpy_iterator())
     assert drawn[:10].tolist() == labels_of_test
     assert images.dtype == np.float32 and abs(images.mean()) < 0.1
 
 
-def test_other_sets_of_tensorflow_datasets(monkeypatch):
+def test_other_sets_of_tensorflow_datasets(tmp_path):
     import tensorflow_datasets as tfds
 
-    x = np.random.default_rng(0).integers(0, 255, (20, 28, 28, 1), dtype="uint8")
-    y = np.arange(20) % 10
-    asked = {}
-
-    def fake_load(name, **options):
-        asked.update(options, name=name)
-        return [(tf.constant(x), tf.constant(y)), (tf.constant(x[:5]), tf.constant(y[:5]))]
-
-    monkeypatch.setattr(tfds, "load", fake_load)
-    dataset = data.load("fashion_mnist", batch_size=4, data_dir="somewhere")
-    assert (dataset.classes, dataset.steps_per_epoch) == (10, 5)
-    assert (asked["name"], asked["data_dir"]) == ("fashion_mnist", "somewhere")
-    assert asked["split"] == ["train", "test"] and asked["shuffle_files"] is False
+    # Made-up images, prepared where the real ones would be and read as the real ones are.
+    (tmp_path / "fashion_mnist" / "3.0.1").mkdir(parents=True)
+    with tfds.testing.mock_data(num_examples=20, data_dir=tmp_path):
+        dataset = data.load("fashion_mnist", batch_size=4, data_dir=str(tmp_path))
+    assert (dataset.classes, dataset.input_shape, dataset.steps_per_epoch) == (10, (28, 28, 1), 5)
 
 
-def test_not_downloadable_is_one_clear_line(monkeypatch, tmp_path):
-    import tensorflow_datasets as tfds
+def test_without_network_it_fails_at_once_and_writes_nothing(monkeypatch, tmp_path):
+    def no_network(*args):
+        raise OSError("no route to host\nand a long story")
 
-    def fail(*args, **kwargs):
-        raise ConnectionError("no route to host\nand a long story")
-
-    monkeypatch.setattr(tfds, "load", fail)
+    monkeypatch.setattr("socket.getaddrinfo", no_network)
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(ValueError, match="no route to host .*TFDS_DATA_DIR") as caught:
-        data.load("fashion_mnist", data_dir=str(tmp_path))
+        data.load("fashion_mnist")
     assert "'fashion_mnist'" in str(caught.value) and str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fewer_steps_per_epoch_are_the_first_of_each_epoch():
+    whole, part = toy(batch_size=2, seed=1), toy(batch_size=2, seed=1, steps_per_epoch=3)
+    for a, b in zip(epochs(whole, 0, 3), epochs(part, 0, 3), strict=True):
+        assert np.array_equal(labels(a)[:6], labels(b))
+
+
+def test_descriptions_are_right():
+    assert data.describe("digits").input_shape == data.load("digits").input_shape
+    assert data.describe("digits").classes == data.load("digits").classes
 
 
 @pytest.mark.parametrize(
@@ -184,6 +190,7 @@ def test_not_downloadable_is_one_clear_line(monkeypatch, tmp_path):
         (lambda: data.load("digits", 5000), "at most 1442, got 5000"),
         (lambda: data.load("digits", seed=-1), "`seed` must be"),
         (lambda: data.load("digits", test_batch_size=0), "`test_batch_size` must be"),
+        (lambda: data.load("digits", 100, steps_per_epoch=15), "at most 14, got 15"),
         (lambda: data.load("digits").train(-1), "`start_epoch` must be"),
         (lambda: data.load("digits").train(True), "`start_epoch` must be"),
     ],
