@@ -55,8 +55,13 @@ def load(
             "(set TFDS_DATA_DIR to a directory that holds it, or use 'digits', which needs no "
             "download)"
         ) from error
-    splits = builder.as_dataset(split=["train", "test"], batch_size=-1, as_supervised=True)
-    return tuple((images, labels.astype("int32")) for images, labels in tfds.as_numpy(splits))
+    return _read(builder, "train"), _read(builder, "test")
+
+
+def _read(builder, split):
+    batches = builder.as_dataset(split=split, as_supervised=True).batch(1000).as_numpy_iterator()
+    images, labels = zip(*batches, strict=True)
+    return np.concatenate(images), np.concatenate(labels).astype("int32")
 
 
 def _check_network():

@@ -1,0 +1,8 @@
+"""`python -m keras_tickets`."""
+
+import sys
+
+from keras_tickets.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

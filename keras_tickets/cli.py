@@ -1,0 +1,102 @@
+"""The command line.
+
+keras-tickets train --gin_file=FILE --workdir=DIR    train, or go on with what was begun
+keras-tickets plan  --gin_file=FILE                  the table of kernels, before any training
+"""
+
+import os
+import sys
+
+import gin
+import keras
+import tensorflow as tf
+from absl import flags
+
+from keras_tickets import gin_bindings, train
+
+COMMANDS = ("train", "plan")
+USER_ERRORS = (ValueError, TypeError, OSError, SyntaxError, flags.Error, tf.errors.OpError)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: The words after the program's name. None: those of this process.
+
+    Returns:
+        The exit code: 0, 1 after an error (one line on stderr says which), 130 after an interrupt.
+
+    Example:
+
+    ```python
+    from keras_tickets.cli import main
+
+    assert main(["plan", "--gin_file=no_such_file.gin"]) == 1
+    ```
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    values = _define_flags()
+    try:
+        command, *rest = values(["keras-tickets", *arguments])[1:] or [None]
+        if values.help or command is None:
+            print(f"{__doc__.partition('.')[2].strip()}\n{values.main_module_help()}")
+            return 0 if values.help else 1
+        if command not in COMMANDS or rest:
+            given = " ".join([command, *rest])
+            raise ValueError(f"the command must be one of {', '.join(COMMANDS)}, got {given!r}")
+        experiment = _parse(values)
+        return _train(experiment, values) if command == "train" else _plan(experiment)
+    except KeyboardInterrupt:
+        print("keras-tickets: interrupted; the same command resumes", file=sys.stderr)
+        return 130
+    except USER_ERRORS as error:
+        print(f"keras-tickets: {_one_line(error)}", file=sys.stderr)
+        return 1
+
+
+def _define_flags() -> flags.FlagValues:
+    values = flags.FlagValues()
+    flags.DEFINE_multi_string("gin_file", [], "Configuration file; several add up.", values)
+    flags.DEFINE_multi_string("gin_param", [], "One binding, such as train.seed=1.", values)
+    flags.DEFINE_string("workdir", None, "Directory of the run.", values)
+    flags.DEFINE_boolean("help", False, "Show this help.", values, short_name="h")
+    return values
+
+
+def _parse(values) -> train.Experiment:
+    if not values.gin_file and not values.gin_param:
+        raise ValueError("--gin_file is missing: name a configuration, such as one of gin_configs")
+    gin.clear_config()
+    gin_bindings.bind()
+    for file in values.gin_file:
+        if not os.path.isfile(file):
+            raise ValueError(f"gin file {file!r} does not exist")
+        gin.add_config_file_search_path(os.path.dirname(os.path.abspath(file)))
+    gin.parse_config_files_and_bindings(values.gin_file, values.gin_param)
+    return gin.get_configurable("train")()
+
+
+def _train(experiment, values) -> int:
+    if not values.workdir:
+        raise ValueError("--workdir is missing: name the directory of the run")
+    verbose = 1 if sys.stdout.isatty() else 2
+    summary = train.train(
+        experiment, values.workdir, describe=gin.operative_config_str, verbose=verbose
+    )
+    model = keras.models.load_model(os.path.join(values.workdir, "model.keras"), compile=False)
+    print(f"\n{train.final_plan(experiment, model)}\n")
+    print(f"test accuracy: {summary['test_accuracy']:.4f}")
+    for name in ("summary.json", "metrics.csv", "model.keras", "tensorboard"):
+        print(f"{name}: {os.path.join(values.workdir, name)}")
+    return 0
+
+
+def _plan(experiment) -> int:
+    print(experiment.plan())
+    return 0
+
+
+def _one_line(error) -> str:
+    text = " ".join(str(error).split())
+    return text or type(error).__name__

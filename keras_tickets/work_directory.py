@@ -1,0 +1,120 @@
+"""The directory of one run of the training binary."""
+
+import csv
+import io
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Sequence
+
+import keras
+
+
+class WorkDirectory:
+    """Names and writes what a run leaves behind; each file is complete or not there.
+
+    Args:
+        path: The directory; need not exist.
+
+    Attributes:
+        path: The directory.
+        checkpoints: Directory of the checkpoints in it.
+        tensorboard: Directory of the TensorBoard logs in it.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path).expanduser()
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+
+    def open(self, config: str) -> dict | None:
+        """Starts a run of the given configuration in the directory, or goes on with it.
+
+        Args:
+            config: The configuration, one `name = value` a line.
+
+        Returns:
+            The summary where the run is finished, otherwise None.
+
+        Raises:
+            ValueError: The directory holds a run of another configuration, or other files.
+            OSError: It cannot be made or written.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        file = self.path / "config.gin"
+        if not file.exists():
+            others = sorted(p.name for p in self.path.iterdir() if not p.name.endswith(".part"))
+            if others:
+                raise ValueError(
+                    f"work directory {str(self.path)!r} holds {others[0]!r} but no run: choose an "
+                    "empty or new directory"
+                )
+            self._write(file.name, config)
+            return None
+        differences = _differences(file.read_text(encoding="utf-8"), config)
+        if differences:
+            raise ValueError(
+                f"work directory {str(self.path)!r} is of another configuration: "
+                f"{'; '.join(differences)}"
+            )
+        return self._finished()
+
+    def write_metrics(self, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+        """Writes `metrics.csv`.
+
+        Args:
+            header: Names of the columns.
+            rows: The values.
+        """
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+        self._write("metrics.csv", text.getvalue())
+
+    def save_model(self, model: keras.Model) -> None:
+        """Saves the model as `model.keras`."""
+        temporary = self.path / "model.part.keras"
+        model.save(temporary)
+        temporary.replace(self.path / "model.keras")
+
+    def finish(self, summary: dict) -> dict:
+        """Writes `summary.json`, which marks the run as finished, and returns the summary."""
+        self._write("summary.json", json.dumps(summary, indent=2) + "\n")
+        return summary
+
+    def _finished(self):
+        file = self.path / "summary.json"
+        if not file.exists():
+            return None
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"file {str(file)!r} is damaged: {error}") from error
+
+    def _write(self, name, text):
+        temporary = self.path / f"{name}.part"
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path / name)
+
+
+def _differences(before: str, now: str) -> list[str]:
+    """The settings that differ between two configurations, in words."""
+    before, now = _settings(before), _settings(now)
+    return [
+        f"{name} is {now.get(name, 'not set')}, was {before.get(name, 'not set')}"
+        for name in dict.fromkeys([*before, *now])
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _settings(config: str) -> dict[str, str]:
+    """`{name: value}` of the bindings in a gin configuration, without line breaks and comments."""
+    lines = [line for line in config.splitlines() if line.strip() and not line.startswith("#")]
+    logical = re.sub(r"\s*\\?\n\s+", " ", "\n".join(lines))
+    pairs = [line.partition("=")[::2] for line in logical.splitlines() if "=" in line]
+    return {name.strip(): value.strip() for name, value in pairs}
