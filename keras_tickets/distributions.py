@@ -1,5 +1,6 @@
 """How a sparsity is shared among the kernels of a model."""
 
+import abc
 import dataclasses
 import math
 import numbers
@@ -66,7 +67,7 @@ class Allocation:
     left_dense: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-class Distribution:
+class Distribution(abc.ABC):
     """Base of the distributions: shares a sparsity among kernels.
 
     A subclass implements `allocate`; its constructor arguments are its attributes.
@@ -92,7 +93,6 @@ class Distribution:
         Raises:
             ValueError: The sparsity is out of range or cannot be reached.
         """
-        raise TypeError(f"{type(self).__name__} must implement `allocate`.")
 
     def get_config(self) -> dict:
         """The constructor arguments."""
@@ -146,8 +146,9 @@ class Uniform(Distribution):
 class _ErdosRenyi(Distribution):
     """Density in proportion to a ratio of each kernel, full kernels kept dense."""
 
+    @abc.abstractmethod
     def _ratio(self, kernel):
-        raise TypeError(f"{type(self).__name__} must implement `_ratio`.")
+        """Density of a kernel up to a factor that all kernels share."""
 
     def allocate(self, kernels, sparsity, scores=None):
         sparsity = check_sparsity(sparsity)
@@ -184,7 +185,8 @@ def solve(
         The density of each kernel.
 
     References:
-        Evci et al., Rigging the Lottery (arXiv 1911.11134), appendix on ERK.
+        Evci et al., Rigging the Lottery (arXiv 1911.11134), section 3, "Sparsity
+        Distribution".
     """
     dense = set()
     while len(dense) < len(sizes):

@@ -142,7 +142,7 @@ def flops(
     ```
 
     References:
-        Evci et al., Rigging the Lottery (arXiv 1911.11134), appendix on FLOPs of training.
+        Evci et al., Rigging the Lottery (arXiv 1911.11134), appendix H.
     """
     check_model(model)
     kernels = multiplied_kernels(model)
@@ -183,7 +183,7 @@ def training_flops(inference: float, dense_inference: float, update_every: int |
         ValueError: `update_every` is negative.
 
     References:
-        Evci et al., Rigging the Lottery (arXiv 1911.11134), appendix on FLOPs of training.
+        Evci et al., Rigging the Lottery (arXiv 1911.11134), appendix H.
     """
     if update_every is None:
         return 3 * inference
