@@ -22,6 +22,19 @@ for line, code in json.loads(sys.argv[2]):
 """
 
 
+RUN_SESSIONS = """
+import doctest, json, sys
+runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+namespace = {"__name__": "__main__"}
+for line, code in json.loads(sys.argv[2]):
+    parsed = doctest.DocTestParser().get_doctest(code, {}, f"line {line}", sys.argv[1], line)
+    parsed.globs = namespace
+    runner.run(parsed, clear_globs=False)
+assert runner.summarize().attempted
+sys.exit(runner.summarize().failed > 0)
+"""
+
+
 def blocks(document, *languages):
     """(line number of the fence, code) of the fenced blocks in the languages."""
     text = document.read_text(encoding="utf-8")
@@ -61,6 +74,15 @@ def name(document):
 def test_python_examples_run(document, tmp_path):
     examples = json.dumps(blocks(document, "python"))
     result = run(["-c", RUN_BLOCKS, str(document), examples], tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    "document", [path for path in DOCUMENTS if blocks(path, "pycon")], ids=name
+)
+def test_python_sessions_print_what_they_show(document, tmp_path):
+    examples = json.dumps(blocks(document, "pycon"))
+    result = run(["-c", RUN_SESSIONS, str(document), examples], tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
