@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_tickets import distributions
-from keras_tickets.distributions import ER, ERK, Custom, Global, Uniform, nonzeros, solve
+from keras_tickets.distributions import ER, ERK, Custom, Global, Uniform, nonzeros
+from keras_tickets.distributions.erdos_renyi import solve
+from keras_tickets.distributions.ranking import sparsity_of
 
 VECTORS = json.loads((pathlib.Path(__file__).parent / "data/erk_vectors.json").read_text())
 
@@ -119,7 +121,7 @@ def test_global_is_one_ranking(seed, sparsity, coarse):
 @given(size=st.integers(1, 10**6), data=st.data())
 def test_a_global_count_survives_the_way_through_a_sparsity(size, data):
     kept = data.draw(st.integers(1, size))
-    assert nonzeros(size, distributions._sparsity_of(size, kept)) == kept
+    assert nonzeros(size, sparsity_of(size, kept)) == kept
 
 
 def test_erk_counts_gates_apart():

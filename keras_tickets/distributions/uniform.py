@@ -1,0 +1,40 @@
+"""`Uniform`: the same sparsity everywhere."""
+
+import keras
+
+from keras_tickets.distributions.distribution import Allocation, Distribution, check_sparsity
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class Uniform(Distribution):
+    """The same sparsity for every kernel.
+
+    Args:
+        dense_first_conv: Leave convolutions that read the model's input dense and out of the
+            budget, as in the RigL paper; never a `Dense` layer.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="fc")])
+    print(kt.plan(model, 0.5, distribution=kt.distributions.Uniform(dense_first_conv=False)))
+    ```
+
+    References:
+        Evci et al., Rigging the Lottery (arXiv 1911.11134), section 3, "Sparsity Distribution".
+    """
+
+    def __init__(self, dense_first_conv: bool = True):
+        self.dense_first_conv = dense_first_conv
+
+    def allocate(self, kernels, sparsity, scores=None):
+        sparsity = check_sparsity(sparsity)
+        left_dense = {}
+        if self.dense_first_conv:
+            reason = "first convolution: dense in a uniform distribution"
+            left_dense = {kernel.path: reason for kernel in kernels if kernel.first_conv}
+        chosen = {k.path: sparsity for k in kernels if k.path not in left_dense}
+        return Allocation(chosen, left_dense)
