@@ -18,8 +18,8 @@ SERVE = """
 import sys
 sys.modules["keras_tickets"] = None  # importing it would raise ImportError
 import numpy as np, tensorflow as tf
-served = tf.saved_model.load(sys.argv[1]).serve(np.load(sys.argv[2]))
-np.save(sys.argv[3], served.numpy())
+artifact = tf.saved_model.load(sys.argv[1])
+np.save(sys.argv[3], artifact.serve(np.load(sys.argv[2])).numpy())
 """
 
 

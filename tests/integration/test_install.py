@@ -19,7 +19,8 @@ np.save(sys.argv[1] + "/expected.npy", model.predict(np.ones((1, 8)), verbose=0)
 SERVE_IT = """
 import importlib.util, sys, numpy as np, tensorflow as tf
 assert importlib.util.find_spec("keras_tickets") is None
-served = tf.saved_model.load(sys.argv[1] + "/saved_model").serve(np.ones((1, 8), "float32"))
+artifact = tf.saved_model.load(sys.argv[1] + "/saved_model")
+served = artifact.serve(np.ones((1, 8), "float32"))
 np.testing.assert_allclose(served, np.load(sys.argv[1] + "/expected.npy"), rtol=1e-5)
 """
 
