@@ -29,7 +29,8 @@ def check_model(model: keras.Model) -> keras.Model:
             f"Received: an object of class {kind.__module__}.{kind.__qualname__}"
         )
     layers = _keras_compat.all_layers(model)
-    if not model.built or not model.weights and any(not layer.built for layer in layers):
+    built = model.built or model.get_build_config()
+    if not built or not model.weights and any(not layer.built for layer in layers):
         raise ValueError(
             f"Model {model.name!r} is not built: its kernels do not exist yet. Start it with "
             "keras.Input, or call it on a batch."

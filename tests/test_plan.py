@@ -123,6 +123,12 @@ class Unbuilt(keras.Model):
         return self.fc(x)
 
 
+def test_a_model_that_is_built_from_a_configuration():
+    model, config = Unbuilt(), {"input_shape": (None, 8)}
+    model.build_from_config(config)
+    assert [row.flops for row in kt.plan(model, 0.5).rows] == [2 * 16]
+
+
 @pytest.mark.parametrize("function", [lambda m: kt.plan(m, 0.5), kt.summary, kt.flops])
 def test_bad_models(function):
     legacy = type("Sequential", (), {"__module__": "tf_keras.src.engine.sequential"})()
