@@ -164,7 +164,7 @@ def _histogram_search(keys, k):
     low = tf.minimum(tf.bitwise.bitwise_xor(unsigned, prefix), _HALF)
     low_counts = _count(low)
     low, needed = _find_bin(low_counts, needed)
-    return tf.bitcast(prefix, tf.int32) + low, needed, low_counts[low]
+    return tf.bitcast(prefix, tf.int32) + low, needed, tf.gather(low_counts, low)
 
 
 def _count(values):
@@ -182,7 +182,7 @@ def _find_bin(counts, k):
     from_here_up = tf.cumsum(counts, reverse=True)
     found = tf.reduce_sum(tf.cast(from_here_up >= tf.maximum(k, 1), tf.int32)) - 1
     found = tf.maximum(found, 0)
-    return found, k - (from_here_up[found] - counts[found])
+    return found, k - tf.gather(from_here_up - counts, found)
 
 
 def _bit_search(keys, k):
@@ -219,7 +219,9 @@ def _first(ties, needed):
     in_rows = tf.reduce_sum(tf.cast(rows, tf.int32), axis=1)
     up_to_row = tf.cumsum(in_rows)
     row = _count_true(up_to_row <= needed)
-    up_to_column = up_to_row[row] - in_rows[row] + tf.cumsum(tf.cast(rows[row], tf.int32))
+    up_to_column = tf.gather(up_to_row - in_rows, row) + tf.cumsum(
+        tf.cast(tf.gather(rows, row), tf.int32)
+    )
     end = row * width + _count_true(up_to_column <= needed)
     return ties & (tf.range(size) < end)
 
