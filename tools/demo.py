@@ -43,7 +43,7 @@ def main() -> None:
     start = time.perf_counter()
     directory = new_directory()
     dense, sparse = (train(method, directory / method) for method in ("dense", "rigl"))
-    model = keras.models.load_model(directory / "rigl" / "model.keras")
+    model = keras.models.load_model(directory / "rigl" / "model.keras", compile=False)
     saved_model = directory / "saved_model"
     report = kt.export(model, saved_model)
 
