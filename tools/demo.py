@@ -35,7 +35,9 @@ def train(method: str, workdir: pathlib.Path) -> dict:
     arguments = ["train", f"--gin_file={config.relative_to(ROOT)}"]
     arguments.append(f"--workdir={workdir.relative_to(ROOT)}")
     print(f"\n$ keras-tickets {shlex.join(arguments)}", flush=True)
-    subprocess.run([sys.executable, "-m", "keras_tickets", *arguments], cwd=ROOT, check=True)
+    code = subprocess.run([sys.executable, "-m", "keras_tickets", *arguments], cwd=ROOT).returncode
+    if code:
+        sys.exit(code)
     return json.loads((workdir / "summary.json").read_text())
 
 
