@@ -4,6 +4,8 @@ keras-tickets train --gin_file=FILE --workdir=DIR    train, or go on with what w
 keras-tickets plan  --gin_file=FILE                  the table of kernels, before any training
 """
 
+import contextlib
+import logging
 import os
 import sys
 
@@ -72,9 +74,24 @@ def _parse(values) -> train.Experiment:
     for file in values.gin_file:
         if not os.path.isfile(file):
             raise ValueError(f"gin file {file!r} does not exist")
-        gin.add_config_file_search_path(os.path.dirname(os.path.abspath(file)))
-    gin.parse_config_files_and_bindings(values.gin_file, values.gin_param)
+        _parse_file(os.path.abspath(file))
+    for parameter in values.gin_param:
+        try:
+            gin.parse_config(parameter)
+        except (ValueError, TypeError, SyntaxError) as error:
+            raise ValueError(f"--gin_param={parameter!r}: {error}") from error
+    gin.finalize()
     return gin.get_configurable("train")()
+
+
+def _parse_file(path):
+    """Parses a file, whose includes are relative to its own directory."""
+    logging.disable(logging.ERROR)  # gin logs each place where an included file is not
+    try:
+        with contextlib.chdir(os.path.dirname(path)):
+            gin.parse_config_file(path)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _train(experiment, values) -> int:
