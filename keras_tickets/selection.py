@@ -4,8 +4,8 @@ Scores are compared through 32-bit integer keys that order as the numbers do, so
 which flushes denormals to zero chooses as any other does. Two bodies find the k-th largest key
 and agree bit for bit:
 
-* `"histogram"` counts the high and then the low 16 bits of the keys. It is the faster one in a
-  graph that is not compiled.
+* `"histogram"` counts how often each value of the keys' high bits occurs, then of the bits below
+  among the keys that share those found. It is the faster one where XLA does not compile.
 * `"bit_search"` settles the key bit by bit, with one count of the scores for each. Everything in
   it has a static shape, so XLA compiles it, for TPUs too.
 """
@@ -17,7 +17,7 @@ METHODS = ("histogram", "bit_search")
 _INFINITY = 0x7F800000
 _NAN = -_INFINITY - 1
 _EXCLUDED = tf.int32.min
-_HALF = 1 << 16
+_LARGE = 1 << 20
 
 
 def choose(
@@ -60,8 +60,8 @@ def choose(
     keys = _sort_keys(scores, among, method)
     threshold, needed, ties = _SEARCHES[method](keys, k)
     chosen = tf.cond(
-        needed == ties,
-        lambda: keys >= threshold,
+        (needed == ties) | (threshold == _EXCLUDED),
+        lambda: keys >= tf.maximum(threshold, _EXCLUDED + 1),
         lambda: (keys > threshold) | _first(keys == threshold, needed),
     )
     return tf.reshape(chosen, scores.shape)
@@ -78,14 +78,13 @@ def kth_largest(
 
     Args:
         scores: Float tensor of any static shape but an empty one, compared in float32.
-        k: Rank, an integer or an int32 scalar tensor. It is clipped to the range from 1 to the
-            number of allowed positions.
+        k: Rank, an integer or an int32 scalar tensor. Less than 1 counts as 1.
         among: Boolean tensor of the shape of `scores`, True where a position counts. `None`
             counts all.
         method: As in `choose`.
 
     Returns:
-        A float32 scalar, NaN if that score is a NaN or no position is allowed.
+        A float32 scalar, NaN if that score is a NaN or fewer than `k` positions are allowed.
 
     Raises:
         TypeError: As in `choose`.
@@ -155,44 +154,45 @@ def _mirror_negative(bits):
 
 
 def _histogram_search(keys, k):
-    """The k-th largest key, how many equal to it are needed to make up k, how many there are."""
+    """Finds the k-th largest key, digit by digit.
+
+    Returns:
+        That key (`_EXCLUDED` if there are fewer than `k`), the number of keys equal to it that
+        make up `k`, and the number of keys equal to it. For `k` below 1, the largest key.
+    """
+    widths = (11, 11, 10) if keys.shape[0] < _LARGE else (16, 16)
     unsigned = tf.bitcast(keys, tf.uint32)
-    high_counts = tf.roll(_count(tf.bitwise.right_shift(unsigned, 16)), _HALF // 2, axis=0)
-    k = tf.clip_by_value(k, 0, tf.size(keys) - high_counts[0])
-    high, needed = _find_bin(high_counts, k)
-    prefix = tf.bitcast(tf.bitwise.left_shift(high - _HALF // 2, 16), tf.uint32)
-    low = tf.minimum(tf.bitwise.bitwise_xor(unsigned, prefix), _HALF)
-    low_counts = _count(low)
-    low, needed = _find_bin(low_counts, needed)
-    return tf.bitcast(prefix, tf.int32) + low, needed, tf.gather(low_counts, low)
+    prefix = tf.constant(1 << 31, tf.uint32)
+    shift = 32
+    for width in widths:
+        shift -= width
+        digits = tf.bitwise.right_shift(tf.bitwise.bitwise_xor(unsigned, prefix), shift)
+        counts = _count(tf.minimum(digits, 1 << width) if shift == 0 else digits, 1 << width)
+        up_to_here = tf.cumsum(counts, reverse=True)
+        digit = tf.maximum(_count_true(up_to_here >= tf.maximum(k, 1)) - 1, 0)
+        k -= tf.gather(up_to_here - counts, digit)
+        digit_bits = tf.bitcast(tf.bitwise.left_shift(digit, shift), tf.uint32)
+        prefix = tf.bitwise.bitwise_xor(prefix, digit_bits)
+    return tf.bitcast(prefix, tf.int32), k, tf.gather(counts, digit)
 
 
-def _count(values):
-    """How often each of 0 … 65535 occurs; higher values are not counted."""
+def _count(values, size):
+    """How often each of the values below `size` occurs."""
     return tf.raw_ops.DenseBincount(
         input=tf.bitcast(values, tf.int32),
-        size=_HALF,
+        size=size,
         weights=tf.constant([], tf.int32),
         binary_output=False,
     )
 
 
-def _find_bin(counts, k):
-    """The bin that the k-th largest value falls into, and its rank within the bin."""
-    from_here_up = tf.cumsum(counts, reverse=True)
-    found = tf.reduce_sum(tf.cast(from_here_up >= tf.maximum(k, 1), tf.int32)) - 1
-    found = tf.maximum(found, 0)
-    return found, k - tf.gather(from_here_up - counts, found)
-
-
 def _bit_search(keys, k):
     """As `_histogram_search`."""
-    k = tf.minimum(k, _count_true(keys > _EXCLUDED))
-    k = tf.maximum(k, 0)
+    at_least = tf.maximum(k, 1)
 
     def settle(bit, threshold):
         candidate = tf.bitwise.bitwise_xor(threshold, tf.bitwise.left_shift(1, bit))
-        enough = _count_true(keys >= candidate) >= tf.maximum(k, 1)
+        enough = _count_true(keys >= candidate) >= at_least
         return bit - 1, tf.where(enough, candidate, threshold)
 
     _, threshold = tf.while_loop(
