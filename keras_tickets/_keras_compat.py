@@ -34,13 +34,24 @@ def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(layer._flatten_layers(include_self=True, recursive=True))
 
 
-def rebuild(model: keras.Model, convert) -> keras.Model:
-    """A functional or Sequential model again, nested ones included, with `convert`ed layers."""
+def rebuild(model: keras.Model, convert):
+    """The graph of a functional or Sequential model, with all its layers `convert`ed.
+
+    Args:
+        model: Built model; nested ones are rebuilt too.
+        convert: Called once with each layer or operation; returns what stands in its place.
+
+    Returns:
+        The symbolic inputs and outputs, in the model's structure.
+    """
     compiled, model.compiled = model.compiled, False
     try:
-        return keras.models.clone_model(model, clone_function=convert, recursive=True)
+        rebuilt = keras.models.clone_model(model, clone_function=convert, recursive=True)
     finally:
         model.compiled = compiled
+    if isinstance(rebuilt, keras.Sequential):
+        return rebuilt.inputs[0], rebuilt.outputs[0]
+    return rebuilt.input, rebuilt.output
 
 
 def map_shapes(function, shapes):

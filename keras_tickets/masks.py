@@ -1,7 +1,6 @@
 """A mask beside its kernel: the record, drawing masks, counting, reading and setting them."""
 
 import dataclasses
-import zlib
 
 import keras
 import numpy as np
@@ -9,6 +8,7 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets.distributions import nonzeros
+from keras_tickets.randomness import random_scores
 
 MASKS = ("random", "magnitude", "ones")
 
@@ -84,26 +84,6 @@ def masked_kernels(model: keras.Model) -> list[MaskedKernel]:
     return found
 
 
-def stable_hash(path: str) -> int:
-    """A 32-bit hash of a kernel path, the same in every process and on every machine."""
-    return zlib.crc32(path.encode())
-
-
-def random_scores(path: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Uniform scores from a stable hash of the kernel path and the seed.
-
-    Args:
-        path: Kernel path.
-        shape: Shape of the kernel.
-        seed: Non-negative integer.
-
-    Returns:
-        float64 array of `shape` in [0, 1).
-    """
-    key = np.array([stable_hash(path), seed], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key)).random(shape)
-
-
 def draw(scores: np.ndarray, count: int) -> np.ndarray:
     """The mask of the `count` highest scores, ties by lowest flat index.
 
@@ -133,7 +113,7 @@ def initial_scores(path: str, kernel: keras.Variable, mask: str, seed: int) -> n
         Array of the kernel's shape.
     """
     if mask == "random":
-        return random_scores(path, tuple(kernel.shape), seed)
+        return random_scores(kernel.shape, path, seed, step=0).numpy()
     if mask == "magnitude":
         return np.abs(kernel.numpy().astype(np.float32))
     return np.zeros(tuple(kernel.shape), np.float32)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_tickets import _keras_compat, distributions, masks
+from keras_tickets import _keras_compat, masks
 from keras_tickets.kernels import Kernel, find_kernels
 from keras_tickets.layers.sparse import Sparse, SparseRoot
 from keras_tickets.plan import SparsityPlan, allocate, check_model, summary
@@ -188,6 +188,8 @@ def _wrap(model, kernels: list[Kernel], chosen: dict[str, float], in_place: bool
     by_variable = {id(k.variable): chosen[k.path] for k in kernels if k.path in chosen}
 
     def convert(layer, wrapper=Sparse):
+        if not isinstance(layer, keras.layers.Layer):
+            return layer
         own, _ = find_kernels(layer, filters=lambda path: True)
         shares = {k.path: by_variable[id(k.variable)] for k in own if id(k.variable) in by_variable}
         layer = layer if in_place else _copy(layer)
@@ -205,8 +207,7 @@ def _graph_of(model, convert, convert_root=None):
     A subclassed model is a graph of one layer, made by `convert_root`.
     """
     if isinstance(model, keras.Sequential | _keras_compat.Functional):
-        rebuilt = _keras_compat.rebuild(model, convert)
-        return rebuilt.input, rebuilt.output
+        return _keras_compat.rebuild(model, convert)
     layer = (convert_root or convert)(model)
     failure = None
     for dtype in ("float32", "int32"):
@@ -240,7 +241,7 @@ def _inputs_for(model, dtype):
 
 
 def _copy(layer):
-    """A layer or subclassed model of the same configuration and values."""
+    """A layer or subclassed model of the same configuration and values; any other operation."""
     if not isinstance(layer, keras.layers.Layer):
         return layer
     try:

@@ -151,7 +151,9 @@ def plan(
     kernels, skipped = find_kernels(model, filters)
     scores = {}
     if getattr(distributions.get(distribution), "needs_scores", False):
-        scores = {k.path: masks.random_scores(k.path, k.shape, seed=0) for k in kernels}
+        scores = {
+            k.path: masks.initial_scores(k.path, k.variable, "random", seed=0) for k in kernels
+        }
     chosen = allocate(kernels, sparsity, distribution, structure, scores)
     masked = [kernel for kernel in kernels if kernel.path in chosen.sparsity]
     counts = {k.path: nonzeros(k.size, chosen.sparsity[k.path]) for k in masked}

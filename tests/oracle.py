@@ -1,5 +1,7 @@
 """Plain NumPy versions of the rules, written from the papers and not from the package."""
 
+import zlib
+
 import numpy as np
 
 
@@ -29,3 +31,24 @@ def cosine(alpha, progress):
 
 def due(step, begin, end, every):
     return step > 0 and begin <= step < end and (step - begin) % every == 0
+
+
+def random_scores(shape, path, seed, step):
+    """Upper 24 bits of MurmurHash3_x86_32 of (CRC-32 of path, seed, step, flat index)."""
+    words = [zlib.crc32(path.encode()), seed, seed >> 32, step, step >> 32]
+    size, mask = int(np.prod(shape)), 0xFFFFFFFF
+    hashes = np.zeros(size, np.uint64)
+
+    def rotate(x, r):
+        return ((x << np.uint64(r)) | (x >> np.uint64(32 - r))) & np.uint64(mask)
+
+    for word in [*(np.uint64(w & mask) for w in words), np.arange(size, dtype=np.uint64)]:
+        k = (word * np.uint64(0xCC9E2D51)) & np.uint64(mask)
+        k = (rotate(k, 15) * np.uint64(0x1B873593)) & np.uint64(mask)
+        hashes = rotate(hashes ^ k, 13)
+        hashes = (hashes * np.uint64(5) + np.uint64(0xE6546B64)) & np.uint64(mask)
+    hashes ^= np.uint64(4 * (len(words) + 1))
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        hashes ^= hashes >> np.uint64(shift)
+        hashes = (hashes * np.uint64(factor)) & np.uint64(mask)
+    return ((hashes >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)).reshape(shape)

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import oracle
 import pytest
 
 import keras_tickets as kt
@@ -126,19 +127,20 @@ def test_magnitude_masks_keep_the_largest_weights():
 
 
 def test_the_same_seed_gives_the_same_masks_and_another_others():
-    masks = [kt.sparsify(mlp(), 0.5, seed=seed).masks for seed in (3, 3, 4)]
+    masks = [
+        kt.sparsify(mlp(), 0.5, distribution="uniform", seed=seed).masks for seed in (3, 3, 4)
+    ]
     for path in masks[0]:
         np.testing.assert_array_equal(masks[0][path], masks[1][path])
         assert np.any(masks[0][path] != masks[2][path])
 
 
-def test_random_masks_are_fixed_for_ever():
-    """The first active weights of a known kernel: a change here changes everybody's runs."""
-    mask = kt.sparsify(mlp(), 0.9, distribution="uniform", seed=0).masks["a/kernel"]
-    assert np.flatnonzero(mask)[:8].tolist() == FIRST_ACTIVE
-
-
-FIRST_ACTIVE = [0]
+def test_random_masks_come_from_the_path_and_the_seed_alone():
+    model = kt.sparsify(mlp(), 0.9, distribution="uniform", seed=5)
+    for path, mask in model.masks.items():
+        scores = oracle.random_scores(mask.shape, path, 5, 0).ravel()
+        expected = oracle.top(scores, mask.size - int(0.9 * mask.size), np.ones(mask.size, bool))
+        np.testing.assert_array_equal(mask.ravel(), expected)
 
 
 def test_sparsity_by_regex():

@@ -108,25 +108,25 @@ class Sparse(keras.layers.Wrapper):
             self.build()
 
     def _create_masks(self):
-        kernels, _ = find_kernels(self.layer)
-        chosen = self.sparsity
-        if not isinstance(chosen, dict):
-            chosen = {kernel.path: chosen for kernel in kernels}
+        if isinstance(self.sparsity, dict):
+            kernels, _ = find_kernels(self.layer, filters=lambda path: True)
+            chosen = self.sparsity
         else:
-            kernels, _ = find_kernels(self.layer, filters=lambda path: path in chosen)
-        unknown = set(chosen) - {kernel.path for kernel in kernels}
-        if unknown:
+            kernels, _ = find_kernels(self.layer)
+            chosen = {kernel.path: self.sparsity for kernel in kernels}
+        paths = [kernel.path for kernel in kernels]
+        if unknown := sorted(set(chosen) - set(paths)):
             raise ValueError(
-                f"`sparsity` of Sparse layer {self.name!r} names {sorted(unknown)}, which are not "
-                f"kernels of {self.layer.name!r}: {[kernel.path for kernel in kernels]}"
+                f"`sparsity` of Sparse layer {self.name!r} names {unknown}, which are not kernels "
+                f"of {self.layer.name!r}: {paths}"
             )
         records = []
         for kernel in kernels:
-            sparsity = check_sparsity(chosen[kernel.path], f"sparsity[{kernel.path!r}]")
-            path = f"{self.layer.name}/{kernel.path}"
-            records.append(
-                MaskedKernel(path, kernel.variable, self._add_mask(kernel, path, sparsity), sparsity)
-            )
+            if kernel.path in chosen:
+                sparsity = check_sparsity(chosen[kernel.path], f"sparsity[{kernel.path!r}]")
+                path = f"{self.layer.name}/{kernel.path}"
+                mask = self._add_mask(kernel, path, sparsity)
+                records.append(MaskedKernel(path, kernel.variable, mask, sparsity))
         self.masked_kernels = records
 
     def _add_mask(self, kernel, path, sparsity):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import keras_tickets as kt
-from keras_tickets import masks, randomness
+from keras_tickets import masks
 
 
 def sparse_layer(shape, sparsity, name="fc"):
@@ -83,9 +83,7 @@ def test_agrees_with_the_oracle_over_fifty_updates(method, case):
         if is_due:
             scores = np.abs(gradient)
             if method == "SET":
-                scores = randomness.random_scores_numpy(
-                    case["shape"], record.path, case["seed"], t
-                )
+                scores = oracle.random_scores(case["shape"], record.path, case["seed"], t)
             fraction = oracle.cosine(case["alpha"], (t - begin) / (end - begin))
             mask, kernel = oracle.drop_and_grow(kernel, mask, scores, fraction)
             done += 1
