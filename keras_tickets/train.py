@@ -189,11 +189,13 @@ def train(
     keras.utils.set_random_seed(experiment.seed)
     model = experiment.sparse_model()
     directory = WorkDirectory(workdir)
-    finished = directory.open(describe())
+    config = describe()
+    finished = directory.open(config)
     if finished is not None:
         print(f"{directory.path} is finished already; nothing to do.")
         return finished
     dataset = experiment.load_data()
+    directory.begin(config)
     checkpoint = Checkpoint(directory.checkpoints)
     if checkpoint.initial_epoch:
         print(f"Resuming {directory.path} after epoch {checkpoint.initial_epoch}.")

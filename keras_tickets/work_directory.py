@@ -29,7 +29,7 @@ class WorkDirectory:
         self.tensorboard = self.path / "tensorboard"
 
     def open(self, config: str) -> dict | None:
-        """Starts a run of the given configuration in the directory, or goes on with it.
+        """Makes the directory, or checks that it is one of a run of this configuration.
 
         Args:
             config: The configuration, one `name = value` a line.
@@ -50,7 +50,6 @@ class WorkDirectory:
                     f"work directory {str(self.path)!r} holds {others[0]!r} but no run: choose an "
                     "empty or new directory"
                 )
-            self._write(file.name, config)
             return None
         differences = _differences(file.read_text(encoding="utf-8"), config)
         if differences:
@@ -59,6 +58,10 @@ class WorkDirectory:
                 f"{'; '.join(differences)}"
             )
         return self._finished()
+
+    def begin(self, config: str) -> None:
+        """Writes `config.gin`, which makes the directory one of this configuration."""
+        self._write("config.gin", config)
 
     def write_metrics(self, header: Sequence[str], rows: Iterable[Sequence]) -> None:
         """Writes `metrics.csv`.

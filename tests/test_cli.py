@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 import keras_tickets as kt
-from keras_tickets import cli, data
+from keras_tickets import cli, data, train
 
 ROOT = pathlib.Path(__file__).parents[1]
 RIGL = str(ROOT / "gin_configs" / "digits" / "rigl.gin")
@@ -140,6 +140,13 @@ def test_files_that_are_no_run_are_not_touched(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_directory_of_a_run_that_could_not_start_is_free_for_another(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert "at most 1442" in fail(capsys, command("--gin_param=train.batch_size=2000", workdir=run))
+    assert list(run.iterdir()) == []
+    assert cli.main(command(workdir=run)) == 0
+
+
 def test_truncated_checkpoint_is_named(run, capsys):
     (run / "summary.json").unlink()
     file = run / "checkpoints" / "epoch_000003" / "variables.npz"
@@ -189,6 +196,35 @@ def test_bad_commands(capsys, tmp_path):
     assert "Unable to open file: nothing.gin" in line
     (tmp_path / "config.gin").write_text("train.epochs = = 1\n")
     assert "config.gin" in fail(capsys, ["plan", f"--gin_file={tmp_path / 'config.gin'}"])
+
+
+def test_data_set_that_cannot_be_downloaded(capsys, tmp_path, monkeypatch):
+    def no_network(*args):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("socket.getaddrinfo", no_network)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    arguments = command("--gin_param=train.dataset='fashion_mnist'", workdir=tmp_path / "run")
+    line = fail(capsys, arguments)
+    assert "'fashion_mnist' is not in" in line and "no route to host" in line
+
+
+def test_interrupt_says_that_it_resumes(capsys, tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "train", interrupted)
+    assert cli.main(command(workdir=tmp_path / "run")) == 130
+    assert "the same command resumes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("parameter", ["train.strategy='mirrored'", "train.jit_compile=True"])
+def test_other_ways_to_run(parameter, tmp_path):
+    run = tmp_path / "run"
+    assert cli.main(command(f"--gin_param={parameter}", workdir=run)) == 0
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["nonzeros"] == 5021 and summary["test_accuracy"] > 0.4
 
 
 def test_help(capsys):

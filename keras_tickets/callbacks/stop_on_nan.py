@@ -34,13 +34,13 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._epoch = 0
-        self._step = int(self.model.optimizer.iterations)
+        self._step = self._steps_taken()
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch + 1
 
     def on_train_batch_end(self, batch, logs=None):
-        first, self._step = self._step + 1, int(self.model.optimizer.iterations)
+        first, self._step = self._step + 1, self._steps_taken()
         loss = (logs or {}).get("loss", 0.0)
         if math.isfinite(loss):
             return
@@ -48,3 +48,7 @@ class StopOnNaN(keras.callbacks.Callback):
         if first < self._step:
             steps = f"one of the steps {first} to {self._step}"
         raise ValueError(f"the loss is {loss} at optimizer {steps} (epoch {self._epoch})")
+
+    def _steps_taken(self) -> int:
+        counter = self.model.optimizer.iterations.value
+        return int(self.model.distribute_strategy.experimental_local_results(counter)[0])
