@@ -30,8 +30,21 @@ for line, code in json.loads(sys.argv[2]):
     parsed = doctest.DocTestParser().get_doctest(code, {}, f"line {line}", sys.argv[1], line)
     parsed.globs = namespace
     runner.run(parsed, clear_globs=False)
-assert runner.summarize().attempted
-sys.exit(runner.summarize().failed > 0)
+result = runner.summarize()
+sys.exit(result.failed > 0 or result.attempted == 0)
+"""
+RUN_COMMANDS = """
+import contextlib, doctest, io, json, sys
+from keras_tickets import cli
+for arguments, expected in json.loads(sys.argv[1]):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = cli.main(arguments)
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    same = doctest.OutputChecker().check_output(expected, printed.getvalue(), options)
+    print(arguments, printed.getvalue(), sep="\\n")
+    if not same or (code == 0) == expected.startswith("keras-tickets:"):
+        sys.exit(f"exit code {code}; expected to print: {expected}")
 """
 
 
@@ -45,11 +58,19 @@ def blocks(document, *languages):
     ]
 
 
+def transcripts(document):
+    """(command, what it prints) of the console blocks; nothing printed where there is no `$ `."""
+    for _, code in blocks(document, "console"):
+        if not code.startswith("$ "):
+            yield from ((shlex.split(line), "") for line in code.splitlines())
+            continue
+        for part in ("\n" + code).split("\n$ ")[1:]:
+            command, _, printed = part.partition("\n")
+            yield shlex.split(command), printed
+
+
 def commands(document):
-    """The commands in a document's console blocks, lines joined where a backslash ends them."""
-    for _, code in blocks(document, "console", "bash"):
-        for line in code.replace("\\\n", " ").splitlines():
-            yield shlex.split(line.removeprefix("$ "), comments=True)
+    return [command for command, _ in transcripts(document)]
 
 
 def run(arguments, cwd):
@@ -94,8 +115,24 @@ def test_links_lead_somewhere(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_commands_exist(document):
-    problems = [problem for command in commands(document) for problem in find_problems(command)]
+    meant_to_work = [
+        command
+        for command, printed in transcripts(document)
+        if not printed.startswith("keras-tickets: ")
+    ]
+    problems = [problem for command in meant_to_work for problem in find_problems(command)]
     assert problems == []
+
+
+def test_commands_print_what_they_show(tmp_path):
+    shown = [
+        (command[1:], printed)
+        for document in DOCUMENTS
+        for command, printed in transcripts(document)
+        if printed and command[0] == "keras-tickets"
+    ]
+    result = run(["-c", RUN_COMMANDS, json.dumps(shown)], ROOT)
+    assert shown and result.returncode == 0, result.stdout + result.stderr
 
 
 def find_problems(command):
