@@ -90,6 +90,11 @@ def current_state(variables) -> list[tuple[keras.Variable, tf.Tensor]]:
     return [(v, value) for v, value in values if value is not None]
 
 
+def is_initialized(variable: keras.Variable) -> bool:
+    """Whether the variable holds a value; not so while a model is only traced."""
+    return variable._value is not None
+
+
 def uncast(variable: keras.Variable) -> tf.Tensor:
     """The variable's value in its own dtype, whatever the autocast scope."""
     with backend.AutocastScope(None):

@@ -127,6 +127,8 @@ class Sparse(keras.layers.Wrapper):
                 path = f"{self.layer.name}/{kernel.path}"
                 mask = self._add_mask(kernel, path, sparsity)
                 records.append(MaskedKernel(path, kernel.variable, mask, sparsity))
+                if _keras_compat.is_initialized(mask):
+                    records[-1].set(mask.numpy())
         self.masked_kernels = records
 
     def _add_mask(self, kernel, path, sparsity):

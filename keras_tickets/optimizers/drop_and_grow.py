@@ -95,8 +95,8 @@ class DropAndGrow(SparseOptimizer):
         begin, end = self.begin.resolve(**self._total), self.end.resolve(**self._total)
         if begin > end:
             raise ValueError(
-                f"`begin` must not be after `end`. Received: begin={self.begin}, end={self.end}, "
-                f"which are steps {begin} and {end}."
+                f"`begin` must not be after `end`. Received: begin={self.begin.value!r} (step {begin}), "
+                f"end={self.end.value!r} (step {end})."
             )
         self._window.assign([begin, end])
 

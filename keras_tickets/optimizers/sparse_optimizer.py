@@ -17,7 +17,6 @@ _KEEPS_ZEROS = (
     keras.optimizers.RMSprop,
     keras.optimizers.Adagrad,
     keras.optimizers.Adadelta,
-    keras.optimizers.Adafactor,
     keras.optimizers.Lion,
     keras.optimizers.Ftrl,
 )

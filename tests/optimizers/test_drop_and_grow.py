@@ -168,7 +168,7 @@ def test_hand_made_vector(fraction, active):
     [
         ({"update_every": 1}, "never take a gradient step"),
         ({"update_every": 0}, "update_every=0"),
-        ({"begin": 10, "end": 5}, "begin=10, end=5"),
+        ({"begin": 10, "end": 5}, "begin=10 .*end=5"),
         ({"end": 1.5}, "1.5"),
         ({"drop_fraction": 1.5}, "1.5"),
         ({"grow_init": "ones"}, "grow_init='ones'"),

@@ -115,7 +115,8 @@ def test_in_mixed_precision(policy, jit_compile):
 def test_a_constraint_that_moves_zeros_is_undone():
     inputs = keras.Input((12,))
     layer = keras.layers.Dense(16, kernel_constraint=lambda w: w + 0.1, name="a")
-    model = kt.sparsify(keras.Model(inputs, keras.layers.Dense(3)(layer(inputs))), 0.7)
+    dense = keras.Model(inputs, keras.layers.Dense(3)(layer(inputs)))
+    model = kt.sparsify(dense, 0.7, in_place=True)
     train(model, kt.optimizers.Static(keras.optimizers.SGD(0.1)))
 
 
