@@ -1,7 +1,8 @@
 """What `make demo` runs: dense and sparse training on the digits, then the export.
 
-Trains both networks with the command line of the package, so with its progress bars, and prints the
-sparsity of each layer, the test accuracies and where the SavedModel of the sparse network lies.
+Trains both networks with the command line of the package, which shows progress bars and then the
+sparsity of each layer; prints the test accuracies and where the SavedModel of the sparse network
+lies.
 """
 
 import itertools
@@ -49,8 +50,7 @@ def main() -> None:
     saved_model = directory / "saved_model"
     report = kt.export(model, saved_model)
 
-    print("\nThe sparse network, kernel by kernel:")
-    print(kt.summary(model))
+    print()
     for name, summary in (("dense", dense), ("RigL", sparse)):
         print(
             f"{name:>5}: test accuracy {summary['test_accuracy']:.4f}, "
