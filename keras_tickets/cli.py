@@ -15,6 +15,7 @@ import tensorflow as tf
 from absl import flags
 
 from keras_tickets import gin_bindings, train
+from keras_tickets.experiment import Experiment
 
 COMMANDS = ("train", "plan")
 USER_ERRORS = (ValueError, TypeError, OSError, SyntaxError, flags.Error, tf.errors.OpError)
@@ -66,7 +67,7 @@ def _define_flags() -> flags.FlagValues:
     return values
 
 
-def _parse(values) -> train.Experiment:
+def _parse(values) -> Experiment:
     if not values.gin_file and not values.gin_param:
         raise ValueError("--gin_file is missing: name a configuration, such as one of gin_configs")
     gin.clear_config()
@@ -102,7 +103,7 @@ def _train(experiment, values) -> int:
         experiment, values.workdir, describe=gin.operative_config_str, verbose=verbose
     )
     model = keras.models.load_model(os.path.join(values.workdir, "model.keras"), compile=False)
-    print(f"\n{train.final_plan(experiment, model)}\n")
+    print(f"\n{experiment.plan_of(model)}\n")
     print(f"test accuracy: {summary['test_accuracy']:.4f}")
     for name in ("summary.json", "metrics.csv", "model.keras", "tensorboard"):
         print(f"{name}: {os.path.join(values.workdir, name)}")

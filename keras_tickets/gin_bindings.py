@@ -4,7 +4,7 @@ import gin
 import keras
 
 from keras_tickets import distributions, models, optimizers, schedules
-from keras_tickets.train import Experiment
+from keras_tickets.experiment import Experiment
 
 KERAS_OPTIMIZERS = (
     "SGD",

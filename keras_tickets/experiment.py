@@ -1,0 +1,146 @@
+"""What the training binary trains: a model, a data set and how."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from keras_tickets import data
+from keras_tickets.model import SparseModel, sparsify
+from keras_tickets.plan import SparsityPlan, plan, summary
+
+STRATEGIES = {"none": tf.distribute.get_strategy, "mirrored": tf.distribute.MirroredStrategy}
+
+
+@dataclasses.dataclass
+class Experiment:
+    """A model, a data set, and how to train one on the other.
+
+    Attributes:
+        dataset: Name of a data set of `kt.data`.
+        model: Called as `model(input_shape=..., classes=..., seed=...)`; returns a built Keras
+            model that gives logits. The functions in `kt.models` fit.
+        optimizer: Called without arguments; returns the optimizer, sparse or plain.
+        epochs: Number of epochs.
+        batch_size: Examples per step, over all replicas.
+        steps_per_epoch: Steps per epoch. None: as many as the data set has.
+        sparsity: As in `kt.sparsify`. None: the model is trained dense.
+        distribution: As in `kt.sparsify`.
+        filters: As in `kt.sparsify`.
+        mask: As in `kt.sparsify`.
+        seed: Seed of initial weights, masks, order, augmentation and of what the optimizer draws.
+        steps_per_execution: Steps per call of the training graph.
+        jit_compile: Whether to compile the training step with XLA.
+        strategy: "none", or "mirrored" for all GPUs of the machine.
+        name: Name of the experiment. None: data set and method, as in "digits/rigl".
+
+    Raises:
+        ValueError: `dataset` or `strategy` is unknown, or `epochs` is not a positive integer.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+    from keras_tickets.experiment import Experiment
+
+    experiment = Experiment(
+        dataset="digits",
+        model=kt.models.lenet_300_100,
+        optimizer=lambda: kt.optimizers.RigL(keras.optimizers.SGD(0.1)),
+        epochs=2,
+        sparsity=0.9,
+    )
+    print(experiment.plan())
+    ```
+    """
+
+    dataset: str
+    model: Callable[..., keras.Model]
+    optimizer: Callable[[], keras.optimizers.Optimizer]
+    epochs: int
+    batch_size: int = 128
+    steps_per_epoch: int | None = None
+    sparsity: float | dict[str, float] | None = None
+    distribution: str | object = "erk"
+    filters: str | list[str] | Callable[[str], bool] | None = None
+    mask: str = "random"
+    seed: int = 0
+    steps_per_execution: int = 1
+    jit_compile: bool = False
+    strategy: str = "none"
+    name: str | None = None
+
+    def __post_init__(self):
+        data.describe(self.dataset)
+        if self.strategy not in STRATEGIES:
+            raise ValueError(
+                f"`strategy` must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}."
+            )
+        for name in ("epochs", "steps_per_execution"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{name}` must be an integer of at least 1, got {value!r}.")
+        for name in ("model", "optimizer"):
+            if not callable(getattr(self, name)):
+                raise TypeError(
+                    f"`{name}` must be a function or class, got {getattr(self, name)!r}; in a gin "
+                    "file, write its name with `@` and without parentheses."
+                )
+
+    def dense_model(self) -> keras.Model:
+        """The model before any weight is masked."""
+        description = data.describe(self.dataset)
+        return self.model(
+            input_shape=description.input_shape, classes=description.classes, seed=self.seed
+        )
+
+    def plan(self) -> SparsityPlan:
+        """What will be masked: the dry run of `sparse_model`."""
+        return plan(
+            self.dense_model(),
+            self.sparsity or 0.0,
+            distribution=self.distribution,
+            filters=self.filters,
+        )
+
+    def sparse_model(self) -> SparseModel:
+        """The compiled model that is trained, made under the scope of the strategy."""
+        with STRATEGIES[self.strategy]().scope():
+            model = self.dense_model()
+            if self.sparsity is None:
+                model = SparseModel(model)
+            else:
+                model = sparsify(
+                    model,
+                    self.sparsity,
+                    distribution=self.distribution,
+                    filters=self.filters,
+                    mask=self.mask,
+                    seed=self.seed,
+                )
+            optimizer = self.optimizer()
+            if hasattr(optimizer, "seed"):
+                optimizer.seed = self.seed
+            model.compile(
+                optimizer,
+                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                metrics=["accuracy"],
+                steps_per_execution=self.steps_per_execution,
+                jit_compile=self.jit_compile,
+            )
+        return model
+
+    def load_data(self) -> data.Dataset:
+        """The data set, in memory."""
+        return data.load(
+            self.dataset,
+            self.batch_size,
+            seed=self.seed,
+            steps_per_epoch=self.steps_per_epoch,
+        )
+
+    def plan_of(self, model: SparseModel) -> SparsityPlan:
+        """The masked kernels of the trained model; where none is masked, those that could be."""
+        return self.plan() if self.sparsity is None else summary(model)

@@ -1,0 +1,154 @@
+import csv
+
+import keras
+import numpy as np
+import pytest
+
+from keras_tickets import models, optimizers
+from keras_tickets.experiment import Experiment
+from keras_tickets.model import SparseModel
+from keras_tickets.train import train
+from keras_tickets.work_directory import WorkDirectory
+
+
+def experiment(**changes):
+    def optimizer():
+        return optimizers.SET(keras.optimizers.SGD(0.1), update_every=3)
+
+    settings = {
+        "dataset": "digits",
+        "model": models.lenet_300_100,
+        "optimizer": optimizer,
+        "epochs": 2,
+        "batch_size": 300,
+        "sparsity": 0.8,
+    }
+    return Experiment(**{**settings, **changes})
+
+
+def dense_optimizer():
+    return keras.optimizers.SGD(0.1)
+
+
+def weights(model):
+    return [np.asarray(variable.value) for variable in model.variables]
+
+
+def test_the_seed_decides_weights_and_masks():
+    first, again = experiment(seed=3).sparse_model(), experiment(seed=3).sparse_model()
+    other = experiment(seed=4).sparse_model()
+    assert all(np.array_equal(a, b) for a, b in zip(weights(first), weights(again), strict=True))
+    assert not np.array_equal(first.masks["fc1/kernel"], other.masks["fc1/kernel"])
+    assert (first.optimizer.seed, other.optimizer.seed) == (3, 4)
+
+
+def test_plan_is_what_the_model_gets():
+    planned, model = experiment().plan(), experiment().sparse_model()
+    assert {row.path: row.nonzeros for row in planned.rows} == {
+        path: mask.sum() for path, mask in model.masks.items()
+    }
+
+
+def test_dense_experiment():
+    dense = experiment(sparsity=None, optimizer=dense_optimizer)
+    model = dense.sparse_model()
+    assert model.masks == {} and model.sparsity == 0
+    assert sum(row.size for row in dense.plan_of(model).rows) == 50_200
+
+
+def test_a_run_resumed_with_more_time_equals_one_in_a_piece(tmp_path, monkeypatch):
+    whole = train(experiment(epochs=4), tmp_path / "whole", verbose=0)
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    original = SparseModel.fit
+
+    def interrupted(self, *args, callbacks, **kwargs):
+        return original(self, *args, callbacks=[*callbacks, Stop()], **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SparseModel, "fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(experiment(epochs=4), tmp_path / "parts", verbose=0)
+    parts = train(experiment(epochs=4), tmp_path / "parts", verbose=0)
+    timed = {"wall_seconds", "steps_per_second"}
+    assert {k: v for k, v in whole.items() if k not in timed} == {
+        k: v for k, v in parts.items() if k not in timed
+    }
+    with open(tmp_path / "parts" / "metrics.csv") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
+
+
+def test_summary_of_each_method(tmp_path):
+    methods = {
+        "dense": dense_optimizer,
+        "static": dense_optimizer,
+        "rigl": lambda: optimizers.RigL(keras.optimizers.SGD(0.1), update_every=2),
+    }
+    for method, optimizer in methods.items():
+        sparsity = None if method == "dense" else 0.8
+        run = experiment(epochs=1, sparsity=sparsity, optimizer=optimizer)
+        summary = train(run, tmp_path / method, verbose=0)
+        assert (summary["method"], summary["experiment"]) == (method, f"digits/{method}")
+        assert summary["steps"] == 4 and summary["wall_seconds"] > 0
+        if method == "rigl":
+            assert summary["training_flops_ratio"] > summary["inference_flops_ratio"]
+        else:
+            assert summary["training_flops_ratio"] == summary["inference_flops_ratio"]
+
+
+@pytest.mark.parametrize(
+    "changes, error, message",
+    [
+        ({"dataset": "mnits"}, ValueError, "got 'mnits'"),
+        ({"epochs": 0}, ValueError, "`epochs` must be an integer of at least 1, got 0"),
+        ({"epochs": 1.5}, ValueError, "`epochs`"),
+        ({"steps_per_execution": 0}, ValueError, "`steps_per_execution`"),
+        ({"strategy": "tpu"}, ValueError, "`strategy` must be one of none, mirrored, got 'tpu'"),
+        ({"optimizer": "sgd"}, TypeError, "`optimizer` must be a function or class, got 'sgd'"),
+        ({"model": None}, TypeError, "`model` must be a function"),
+    ],
+)
+def test_bad_experiments(changes, error, message):
+    with pytest.raises(error, match=message):
+        experiment(**changes)
+
+
+CONFIG = """
+# A comment = no setting
+train.epochs = 3
+SGD.learning_rate = \\
+    @CosineDecay()
+train.values = [
+    1,
+    2,
+]
+"""
+
+
+def test_configurations_are_compared_setting_by_setting(tmp_path):
+    directory = WorkDirectory(tmp_path)
+    assert directory.open(CONFIG) is None
+    directory.begin(CONFIG)
+    same = "SGD.learning_rate = @CosineDecay()\ntrain.values = [ 1, 2, ]\n\ntrain.epochs = 3"
+    assert directory.open(same.replace(" ]", "\n]").replace("[ 1, 2,", "[\n  1,\n  2,")) is None
+    with pytest.raises(ValueError, match="train.epochs is 4, was 3$"):
+        directory.open(CONFIG.replace("epochs = 3", "epochs = 4"))
+    with pytest.raises(ValueError, match="train.seed is 1, was not set"):
+        directory.open(CONFIG + "train.seed = 1\n")
+    with pytest.raises(ValueError, match="SGD.learning_rate is 0.1, was @CosineDecay"):
+        directory.open(CONFIG.replace("\\\n    @CosineDecay()", "0.1"))
+
+
+def test_damaged_summary_is_named(tmp_path):
+    directory = WorkDirectory(tmp_path)
+    directory.open("")
+    directory.begin("")
+    directory.finish({"steps": 1})
+    assert directory.open("") == {"steps": 1}
+    (tmp_path / "summary.json").write_text('{"steps"')
+    with pytest.raises(ValueError, match="summary.json' is damaged"):
+        directory.open("")
