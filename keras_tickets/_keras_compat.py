@@ -234,14 +234,19 @@ class DistributedTrainer:
     def _make_function(self, step_function):
         strategy = self.distribute_strategy
         compiled = self.jit_compile and strategy.num_replicas_in_sync == 1
-        step = tf.function(step_function, jit_compile=True) if compiled else step_function
+        step = step_function
+        if compiled:
+            step = tf.function(step, jit_compile=True, autograph=False)
 
         def run_step(data):
             strategy.run(lambda batch: (step(batch), None)[1], args=(data,))
 
         def run_steps(iterator, count):
-            for _ in tf.range(count):
+            def body(done):
                 run_step(next(iterator))
+                return (done + 1,)
+
+            tf.while_loop(lambda done: done < count, body, (0,))
             return self.get_metrics_result()
 
         def run_one(iterator):
@@ -254,7 +259,8 @@ class DistributedTrainer:
 
         if not self.run_eagerly:
             run_steps, run_one, run_on_data = (
-                tf.function(f, reduce_retracing=True) for f in (run_steps, run_one, run_on_data)
+                tf.function(function, reduce_retracing=True, autograph=False)
+                for function in (run_steps, run_one, run_on_data)
             )
         run_on_data = self._autoconvert_optionals(run_on_data)
 

@@ -261,7 +261,7 @@ def _copy(layer):
 
 def _looks_trained(model) -> bool:
     """Whether a bias that starts at zero has left it, or a built optimizer has stepped."""
-    if model.compiled and model.optimizer is not None and int(model.optimizer.iterations) > 0:
+    if model.compiled and model.optimizer is not None and int(model.optimizer.iterations.numpy()) > 0:
         return True
     return any(
         isinstance(getattr(layer, "bias_initializer", None), keras.initializers.Zeros)

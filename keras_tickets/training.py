@@ -69,7 +69,9 @@ class SparseTraining(_keras_compat.DistributedTrainer):
 
     def _differentiate(self, x, y, sample_weight):
         """Loss, predictions, gradients of the weights, and dense gradients by kernel path."""
+        weights = [weight.value for weight in self.trainable_weights]
         with tf.GradientTape() as tape, collect_masked_values() as masked:
+            tape.watch(weights)
             y_pred = self(x, training=True)
             loss = self.compute_loss(
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
@@ -77,7 +79,7 @@ class SparseTraining(_keras_compat.DistributedTrainer):
             scaled = self.optimizer.scale_loss(loss)
         if not self.optimizer.needs_dense_gradients:
             masked = {}
-        gradients, dense = tape.gradient(scaled, (self.trainable_weights, masked))
+        gradients, dense = tape.gradient(scaled, (weights, masked))
         return loss, y_pred, gradients, {path: _sum(parts) for path, parts in dense.items()}
 
     def _differentiate_compiled(self, x, y, sample_weight):

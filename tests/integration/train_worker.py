@@ -44,14 +44,30 @@ def data(poison_from=None):
 
 
 class Record(keras.callbacks.Callback):
-    """Keeps every kernel, mask and slot after each call of the train function."""
+    """Keeps the masks of every epoch's end, and the number of traces after the first call."""
 
-    def __init__(self):
+    def __init__(self, traces):
         super().__init__()
+        self.traces = traces
+        self.first_traces = None
         self.masks = []
 
     def on_train_batch_end(self, batch, logs=None):
-        self.masks.append({path: mask for path, mask in kt.get_masks(self.model).items()})
+        self.first_traces = self.first_traces or len(self.traces)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.masks.append(kt.get_masks(self.model))
+
+
+def count_traces(model):
+    traces, step = [], model.train_step
+
+    def train_step(data):
+        traces.append(1)
+        return step(data)
+
+    model.train_step = train_step
+    return traces
 
 
 def main():
@@ -74,6 +90,8 @@ def main():
         method = SPEC.get("method")
         if method:
             inner = getattr(kt.optimizers, method)(inner, update_every=10, end=SPEC.get("end", 95))
+        first_masks = model.masks
+        traces = count_traces(model)
         model.compile(
             inner,
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -81,32 +99,30 @@ def main():
             steps_per_execution=SPEC.get("steps_per_execution", 1),
             jit_compile=SPEC.get("jit_compile", False),
         )
-    record = Record()
+    record = Record(traces)
     dataset = data(SPEC.get("poison_from"))
     history = model.fit(
         dataset, epochs=4, verbose=0, callbacks=[record], validation_data=dataset.take(4)
     ).history
-    traces = model.train_function.trace_count() if hasattr(model.train_function, "trace_count") else 1
-    results = {f"mask {path}": mask for path, mask in record.masks[-1].items()}
-    for path in record.masks[-1]:
-        results[f"masks {path}"] = np.packbits(np.stack([m[path] for m in record.masks]))
     evaluated = model.evaluate(dataset, verbose=0)
     predicted = model.predict(dataset.map(lambda x, y: x).take(2), verbose=0)
+    topologies = model.optimizer.topologies
     np.savez(
         SPEC["output"],
         accuracy=history["accuracy"],
         val_accuracy=history["val_accuracy"],
         evaluated=evaluated,
         predicted=predicted,
-        iterations=int(model.optimizer.iterations),
-        traces=traces,
-        weights=np.concatenate([np.ravel(w) for w in model.trainable_weights]),
-        leaked=max(
-            float(np.abs(t.masked.kernel.numpy()[~t.masked.mask.numpy()]).max(initial=0))
-            for t in model.optimizer.topologies
-        ),
-        **results,
+        iterations=int(model.optimizer.iterations.numpy()),
+        retraces=len(traces) - record.first_traces,
+        masks=[flat(masks) for masks in (first_masks, *record.masks)],
+        weights=np.concatenate([w.numpy().ravel() for w in model.trainable_weights]),
+        leaked=max(np.abs(t.masked.kernel.numpy()[~t.masked.mask.numpy()]).max() for t in topologies),
     )
+
+
+def flat(masks):
+    return np.concatenate([mask.ravel() for mask in masks.values()])
 
 
 if __name__ == "__main__":

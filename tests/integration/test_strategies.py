@@ -1,0 +1,117 @@
+"""The same training without a strategy, under XLA, on two replicas and on two worker processes."""
+
+import contextlib
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+WORKER = pathlib.Path(__file__).with_name("train_worker.py")
+ADAM = {"inner": "Adam", "config": {"learning_rate": 0.01}}
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+
+
+def run(folder, mode, **spec):
+    """Trains in new processes and returns what each of them saved."""
+    workers = 2 if mode == "workers" else 1
+    ports = free_ports(workers) if workers > 1 else None
+    processes, outputs = [], []
+    for index in range(workers):
+        output = folder / f"{mode}-{index}-{len(list(folder.iterdir()))}.npz"
+        worker = {"worker": index, "ports": ports} if ports else {}
+        text = json.dumps({"mode": mode, "output": str(output), **worker, **ADAM, **spec})
+        outputs.append(output)
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, str(WORKER), text],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    for process in processes:
+        log, _ = process.communicate(timeout=400)
+        assert process.returncode == 0, log[-3000:]
+    return [dict(np.load(output)) for output in outputs]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One step per call, no strategy, no XLA: what the others are compared with."""
+    results = {}
+
+    def get(method):
+        if method not in results:
+            folder = tmp_path_factory.mktemp("alone")
+            (results[method],) = run(folder, "none", method=method)
+        return results[method]
+
+    return get
+
+
+RUNS = [
+    ("RigL", "none", {"jit_compile": True, "steps_per_execution": 8}),
+    ("RigL", "mirrored", {"steps_per_execution": 8}),
+    ("RigL", "workers", {}),
+]
+SLOW_RUNS = [
+    ("RigL", "none", {"steps_per_execution": 8}),
+    ("RigL", "none", {"jit_compile": True}),
+    ("RigL", "mirrored", {}),
+    ("RigL", "mirrored", {"jit_compile": True}),
+    ("RigL", "mirrored", {"jit_compile": True, "steps_per_execution": 8}),
+    ("RigL", "workers", {"steps_per_execution": 8}),
+    ("RigL", "workers", {"jit_compile": True}),
+    ("SET", "none", {"jit_compile": True, "steps_per_execution": 8}),
+    ("SET", "mirrored", {"steps_per_execution": 8}),
+    ("SET", "workers", {"steps_per_execution": 8}),
+    (None, "mirrored", {"steps_per_execution": 8}),
+    (None, "workers", {}),
+]
+
+
+@pytest.mark.parametrize(
+    "method, mode, options",
+    RUNS + [pytest.param(*case, marks=pytest.mark.slow) for case in SLOW_RUNS],
+)
+def test_the_first_hundred_steps_choose_the_same_masks(alone, tmp_path, method, mode, options):
+    expected = alone(method)
+    results = run(tmp_path, mode, method=method, **options)
+    changed = (expected["masks"][0] != expected["masks"][-1]).sum()
+    assert changed > 100 if method else changed == 0
+    for result in results:
+        np.testing.assert_array_equal(result["masks"], expected["masks"])
+        np.testing.assert_allclose(result["accuracy"], expected["accuracy"], atol=0.005)
+        np.testing.assert_allclose(result["evaluated"], expected["evaluated"], rtol=1e-3)
+        np.testing.assert_allclose(result["predicted"], expected["predicted"], atol=1e-3)
+        assert result["iterations"] == 100
+        assert result["retraces"] == 0
+        assert result["leaked"] == 0
+    np.testing.assert_array_equal(results[0]["weights"], results[-1]["weights"])
+
+
+@pytest.mark.parametrize(
+    "mode", ["none", "mirrored", pytest.param("workers", marks=pytest.mark.slow)]
+)
+def test_an_overflow_on_one_replica_stops_the_step_on_all(tmp_path, mode):
+    """Example 20 * 64 overflows float16 in each epoch; the update due at step 20 waits."""
+    results = run(tmp_path, mode, method="RigL", policy="mixed_float16", poison_from=20)
+    for result in results:
+        skipped = 100 - result["iterations"]
+        assert 4 <= skipped <= 8
+        assert np.isfinite(result["weights"]).all()
+        assert result["leaked"] == 0
+        assert (result["masks"][0] != result["masks"][-1]).sum() > 50
+    np.testing.assert_array_equal(results[0]["masks"], results[-1]["masks"])
+    np.testing.assert_array_equal(results[0]["weights"], results[-1]["weights"])
