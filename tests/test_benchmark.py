@@ -1,0 +1,55 @@
+import importlib.util
+import json
+import pathlib
+
+import pytest
+
+PATH = pathlib.Path(__file__).parents[1] / "tools" / "benchmark.py"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    spec = importlib.util.spec_from_file_location("benchmark", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys):
+    path = tmp_path / "figures.json"
+    short = "--models lenet_300_100 --sizes 30000 --steps-per-execution 2 --steps 2 --rounds 2"
+    benchmark.main([*short.split(), "--json", str(path)])
+    figures = json.loads(path.read_text())
+    training, update = figures["train lenet_300_100"], figures["update 30000"]
+    assert {"stock fit @2", "SparseModel, dense @2", "Static @2", "RigL @2"} < set(training)
+    assert set(update) == {"graph", "graph, full sort", "XLA", "XLA, full sort"}
+    for seconds in [*training.values(), *update.values()]:
+        assert len(seconds) == 2 and min(seconds) > 0
+    assert figures["memory lenet_300_100"]["added per masked weight, bytes"] == 1
+    assert "All masks are the same" in capsys.readouterr().out
+
+
+def test_blocks_take_turns_in_rotated_order(benchmark):
+    order = []
+
+    def block(name):
+        return lambda: order.append(name) or len(order)
+
+    seconds = benchmark.take_turns({name: block(name) for name in "abc"}, rounds=3)
+    assert "".join(order) == "abc" + "abc" + "bca" + "cab"
+    assert seconds == {"a": [4, 9, 11], "b": [5, 7, 12], "c": [6, 8, 10]}
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ("speed", "no section 'speed'"),
+        ("update --sizes 5", "invalid choice: 5"),
+        ("train --rounds 0", "--rounds must be at least 1"),
+        ("train --steps 10 --steps-per-execution 4", "no multiple of 4"),
+    ],
+)
+def test_wrong_options_are_named(benchmark, arguments, words, capsys):
+    with pytest.raises(SystemExit):
+        benchmark.main(arguments.split())
+    assert words in capsys.readouterr().err
