@@ -134,7 +134,7 @@ def _sort_keys(scores, among, method):
     """Flat int32 keys in the order of the scores, lowest where a position is not allowed."""
     bits = tf.bitcast(tf.reshape(scores, [-1]), tf.int32)
     if method == "histogram":
-        plain = (tf.reduce_min(bits) >= 0) & (tf.reduce_max(bits) <= _INFINITY)
+        plain = tf.reduce_max(tf.bitcast(bits, tf.uint32)) <= _INFINITY
         keys = tf.cond(plain, lambda: bits, lambda: _signed_keys(bits))
     else:
         keys = _signed_keys(bits)
