@@ -65,7 +65,7 @@ def export(
     _check_options(format, packed, quantize)
     _check_model(sparse_model)
     target = _check_path(path)
-    model = strip(sparse_model) if isinstance(sparse_model, SparseModel) else sparse_model
+    model = _plain(sparse_model)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as aside:
@@ -79,6 +79,15 @@ def export(
     size, compressed = sum(file.stat().st_size for file in files), gzip_size(files)
     note = NOTE.format(share=compressed / size)
     return ExportReport(files, size, compressed, difference, latency, note)
+
+
+def _plain(model: keras.Model) -> keras.Model:
+    if not isinstance(model, SparseModel):
+        return model
+    plain = strip(model)
+    if not plain.built:  # a subclassed model has to be called before Keras exports it
+        plain(model.input)
+    return plain
 
 
 def _check_options(format: str, packed: bool, quantize: str | None) -> None:

@@ -91,18 +91,26 @@ def test_plain_model_with_several_inputs(tmp_path):
     assert report.max_abs_difference < 1e-6
 
 
-def test_subclassed_and_fixed_batch_models(tmp_path):
-    class Subclassed(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.head = keras.layers.Dense(3)
+class Subclassed(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden = keras.layers.Dense(40)
+        self.head = keras.layers.Dense(5)
 
-        def call(self, inputs):
-            return self.head(inputs)
+    def call(self, inputs):
+        return self.head(self.hidden(inputs))
 
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_subclassed_model(tmp_path, sparse):
     model = Subclassed()
     model(np.zeros((2, 5), "float32"))
-    assert list(kt.export(model, tmp_path / "subclassed").latency_ms) == [1, 32]
+    report = kt.export(kt.sparsify(model, 0.5) if sparse else model, tmp_path / "model")
+    assert list(report.latency_ms) == [1, 32]
+    assert report.max_abs_difference < 1e-6
+
+
+def test_fixed_batch_is_measured_at_that_batch(tmp_path):
     fixed = keras.Sequential([keras.Input(batch_shape=(4, 6)), keras.layers.Dense(2)])
     assert list(kt.export(fixed, tmp_path / "fixed").latency_ms) == [4]
 
