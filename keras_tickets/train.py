@@ -63,21 +63,22 @@ def train(
     dataset = experiment.load_data()
     directory.begin(config)
     checkpoint = Checkpoint(directory.checkpoints)
-    if checkpoint.initial_epoch:
-        print(f"Resuming {directory.path} after epoch {checkpoint.initial_epoch}.")
-    _fit(model, dataset, experiment.epochs, directory, checkpoint, verbose)
+    start = checkpoint.initial_epoch
+    if start:
+        print(f"Resuming {directory.path} after epoch {start}.")
+    _fit(model, dataset, range(start, experiment.epochs), directory, checkpoint, verbose)
     results = model.evaluate(dataset.test(), verbose=0, return_dict=True)
     directory.save_model(model)
     steps = experiment.epochs * dataset.steps_per_epoch
     return directory.finish(_summarise(experiment, model, results, steps, checkpoint.seconds))
 
 
-def _fit(model, dataset, epochs, directory, checkpoint, verbose):
+def _fit(model, dataset, epochs: range, directory, checkpoint, verbose):
     model.fit(
-        dataset.train(start_epoch=checkpoint.initial_epoch),
+        dataset.train(start_epoch=epochs.start),
         steps_per_epoch=dataset.steps_per_epoch,
-        initial_epoch=checkpoint.initial_epoch,
-        epochs=epochs,
+        initial_epoch=epochs.start,
+        epochs=epochs.stop,
         validation_data=dataset.test(),
         shuffle=False,
         callbacks=[

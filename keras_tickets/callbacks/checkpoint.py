@@ -54,11 +54,13 @@ class Checkpoint(keras.callbacks.Callback):
     model = kt.models.lenet_300_100(digits.input_shape)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     checkpoint = kt.callbacks.Checkpoint("checkpoints")
+    start = checkpoint.initial_epoch
     model.fit(
-        digits.train(start_epoch=checkpoint.initial_epoch),
+        digits.train(start_epoch=start),
         steps_per_epoch=digits.steps_per_epoch,
-        initial_epoch=checkpoint.initial_epoch,
+        initial_epoch=start,
         epochs=3,
+        shuffle=False,
         callbacks=[checkpoint],
     )
     ```

@@ -48,6 +48,7 @@ def train(directory, epochs, model=None, keep=1, callbacks=()):
         steps_per_epoch=digits.steps_per_epoch,
         initial_epoch=checkpoint.initial_epoch,
         epochs=epochs,
+        shuffle=False,
         callbacks=[*callbacks, checkpoint],
         verbose=0,
     )
