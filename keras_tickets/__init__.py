@@ -2,8 +2,10 @@
 
 from keras_tickets import (
     callbacks,
+    data,
     distributions,
     layers,
+    models,
     optimizers,
     schedules,
 )
@@ -23,11 +25,13 @@ __all__ = [
     "SparsityPlan",
     "Step",
     "callbacks",
+    "data",
     "distributions",
     "export",
     "flops",
     "get_masks",
     "layers",
+    "models",
     "optimizers",
     "plan",
     "schedules",

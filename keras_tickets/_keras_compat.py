@@ -241,16 +241,23 @@ class DistributedTrainer:
         def run_step(data):
             strategy.run(lambda batch: (step(batch), None)[1], args=(data,))
 
+        def run_next(iterator):
+            data = next(iterator)
+            local = [strategy.experimental_local_results(x) for x in tf.nest.flatten(data)]
+            # Without these, what does not depend on the data runs even where the data has ended.
+            with tf.control_dependencies(tf.nest.flatten(local)):
+                run_step(data)
+
         def run_steps(iterator, count):
             def body(done):
-                run_step(next(iterator))
+                run_next(iterator)
                 return (done + 1,)
 
-            tf.while_loop(lambda done: done < count, body, (0,))
+            tf.while_loop(lambda done: done < count, body, (0,), parallel_iterations=1)
             return self.get_metrics_result()
 
         def run_one(iterator):
-            run_step(next(iterator))
+            run_next(iterator)
             return self.get_metrics_result()
 
         def run_on_data(data):

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_tickets import _keras_compat, masks
 from keras_tickets.kernels import Kernel, find_kernels
+from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
 from keras_tickets.layers.sparse import Sparse, SparseRoot
 from keras_tickets.plan import SparsityPlan, allocate, check_model, summary
 from keras_tickets.training import SparseTraining
@@ -171,6 +172,8 @@ def strip(sparse_model: SparseModel) -> keras.Model:
     check_model(sparse_model)
 
     def convert(layer):
+        if isinstance(layer, FusedBatchNormalization):
+            return _copy(layer, keras.layers.BatchNormalization)
         if not isinstance(layer, Sparse):
             return _copy(layer)
         for record in layer.masked_kernels:
@@ -240,12 +243,12 @@ def _inputs_for(model, dtype):
     }
 
 
-def _copy(layer):
-    """A layer or subclassed model of the same configuration and values; any other operation."""
+def _copy(layer, cls=None):
+    """The same configuration and values again, as `cls`; any other operation as it is."""
     if not isinstance(layer, keras.layers.Layer):
         return layer
     try:
-        copy = type(layer).from_config(layer.get_config())
+        copy = (cls or type(layer)).from_config(layer.get_config())
         if layer.built and not copy.built:
             copy.build_from_config(layer.get_build_config())
         for target, source in zip(copy.variables, layer.variables, strict=True):

@@ -38,6 +38,12 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         super().compile(optimizer, loss, *args, auto_scale_loss=False, **kwargs)
         optimizer.compiles_under_xla = bool(self.jit_compile) and self._replicas == 1
 
+    def compile_from_config(self, config):
+        """Compiles as a saved model was, for `keras.models.load_model`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
     @property
     def _replicas(self) -> int:
         return self.distribute_strategy.num_replicas_in_sync

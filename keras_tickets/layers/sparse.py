@@ -130,6 +130,9 @@ class Sparse(keras.layers.Wrapper):
                 if _keras_compat.is_initialized(mask):
                     records[-1].set(mask.numpy())
         self.masked_kernels = records
+        for record in records:
+            # `tf.train.Checkpoint` follows attributes, not lists.
+            setattr(self, record.mask.name, record.mask)
 
     def _add_mask(self, kernel, path, sparsity):
         def initialize(shape, dtype=None):

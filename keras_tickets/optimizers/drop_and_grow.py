@@ -80,16 +80,17 @@ class DropAndGrow(SparseOptimizer):
     # --- When -----------------------------------------------------------------------------------
 
     def set_total_steps(self, total_steps, steps_per_epoch=None):
-        if self.is_resolved:
+        if self.window:
             return
         self._total = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
         self._resolve()
 
     @property
-    def is_resolved(self) -> bool:
-        """Whether `begin` and `end` are known as numbers of steps."""
+    def window(self) -> tuple[int, int] | None:
+        """`begin` and `end` as numbers of steps; `None` while they are not known."""
         with tf.init_scope():
-            return int(self._window.numpy()[1]) >= 0
+            begin, end = (int(step) for step in self._window.numpy())
+        return None if end < 0 else (begin, end)
 
     def _resolve(self):
         begin, end = self.begin.resolve(**self._total), self.end.resolve(**self._total)
@@ -101,7 +102,7 @@ class DropAndGrow(SparseOptimizer):
         self._window.assign([begin, end])
 
     def update_due(self, step):
-        if not self.is_resolved:
+        if self.window is None:
             self._resolve()
         begin, end = tf.unstack(tf.convert_to_tensor(self._window))
         in_window = (step > 0) & (step >= begin) & (step < end)

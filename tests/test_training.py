@@ -1,0 +1,263 @@
+"""`compile`, `fit`, `evaluate`, `predict` and `train_on_batch` of a sparse model."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_tickets as kt
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(320, 10)).astype("float32")
+Y = np.argmax(X @ RNG.normal(size=(10, 3)), axis=1)
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def network(**kwargs):
+    inputs = keras.Input((10,))
+    x = keras.layers.Dense(16, activation="relu", name="a", **kwargs)(inputs)
+    return keras.Model(inputs, keras.layers.Dense(3, name="b", **kwargs)(x))
+
+
+def sparse_network():
+    keras.utils.set_random_seed(0)
+    return kt.sparsify(network(), 0.7)
+
+
+def rigl(**kwargs):
+    return kt.optimizers.RigL(keras.optimizers.Adam(0.01), **{"update_every": 5, **kwargs})
+
+
+def dataset(batches, size=32):
+    return tf.data.Dataset.from_tensor_slices((X, Y)).repeat().batch(size).take(batches)
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 4, 7, 100])
+@pytest.mark.parametrize(
+    "make, arguments",
+    [
+        (lambda: dataset(10), {}),
+        (lambda: dataset(1000), {"steps_per_epoch": 10}),
+        (lambda: (X, Y), {"batch_size": 32}),
+    ],
+    ids=["finite dataset", "steps_per_epoch", "arrays"],
+)
+def test_every_step_is_taken_once_whatever_the_steps_per_call(
+    steps_per_execution, make, arguments
+):
+    model = sparse_network()
+    model.compile(rigl(), LOSS, metrics=["accuracy"], steps_per_execution=steps_per_execution)
+    data = make()
+    x, y = data if isinstance(data, tuple) else (data, None)
+    validation = dataset(9)
+    history = model.fit(
+        x, y, epochs=3, verbose=0, validation_data=validation, shuffle=False, **arguments
+    ).history
+    assert int(model.optimizer.iterations) == 30
+    expected = model.evaluate(validation, verbose=0, return_dict=True)
+    assert history["val_loss"][-1] == pytest.approx(expected["loss"], rel=1e-6)
+    logits = np.concatenate([model.predict_on_batch(batch) for batch, _ in validation])
+    labels = np.concatenate([label for _, label in validation])
+    assert expected["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
+    np.testing.assert_allclose(model.predict(validation, verbose=0), logits, atol=1e-5)
+
+
+def test_a_data_set_of_unknown_length():
+    def batches():
+        for i in range(10):
+            yield X[i * 32 : (i + 1) * 32], Y[i * 32 : (i + 1) * 32]
+
+    spec = (tf.TensorSpec((None, 10)), tf.TensorSpec((None,), tf.int64))
+    unknown = tf.data.Dataset.from_generator(batches, output_signature=spec)
+    model = sparse_network()
+    model.compile(rigl(end=100), LOSS, steps_per_execution=4)
+    model.fit(unknown, epochs=2, verbose=0)
+    assert int(model.optimizer.iterations) == 20
+
+
+def test_steps_per_call_do_not_change_what_is_learnt():
+    weights = []
+    for steps_per_execution, jit_compile in [(1, False), (8, False), (8, True)]:
+        model = sparse_network()
+        model.compile(rigl(), LOSS, steps_per_execution=steps_per_execution, jit_compile=jit_compile)
+        model.fit(dataset(20), epochs=2, verbose=0)
+        weights.append([w.numpy() for w in model.trainable_weights])
+    for other in weights[1:]:
+        for a, b in zip(weights[0], other, strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_no_retracing():
+    model = sparse_network()
+    traces, step = [], model.train_step
+    model.train_step = lambda data: (traces.append(1), step(data))[1]
+    model.compile(rigl(), LOSS, steps_per_execution=4)
+    model.fit(dataset(4), epochs=1, verbose=0)
+    first = len(traces)
+    model.fit(dataset(30), epochs=3, verbose=0)
+    assert len(traces) == first
+
+
+def test_batch_by_batch():
+    model = sparse_network()
+    model.compile(rigl(end=100), LOSS, metrics=["accuracy"])
+    losses = [model.train_on_batch(X, Y, return_dict=True)["loss"] for _ in range(30)]
+    assert losses[-1] < losses[0]
+    assert int(model.optimizer.iterations) == 30
+    assert model.test_on_batch(X, Y)[0] < losses[0]
+
+
+def test_eagerly():
+    model = sparse_network()
+    before = model.masks
+    model.compile(rigl(end=100), LOSS, run_eagerly=True)
+    model.fit(dataset(8), verbose=0)
+    assert any(np.any(before[path] != mask) for path, mask in model.masks.items())
+
+
+def test_sample_and_class_weights():
+    models = [sparse_network(), sparse_network()]
+    weights = {0: 1.0, 1: 2.0, 2: 0.0}
+    for model, arguments in zip(
+        models,
+        [{"class_weight": weights}, {"sample_weight": np.vectorize(weights.get)(Y)}],
+        strict=True,
+    ):
+        model.compile(rigl(), LOSS)
+        model.fit(X, Y, batch_size=32, shuffle=False, verbose=0, **arguments)
+    for a, b in zip(models[0].trainable_weights, models[1].trainable_weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_plain_optimizer_is_static():
+    model = sparse_network()
+    model.compile("adam", LOSS)
+    assert isinstance(model.optimizer, kt.optimizers.Static)
+    assert isinstance(model.optimizer.inner_optimizer, keras.optimizers.Adam)
+    model.optimizer.learning_rate = 0.5
+    assert float(model.optimizer.inner_optimizer.learning_rate) == 0.5
+
+
+def test_loss_scaling_sits_inside():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((10,), dtype="float32")
+    outputs = keras.layers.Dense(3, dtype="mixed_float16")(inputs)
+    dense = keras.Model(inputs, outputs)
+    dense.dtype_policy = "mixed_float16"
+    model = kt.sparsify(dense, 0.5)
+    model.dtype_policy = "mixed_float16"
+    model.compile(rigl(), LOSS)
+    assert isinstance(model.optimizer.inner_optimizer, keras.optimizers.LossScaleOptimizer)
+    assert isinstance(model.optimizer.core_optimizer, keras.optimizers.Adam)
+
+
+@pytest.mark.parametrize("end, last", [(0.5, 15), ("1ep", 10), ("20it", 20), (7, 7)])
+def test_steps_are_resolved_at_the_first_fit(end, last):
+    model = sparse_network()
+    model.compile(rigl(end=end), LOSS, steps_per_execution=3)
+    model.fit(dataset(10), epochs=3, verbose=0)
+    assert model.optimizer.window == (0, last)
+    model.fit(dataset(10), epochs=9, verbose=0)
+    assert model.optimizer.window == (0, last)
+
+
+def test_accumulated_gradients_count_windows():
+    """With 3 batches a window, update every 2 windows: masks change only as a window ends."""
+    model = sparse_network()
+    inner = keras.optimizers.SGD(0.1, gradient_accumulation_steps=3)
+    model.compile(
+        kt.optimizers.RigL(inner, update_every=2, end=0.75, accumulate_dense_gradients=True), LOSS
+    )
+    masks = []
+    keep = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: masks.append(model.masks["a/kernel"])
+    )
+    before = model.masks["a/kernel"]
+    model.fit(dataset(24), verbose=0, callbacks=[keep])
+    changed = [
+        i for i, (a, b) in enumerate(zip([before, *masks[:-1]], masks, strict=True)) if np.any(a != b)
+    ]
+    assert model.optimizer.window == (0, 6)
+    assert changed == [8, 14]
+    assert int(model.optimizer.iterations) == 8
+
+
+def test_the_mean_dense_gradient_of_a_window_is_what_rigl_grows_by():
+    layer = kt.layers.Sparse(keras.layers.Dense(4, use_bias=False), 0.5)
+    layer.build((None, 4))
+    (record,) = layer.masked_kernels
+    mask = np.zeros((4, 4), bool)
+    mask[:2] = True
+    record.set(mask)
+    inner = keras.optimizers.SGD(0.0, gradient_accumulation_steps=2)
+    optimizer = kt.optimizers.RigL(
+        inner, update_every=2, end=9, drop_fraction=0.25, accumulate_dense_gradients=True
+    )
+    optimizer.build([record.kernel])
+    early, late = np.zeros((2, 4, 4), np.float32)
+    early[3, 0], early[3, 1], late[3, 0], late[3, 1], late[2, 0] = 4, -4, 1, -1, 3
+    for gradient in [early, late] * 3:
+        optimizer.apply(
+            [tf.constant(np.where(record.mask.numpy(), gradient, 0))],
+            [record.kernel],
+            dense_gradients={record.path: tf.constant(gradient)},
+        )
+    grown = np.argwhere(record.mask.numpy() & ~mask).tolist()
+    assert grown == [[3, 0], [3, 1]]
+
+
+def test_save_and_resume_in_the_middle(tmp_path):
+    def batches(start, stop):
+        return dataset(stop).skip(start)
+
+    whole = sparse_network()
+    whole.compile(rigl(end=35), LOSS)
+    whole.fit(batches(0, 40), verbose=0)
+
+    part = sparse_network()
+    part.compile(rigl(end=35), LOSS)
+    part.fit(batches(0, 18), verbose=0)
+    part.save(tmp_path / "part.keras")
+    loaded = keras.models.load_model(tmp_path / "part.keras")
+    assert isinstance(loaded.optimizer, kt.optimizers.RigL)
+    loaded.fit(batches(18, 40), verbose=0)
+    for path, mask in whole.masks.items():
+        np.testing.assert_array_equal(loaded.masks[path], mask)
+    for a, b in zip(whole.trainable_weights, loaded.trainable_weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(whole.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_checkpoint_of_tensorflow(tmp_path):
+    models = [sparse_network(), sparse_network()]
+    for model in models:
+        model.compile(rigl(end=100), LOSS)
+        model.optimizer.build(model.trainable_variables)
+    models[0].fit(dataset(12), verbose=0)
+    path = tf.train.Checkpoint(model=models[0]).save(str(tmp_path / "ckpt"))
+    tf.train.Checkpoint(model=models[1]).restore(path)
+    for path, mask in models[0].masks.items():
+        np.testing.assert_array_equal(models[1].masks[path], mask)
+
+
+def lowered(optimizer_class, **kwargs):
+    model = sparse_network()
+    model.compile(optimizer_class(keras.optimizers.Adam(0.01), **kwargs), LOSS, jit_compile=True)
+    model.fit(dataset(2), verbose=0)
+    batch = (tf.constant(X[:32]), tf.constant(Y[:32]))
+    step = tf.function(lambda data: (model.train_step(data), None)[1], jit_compile=True)
+    return step.experimental_get_compiler_ir(batch)(stage="optimized_hlo")
+
+
+@pytest.mark.parametrize("method", ["Static", "SET", "RigL"])
+def test_the_whole_step_is_one_xla_program_without_host_calls_or_dynamic_shapes(method):
+    """What `TPUStrategy` needs."""
+    kwargs = {} if method == "Static" else {"update_every": 3, "end": 100}
+    text = lowered(getattr(kt.optimizers, method), **kwargs)
+    assert "ENTRY" in text
+    for call in ("infeed", "outfeed", "send(", "recv(", "host_callback", "xla_python", "HostCompute"):
+        assert call not in text
+    assert "<=" not in "".join(part for part in text.split() if part.startswith("f32["))
+    assert "dynamic-reshape" not in text
+    assert "set-dimension-size" not in text
