@@ -8,6 +8,7 @@ from keras_tickets import (
     models,
     optimizers,
     schedules,
+    structures,
 )
 from keras_tickets.export import ExportReport, export
 from keras_tickets.flops import Flops, flops
@@ -38,5 +39,6 @@ __all__ = [
     "set_masks",
     "sparsify",
     "strip",
+    "structures",
     "summary",
 ]

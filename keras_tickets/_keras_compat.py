@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from keras.src import backend, tree
 from keras.src.losses.loss import unscale_loss_for_distribution
-from keras.src.models.functional import Functional
+from keras.src.models.functional import Functional as Functional
 from keras.src.utils import tracking
 from keras.src.utils.naming import to_snake_case
 
@@ -17,7 +17,7 @@ from keras.src.utils.naming import to_snake_case
 
 
 def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """The direct sublayers of a layer or model, in layer order, those in lists and dicts included."""
+    """The direct sublayers of a layer or model, in order, those in lists and dicts included."""
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
@@ -224,9 +224,7 @@ class DistributedTrainer:
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if data_batch is None:
-            data_batch = tree.map_structure(
-                _local_spec, iterator._distributed_dataset.element_spec
-            )
+            data_batch = tree.map_structure(_local_spec, iterator._distributed_dataset.element_spec)
         data_batch = tree.map_structure(lambda v: v if hasattr(v, "dtype") else None, data_batch)
         with self.distribute_strategy.scope():
             self._symbolic_build(data_batch=data_batch)
@@ -284,7 +282,9 @@ class DistributedTrainer:
         return super().fit(*args, callbacks=self.with_callback(_CallSize(), callbacks), **kwargs)
 
     def evaluate(self, *args, callbacks=None, **kwargs):
-        return super().evaluate(*args, callbacks=self.with_callback(_CallSize(), callbacks), **kwargs)
+        return super().evaluate(
+            *args, callbacks=self.with_callback(_CallSize(), callbacks), **kwargs
+        )
 
     @staticmethod
     def with_callback(callback, callbacks):

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
-from keras_tickets.distributions import nonzeros
 from keras_tickets.randomness import random_scores
+from keras_tickets.structures import Unstructured
 
 MASKS = ("random", "magnitude", "ones")
 
@@ -22,12 +22,14 @@ class MaskedKernel:
         kernel: Trainable variable; exactly 0 where the mask is `False`.
         mask: Non-trainable boolean variable of the kernel's shape.
         sparsity: Target share of zeros in [0, 1).
+        structure: Which sets of weights the mask may leave.
     """
 
     path: str
     kernel: keras.Variable
     mask: keras.Variable
     sparsity: float
+    structure: Unstructured
 
     def __post_init__(self):
         self.kernel.masked_kernel = self
@@ -40,7 +42,7 @@ class MaskedKernel:
     @property
     def target(self) -> int:
         """Number of weights that the target sparsity leaves."""
-        return nonzeros(self.size, self.sparsity)
+        return self.structure.count(tuple(self.kernel.shape), self.sparsity)
 
     def count(self) -> int:
         """Number of weights that the mask leaves now."""
@@ -82,22 +84,6 @@ def masked_kernels(model: keras.Model) -> list[MaskedKernel]:
 
     walk(model)
     return found
-
-
-def draw(scores: np.ndarray, count: int) -> np.ndarray:
-    """The mask of the `count` highest scores, ties by lowest flat index.
-
-    Args:
-        scores: Array of the kernel's shape.
-        count: Number of `True` entries.
-
-    Returns:
-        Boolean array of the same shape.
-    """
-    order = np.argsort(-scores, axis=None, kind="stable")
-    mask = np.zeros(scores.size, dtype=bool)
-    mask[order[:count]] = True
-    return mask.reshape(scores.shape)
 
 
 def initial_scores(path: str, kernel: keras.Variable, mask: str, seed: int) -> np.ndarray:

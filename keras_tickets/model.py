@@ -6,7 +6,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_tickets import _keras_compat, masks
+from keras_tickets import _keras_compat, masks, structures
 from keras_tickets.kernels import Kernel, find_kernels
 from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
 from keras_tickets.layers.sparse import Sparse, SparseRoot
@@ -81,7 +81,7 @@ def sparsify(
     sparsity: float | dict[str, float],
     *,
     distribution: str | object = "erk",
-    structure: None = None,
+    structure: structures.Unstructured | None = None,
     mask: str = "random",
     filters: str | list[str] | Callable[[str], bool] | None = None,
     seed: int = 0,
@@ -98,7 +98,8 @@ def sparsify(
             the first match in order wins and kernels that match none stay dense.
         distribution: How the sparsity is shared among kernels: "uniform", "er", "erk", "global",
             or an object of `kt.distributions`. A dict of sparsities leaves nothing to share.
-        structure: Only `None`, single weights.
+        structure: Which sets of weights the masks may leave: `None` for single weights, or an
+            object of `kt.structures`.
         mask: How the first masks are drawn: "random", "magnitude" or "ones" (dense at first, for
             methods that prune on the way).
         filters: Which kernels to mask: a regex, a list of regexes, or a callable on kernel paths.
@@ -137,10 +138,10 @@ def sparsify(
             'mask="magnitude" to keep the largest.',
             stacklevel=2,
         )
-    sparse_model = _wrap(model, kernels, chosen, in_place)
+    sparse_model = _wrap(model, kernels, chosen, structure, in_place)
     for record in masks.masked_kernels(sparse_model):
         if mask != "ones":
-            record.set(masks.draw(scores[record.path], record.target))
+            record.set(record.structure.draw(scores[record.path], record.target))
     return sparse_model
 
 
@@ -187,7 +188,7 @@ def strip(sparse_model: SparseModel) -> keras.Model:
     return keras.Model(inputs, outputs, name=sparse_model.name)
 
 
-def _wrap(model, kernels: list[Kernel], chosen: dict[str, float], in_place: bool) -> SparseModel:
+def _wrap(model, kernels: list[Kernel], chosen, structure, in_place) -> SparseModel:
     by_variable = {id(k.variable): chosen[k.path] for k in kernels if k.path in chosen}
 
     def convert(layer, wrapper=Sparse):
@@ -198,7 +199,7 @@ def _wrap(model, kernels: list[Kernel], chosen: dict[str, float], in_place: bool
         layer = layer if in_place else _copy(layer)
         if not shares and wrapper is Sparse:
             return layer
-        return wrapper(layer, sparsity=shares, mask="ones")
+        return wrapper(layer, sparsity=shares, structure=structure, mask="ones")
 
     inputs, outputs = _graph_of(model, convert, lambda model: convert(model, SparseRoot))
     return SparseModel(inputs, outputs, name=model.name)
@@ -255,8 +256,8 @@ def _copy(layer, cls=None):
             target.assign(source)
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(
-            f"`model` cannot be copied: layer {layer.name!r} ({type(layer).__name__}) cannot be made "
-            f"again from its configuration ({error}). Implement `get_config`, or pass "
+            f"`model` cannot be copied: layer {layer.name!r} ({type(layer).__name__}) cannot be "
+            f"made again from its configuration ({error}). Implement `get_config`, or pass "
             "`in_place=True` to wrap the model's own layers."
         ) from error
     return copy
@@ -264,7 +265,11 @@ def _copy(layer, cls=None):
 
 def _looks_trained(model) -> bool:
     """Whether a bias that starts at zero has left it, or a built optimizer has stepped."""
-    if model.compiled and model.optimizer is not None and int(model.optimizer.iterations.numpy()) > 0:
+    if (
+        model.compiled
+        and model.optimizer is not None
+        and int(model.optimizer.iterations.numpy()) > 0
+    ):
         return True
     return any(
         isinstance(getattr(layer, "bias_initializer", None), keras.initializers.Zeros)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from keras_tickets import distributions, masks
+from keras_tickets import distributions, masks, structures
 from keras_tickets.checks import check_model
 from keras_tickets.distributions import Allocation, Custom, check_sparsity, nonzeros
 from keras_tickets.flops import kernel_costs
@@ -116,7 +116,7 @@ def plan(
     sparsity: float | dict[str, float],
     *,
     distribution: str | distributions.Distribution = "erk",
-    structure: None = None,
+    structure: structures.Unstructured | None = None,
     filters: Filters = None,
 ) -> SparsityPlan:
     """Shows what `kt.sparsify` would do with the same arguments, without doing it.
@@ -126,7 +126,7 @@ def plan(
         sparsity: Share of zeros in [0, 1) over the masked kernels, or `{path regex: share}`.
         distribution: "uniform", "er", "erk", "global", or an object of `kt.distributions`.
             "global" ranks the random scores of `kt.sparsify`'s default `mask` and `seed`.
-        structure: Only `None`, single weights.
+        structure: As in `kt.sparsify`.
         filters: Which kernels to mask: a regex, a list of regexes or a callable on paths.
 
     Returns:
@@ -156,7 +156,8 @@ def plan(
         }
     chosen = allocate(kernels, sparsity, distribution, structure, scores)
     masked = [kernel for kernel in kernels if kernel.path in chosen.sparsity]
-    counts = {k.path: nonzeros(k.size, chosen.sparsity[k.path]) for k in masked}
+    structure = structures.get(structure)
+    counts = {k.path: structure.count(k.shape, chosen.sparsity[k.path]) for k in masked}
     left_dense = [Skipped(path, reason) for path, reason in chosen.left_dense.items()]
     return _plan(model, masked, chosen.sparsity, counts, left_dense + skipped)
 
@@ -202,7 +203,7 @@ def allocate(
     kernels: Sequence[Kernel],
     sparsity: float | Mapping[str, float],
     distribution: str | distributions.Distribution = "erk",
-    structure: None = None,
+    structure: structures.Unstructured | None = None,
     scores: Mapping[str, np.ndarray] | None = None,
 ) -> Allocation:
     """Resolves the arguments of `kt.sparsify` and `kt.plan` to a sparsity for each kernel.
@@ -211,7 +212,7 @@ def allocate(
         kernels: The kernels to mask, in layer order.
         sparsity: Share of zeros in [0, 1), or `{path regex: share}`.
         distribution: Name or object.
-        structure: Only `None`.
+        structure: As in `kt.sparsify`.
         scores: `{kernel path: array}`, for "global".
 
     Returns:
@@ -224,8 +225,7 @@ def allocate(
     Warns:
         UserWarning: The sparsity over all given kernels falls short by more than 0.01.
     """
-    if structure is not None:
-        raise ValueError(f"`structure` must be None: single weights. Received: {structure!r}")
+    structures.get(structure)
     if isinstance(sparsity, Mapping):
         return Custom(sparsity).allocate(kernels)
     sparsity = check_sparsity(sparsity)

@@ -127,9 +127,7 @@ def test_magnitude_masks_keep_the_largest_weights():
 
 
 def test_the_same_seed_gives_the_same_masks_and_another_others():
-    masks = [
-        kt.sparsify(mlp(), 0.5, distribution="uniform", seed=seed).masks for seed in (3, 3, 4)
-    ]
+    masks = [kt.sparsify(mlp(), 0.5, distribution="uniform", seed=seed).masks for seed in (3, 3, 4)]
     for path in masks[0]:
         np.testing.assert_array_equal(masks[0][path], masks[1][path])
         assert np.any(masks[0][path] != masks[2][path])

@@ -42,9 +42,7 @@ def dataset(batches, size=32):
     ],
     ids=["finite dataset", "steps_per_epoch", "arrays"],
 )
-def test_every_step_is_taken_once_whatever_the_steps_per_call(
-    steps_per_execution, make, arguments
-):
+def test_every_step_is_taken_once_whatever_the_steps_per_call(steps_per_execution, make, arguments):
     model = sparse_network()
     model.compile(rigl(), LOSS, metrics=["accuracy"], steps_per_execution=steps_per_execution)
     data = make()
@@ -79,7 +77,9 @@ def test_steps_per_call_do_not_change_what_is_learnt():
     weights = []
     for steps_per_execution, jit_compile in [(1, False), (8, False), (8, True)]:
         model = sparse_network()
-        model.compile(rigl(), LOSS, steps_per_execution=steps_per_execution, jit_compile=jit_compile)
+        model.compile(
+            rigl(), LOSS, steps_per_execution=steps_per_execution, jit_compile=jit_compile
+        )
         model.fit(dataset(20), epochs=2, verbose=0)
         weights.append([w.numpy() for w in model.trainable_weights])
     for other in weights[1:]:
@@ -175,7 +175,9 @@ def test_accumulated_gradients_count_windows():
     before = model.masks["a/kernel"]
     model.fit(dataset(24), verbose=0, callbacks=[keep])
     changed = [
-        i for i, (a, b) in enumerate(zip([before, *masks[:-1]], masks, strict=True)) if np.any(a != b)
+        i
+        for i, (a, b) in enumerate(zip([before, *masks[:-1]], masks, strict=True))
+        if np.any(a != b)
     ]
     assert model.optimizer.window == (0, 6)
     assert changed == [8, 14]
@@ -256,7 +258,15 @@ def test_the_whole_step_is_one_xla_program_without_host_calls_or_dynamic_shapes(
     kwargs = {} if method == "Static" else {"update_every": 3, "end": 100}
     text = lowered(getattr(kt.optimizers, method), **kwargs)
     assert "ENTRY" in text
-    for call in ("infeed", "outfeed", "send(", "recv(", "host_callback", "xla_python", "HostCompute"):
+    for call in (
+        "infeed",
+        "outfeed",
+        "send(",
+        "recv(",
+        "host_callback",
+        "xla_python",
+        "HostCompute",
+    ):
         assert call not in text
     assert "<=" not in "".join(part for part in text.split() if part.startswith("f32["))
     assert "dynamic-reshape" not in text

@@ -6,8 +6,8 @@ import threading
 import keras
 import tensorflow as tf
 
-from keras_tickets import _keras_compat, masks
-from keras_tickets.distributions import check_sparsity, nonzeros
+from keras_tickets import _keras_compat, masks, structures
+from keras_tickets.distributions import check_sparsity
 from keras_tickets.kernels import find_kernels
 from keras_tickets.masks import MaskedKernel
 
@@ -54,6 +54,8 @@ class Sparse(keras.layers.Wrapper):
         sparsity: Share of zeros in [0, 1) for every kernel of the layer, or `{path: share}` with
             paths from the layer on (`"kernel"`, `"query/kernel"`); kernels not named stay dense and
             have no mask.
+        structure: Which sets of weights the masks may leave: `None` or an object of
+            `kt.structures`.
         mask: How the first mask is drawn: `"random"`, `"magnitude"` or `"ones"`.
         seed: Non-negative integer for `"random"`; the draw also depends on the layer's name.
         **kwargs: Arguments of `keras.layers.Layer`. The name is the inner layer's by default.
@@ -76,13 +78,14 @@ class Sparse(keras.layers.Wrapper):
 
     hidden_in_paths = True
 
-    def __init__(self, layer, sparsity=0.0, *, mask="random", seed=0, **kwargs):
+    def __init__(self, layer, sparsity=0.0, *, structure=None, mask="random", seed=0, **kwargs):
         kwargs.setdefault("name", layer.name)
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(layer, **kwargs)
         if not isinstance(sparsity, dict):
             check_sparsity(sparsity)
         self.sparsity = sparsity
+        self.structure = structures.get(structure)
         self.mask = masks.check_mask(mask)
         self.seed = seed
         self.masked_kernels: list[MaskedKernel] = []
@@ -126,7 +129,7 @@ class Sparse(keras.layers.Wrapper):
                 sparsity = check_sparsity(chosen[kernel.path], f"sparsity[{kernel.path!r}]")
                 path = f"{self.layer.name}/{kernel.path}"
                 mask = self._add_mask(kernel, path, sparsity)
-                records.append(MaskedKernel(path, kernel.variable, mask, sparsity))
+                records.append(MaskedKernel(path, kernel.variable, mask, sparsity, self.structure))
                 if _keras_compat.is_initialized(mask):
                     records[-1].set(mask.numpy())
         self.masked_kernels = records
@@ -139,7 +142,8 @@ class Sparse(keras.layers.Wrapper):
             if self.mask == "ones":
                 return tf.ones(shape, tf.bool)
             scores = masks.initial_scores(path, kernel.variable, self.mask, self.seed)
-            return tf.constant(masks.draw(scores, nonzeros(kernel.size, sparsity)))
+            count = self.structure.count(kernel.shape, sparsity)
+            return tf.constant(self.structure.draw(scores, count))
 
         return self.add_weight(
             shape=kernel.variable.shape,
@@ -176,7 +180,18 @@ class Sparse(keras.layers.Wrapper):
 
     def get_config(self):
         config = super().get_config()
-        return {**config, "sparsity": self.sparsity, "mask": self.mask, "seed": self.seed}
+        return {
+            **config,
+            "sparsity": self.sparsity,
+            "structure": keras.saving.serialize_keras_object(self.structure),
+            "mask": self.mask,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        structure = keras.saving.deserialize_keras_object(config.pop("structure"), custom_objects)
+        return super().from_config({**config, "structure": structure}, custom_objects)
 
 
 @keras.saving.register_keras_serializable("keras_tickets")

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_tickets import _keras_compat, masks, schedules, selection
+from keras_tickets import _keras_compat, masks, schedules
 from keras_tickets.optimizers.grow_init import check_grow_init, grown_values
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer, Topology, update_on_devices
 from keras_tickets.step import Step
@@ -71,8 +71,11 @@ class DropAndGrow(SparseOptimizer):
             )
         self._total = {}
         self._window = self.add_variable(
-            (2,), dtype="int64", initializer=lambda shape, dtype: tf.constant([-1, -1], dtype),
-            aggregation="only_first_replica", name="update_window",
+            (2,),
+            dtype="int64",
+            initializer=lambda shape, dtype: tf.constant([-1, -1], dtype),
+            aggregation="only_first_replica",
+            name="update_window",
         )
         if not (self.begin.is_relative or self.end.is_relative):
             self._resolve()
@@ -96,8 +99,8 @@ class DropAndGrow(SparseOptimizer):
         begin, end = self.begin.resolve(**self._total), self.end.resolve(**self._total)
         if begin > end:
             raise ValueError(
-                f"`begin` must not be after `end`. Received: begin={self.begin.value!r} (step {begin}), "
-                f"end={self.end.value!r} (step {end})."
+                "`begin` must not be after `end`. Received: "
+                f"begin={self.begin.value!r} (step {begin}), end={self.end.value!r} (step {end})."
             )
         self._window.assign([begin, end])
 
@@ -147,21 +150,20 @@ class DropAndGrow(SparseOptimizer):
             )
 
     def _drop_and_grow(self, topology: Topology, fraction: tf.Tensor, step: tf.Tensor):
-        path = topology.masked.path
+        path, choose = topology.masked.path, topology.masked.structure.choose
+        method = "bit_search" if self.compiles_under_xla else "histogram"
 
         def update(kernel, mask, *rest, initial):
             gradient, slots = (rest[0], rest[1:]) if self.needs_dense_gradients else (None, rest)
             old, values = tf.convert_to_tensor(mask), tf.convert_to_tensor(kernel)
             active = tf.math.count_nonzero(old, dtype=tf.int32)
             dropped = tf.cast(tf.cast(active, tf.float32) * fraction, tf.int32)
-            kept = self._choose(self.drop_scores(values), active - dropped, among=old)
-            grow_scores = self.grow_scores(topology, gradient, step)
-            grown = self._choose(grow_scores, dropped, among=~kept)
+            kept = choose(self.drop_scores(values), active - dropped, among=old, method=method)
+            scores = self.grow_scores(topology, gradient, step)
+            grown = choose(scores, dropped, among=~kept, method=method)
             new = kept | grown
             if self.grow_init != "zeros":
-                start = grown_values(
-                    self.grow_init, values, old, gradient, path, self.seed, step
-                )
+                start = grown_values(self.grow_init, values, old, gradient, path, self.seed, step)
                 values = tf.where(grown & ~old, start, values)
             for variable, rest_value in zip((kernel, *slots), (0.0, *initial), strict=True):
                 moved = values if variable is kernel else tf.convert_to_tensor(variable)
@@ -169,10 +171,6 @@ class DropAndGrow(SparseOptimizer):
             mask.assign(new)
 
         return update
-
-    def _choose(self, scores, k, among):
-        method = "bit_search" if self.compiles_under_xla else "histogram"
-        return selection.choose(scores, k, among=among, method=method)
 
     def get_config(self):
         return {

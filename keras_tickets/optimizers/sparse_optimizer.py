@@ -60,9 +60,10 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     def __init__(self, inner: keras.optimizers.Optimizer | str | dict, *, name: str | None = None):
         inner = keras.optimizers.get(inner)
-        if isinstance(inner, SparseOptimizer):
+        if isinstance(_keras_compat.optimizer_core(inner), SparseOptimizer):
             raise ValueError(
-                f"`inner` must be a Keras optimizer, not a sparse one. Received: inner={inner}"
+                "`inner` must be a Keras optimizer, not a sparse one; loss scaling goes inside. "
+                f"Received: inner={inner}"
             )
         if inner.built:
             raise ValueError(

@@ -10,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-WORKER = pathlib.Path(__file__).with_name("train_worker.py")
+TRAIN = pathlib.Path(__file__).with_name("train_worker.py")
+RECORDED = pathlib.Path(__file__).with_name("recorded_worker.py")
 ADAM = {"inner": "Adam", "config": {"learning_rate": 0.01}}
 
 
@@ -22,7 +23,7 @@ def free_ports(count):
         return [s.getsockname()[1] for s in sockets]
 
 
-def run(folder, mode, **spec):
+def run(folder, mode, script=TRAIN, **spec):
     """Trains in new processes and returns what each of them saved."""
     workers = 2 if mode == "workers" else 1
     ports = free_ports(workers) if workers > 1 else None
@@ -34,7 +35,7 @@ def run(folder, mode, **spec):
         outputs.append(output)
         processes.append(
             subprocess.Popen(
-                [sys.executable, str(WORKER), text],
+                [sys.executable, str(script), text],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -99,6 +100,20 @@ def test_the_first_hundred_steps_choose_the_same_masks(alone, tmp_path, method, 
         assert result["retraces"] == 0
         assert result["leaked"] == 0
     np.testing.assert_array_equal(results[0]["weights"], results[-1]["weights"])
+
+
+@pytest.mark.parametrize("method", ["RigL", "SET"])
+def test_recorded_inputs_give_the_same_masks_everywhere(tmp_path, method):
+    (expected,) = run(tmp_path, "none", RECORDED, method=method)
+    changes = (expected["masks"][1:] != expected["masks"][:-1]).any(axis=(1, 2))
+    assert changes.sum() >= 10
+    others = [
+        *run(tmp_path, "none", RECORDED, method=method, jit_compile=True),
+        *run(tmp_path, "mirrored", RECORDED, method=method),
+        *run(tmp_path, "workers", RECORDED, method=method),
+    ]
+    for other in others:
+        np.testing.assert_array_equal(other["masks"], expected["masks"])
 
 
 @pytest.mark.parametrize(

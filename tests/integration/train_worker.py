@@ -1,6 +1,6 @@
 """Trains a small network under one strategy and saves what it saw; run by `test_strategies.py`.
 
-    python train_worker.py '{"mode": "mirrored", "method": "RigL", "output": "out.npz", …}'
+python train_worker.py '{"mode": "mirrored", "method": "RigL", "output": "out.npz", …}'
 """
 
 import json
@@ -23,7 +23,9 @@ import keras_tickets as kt  # noqa: E402
 def make_strategy(mode):
     if mode == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+        )
         return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     if mode == "workers":
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -117,7 +119,9 @@ def main():
         retraces=len(traces) - record.first_traces,
         masks=[flat(masks) for masks in (first_masks, *record.masks)],
         weights=np.concatenate([w.numpy().ravel() for w in model.trainable_weights]),
-        leaked=max(np.abs(t.masked.kernel.numpy()[~t.masked.mask.numpy()]).max() for t in topologies),
+        leaked=max(
+            np.abs(t.masked.kernel.numpy()[~t.masked.mask.numpy()]).max() for t in topologies
+        ),
     )
 
 

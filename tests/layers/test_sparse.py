@@ -78,7 +78,12 @@ def test_all_true_masks_train_exactly_as_the_unwrapped_model(make, optimizer):
             metrics=["accuracy"],
         )
         fitted = model.fit(
-            DATA[make], LABELS, batch_size=16, epochs=3, verbose=0, shuffle=False,
+            DATA[make],
+            LABELS,
+            batch_size=16,
+            epochs=3,
+            verbose=0,
+            shuffle=False,
             validation_data=(DATA[make], LABELS),
         )
         histories.append(fitted.history)

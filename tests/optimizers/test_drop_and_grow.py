@@ -123,17 +123,11 @@ def test_reference_step_patterns(begin, end, frequency, pattern):
 
 # The reference's hand-made vector (no noise, 0-based, 12 weights).
 MASK = np.arange(12) < 6
-WEIGHTS = np.array(
-    [0.9, -0.05, 0.4, -0.02, 0.3, -0.7, 0.11, -0.8, 0, 0.2, 0, 0.5], np.float32
-)
-GRADIENT = np.array(
-    [0.1, 0.2, -0.3, -0.95, 0.05, 0.6, 0.4, -0.5, 0.01, 0.9, -0.5, 0], np.float32
-)
+WEIGHTS = np.array([0.9, -0.05, 0.4, -0.02, 0.3, -0.7, 0.11, -0.8, 0, 0.2, 0, 0.5], np.float32)
+GRADIENT = np.array([0.1, 0.2, -0.3, -0.95, 0.05, 0.6, 0.4, -0.5, 0.01, 0.9, -0.5, 0], np.float32)
 
 
-@pytest.mark.parametrize(
-    "fraction, active", [(0.3, [0, 1, 2, 3, 4, 5]), (0.5, [0, 2, 3, 5, 7, 9])]
-)
+@pytest.mark.parametrize("fraction, active", [(0.3, [0, 1, 2, 3, 4, 5]), (0.5, [0, 2, 3, 5, 7, 9])])
 def test_hand_made_vector(fraction, active):
     optimizer = kt.optimizers.RigL(
         keras.optimizers.SGD(0.0, momentum=0.5),
@@ -230,7 +224,11 @@ def test_config_round_trip(method):
 @pytest.mark.parametrize("choice", ["random_normal", "random_uniform", "grad_scale", "grad_sign"])
 def test_grow_init_touches_only_new_weights(choice):
     optimizer = kt.optimizers.RigL(
-        keras.optimizers.SGD(0.0), update_every=2, begin=1, end=9, drop_fraction=0.4,
+        keras.optimizers.SGD(0.0),
+        update_every=2,
+        begin=1,
+        end=9,
+        drop_fraction=0.4,
         grow_init=choice,
     )
     layer = sparse_layer((40, 30), 0.8)

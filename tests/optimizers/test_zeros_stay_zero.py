@@ -138,10 +138,12 @@ def test_a_grown_weight_starts_with_resting_slots():
     ((slot, initial),) = optimizer.topologies[0].slots
     assert initial == np.float32(0.1)
     old = record.mask.numpy()
-    for t in range(6):
+    for _ in range(6):
         dense = RNG.normal(size=(8, 8)).astype("float32")
         masked = np.where(record.mask.numpy(), dense, 0)
-        optimizer.apply([tf.constant(masked)], [record.kernel], dense_gradients={record.path: dense})
+        optimizer.apply(
+            [tf.constant(masked)], [record.kernel], dense_gradients={record.path: dense}
+        )
     grown = record.mask.numpy() & ~old
     assert grown.any()
     np.testing.assert_array_equal(slot.numpy()[grown], np.float32(0.1))

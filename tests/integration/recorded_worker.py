@@ -1,0 +1,53 @@
+"""Applies recorded weights, gradients and steps under one strategy; run by `test_strategies.py`."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from train_worker import SPEC, make_strategy  # noqa: E402
+
+import keras_tickets as kt  # noqa: E402
+
+SHAPE, STEPS = (37, 23), 24
+
+
+def main():
+    strategy = make_strategy(SPEC["mode"])
+    replicas = strategy.num_replicas_in_sync
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(STEPS, *SHAPE)).astype("float32")
+    dense = (rng.integers(-64, 65, size=(STEPS, *SHAPE)) / 32).astype("float32")
+    with strategy.scope():
+        layer = kt.layers.Sparse(keras.layers.Dense(SHAPE[1], use_bias=False, name="fc"), 0.8)
+        layer.build((None, SHAPE[0]))
+        (record,) = layer.masked_kernels
+        optimizer = getattr(kt.optimizers, SPEC["method"])(
+            keras.optimizers.SGD(0.0), update_every=2, begin=1, end=STEPS, drop_fraction=0.5, seed=3
+        )
+        optimizer.compiles_under_xla = SPEC.get("jit_compile", False)
+        optimizer.build([record.kernel])
+
+    def apply(gradient):
+        share = gradient / replicas  # Exact: the replicas' shares add up to the recording.
+        optimizer.apply([tf.zeros(SHAPE)], [record.kernel], dense_gradients={record.path: share})
+
+    step = tf.function(apply, jit_compile=True) if SPEC.get("jit_compile") else apply
+
+    @tf.function
+    def run(gradient):
+        strategy.run(step, args=(gradient,))
+
+    masks = []
+    for t in range(STEPS):
+        record.kernel.assign(np.where(record.mask.numpy(), weights[t], 0))
+        run(tf.constant(dense[t]))
+        masks.append(record.mask.numpy())
+    np.savez(SPEC["output"], masks=masks)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Fails loudly on a Keras version where what `_keras_compat` relies on no longer fits."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras.src.backend.tensorflow.trainer import TensorFlowTrainer, TFEpochIterator
+
+import keras_tickets as kt
+from keras_tickets import _keras_compat
+
+
+def test_the_overridden_methods_of_the_trainer_are_still_called_by_fit_and_evaluate():
+    names = ("_maybe_symbolic_build", "_make_function")
+    for name in names:
+        ours = inspect.signature(getattr(_keras_compat.DistributedTrainer, name))
+        theirs = inspect.signature(getattr(TensorFlowTrainer, name))
+        assert list(ours.parameters) == list(theirs.parameters), name
+    source = inspect.getsource(TensorFlowTrainer)
+    assert "self._maybe_symbolic_build(iterator=epoch_iterator)" in source
+    assert "self._make_function(self.train_step)" in source
+    assert "self._make_function(self.test_step)" in source
+    assert "_distributed_dataset" in inspect.getsource(TFEpochIterator)
+    assert "self._eval_epoch_iterator" in source
+
+
+def test_fit_runs_through_the_overrides():
+    calls = []
+
+    class Counted(_keras_compat.DistributedTrainer, keras.Model):
+        def _make_function(self, step_function):
+            calls.append(step_function.__name__)
+            return super()._make_function(step_function)
+
+    model = Counted(*graph())
+    model.compile("sgd", "mse", steps_per_execution=3)
+    data = tf.data.Dataset.from_tensors((np.ones((4, 3)), np.ones((4, 2)))).repeat(7)
+    model.fit(data, validation_data=data, verbose=0)
+    assert calls == ["train_step", "test_step"]
+    assert int(model.optimizer.iterations) == 7
+
+
+def graph():
+    inputs = keras.Input((3,))
+    return inputs, keras.layers.Dense(2)(inputs)
+
+
+def test_functional_subclasses_are_made_from_inputs_and_outputs():
+    model = kt.SparseModel(*graph())
+    assert isinstance(model, _keras_compat.Functional)
+    assert "layers" in model.get_config()
+    assert isinstance(kt.SparseModel.from_config(model.get_config()), kt.SparseModel)
+
+
+def test_wrapped_layers_take_call_arguments_by_the_inner_names():
+    class Two(keras.layers.Layer):
+        def call(self, left, right=None, training=False):
+            return left + right + (100.0 if training else 0.0)
+
+    wrapper = kt.layers.Sparse(Two())
+    x = tf.ones((1, 1))
+    assert float(wrapper(x, right=2 * x)[0, 0]) == 3.0
+    assert float(wrapper(left=x, right=x, training=True)[0, 0]) == 102.0
+
+
+def test_scopes_keep_the_dtype_of_variables_under_autocast():
+    layer = keras.layers.Dense(2, dtype="mixed_float16")
+    layer.build((None, 3))
+    with _keras_compat.backend.AutocastScope("float16"):
+        assert layer.kernel.value.dtype == tf.float16
+        value = _keras_compat.uncast(layer.kernel)
+        assert value.dtype == tf.float32
+        scope = _keras_compat.masked_scope([(layer.kernel, value + 1.0)])
+        assert scope.get_current_value(layer.kernel).dtype == tf.float32
+        with scope:
+            layer.bias.assign(np.ones(2))
+            assert layer.kernel.value.dtype == tf.float16
+        assert [variable is layer.bias for variable, _ in scope.assigned] == [True]
+    assert not layer.bias.numpy().any()
+
+
+def test_state_of_an_enclosing_scope_is_seen():
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    assert _keras_compat.current_state(layer.variables) == []
+    with keras.StatelessScope([(layer.bias, tf.ones(2))]):
+        ((variable, value),) = _keras_compat.current_state(layer.variables)
+    assert variable is layer.bias
+    np.testing.assert_array_equal(value, [1, 1])
+
+
+@pytest.mark.parametrize(
+    "name, initial", [("SGD", 0.0), ("Adagrad", np.float32(0.1)), ("Adam", 0.0)]
+)
+def test_slots_are_recorded_with_their_initial_values(name, initial):
+    arguments = {"momentum": 0.9} if name == "SGD" else {}
+    optimizer = getattr(keras.optimizers, name)(**arguments)
+    variable = keras.Variable(np.zeros((2, 2)))
+    with _keras_compat.record_slots() as slots:
+        optimizer.build([variable])
+    assert slots
+    for reference, slot, value in slots:
+        assert reference is variable
+        assert value == initial == slot.numpy()[0, 0]
+    assert "recording" not in repr(keras.optimizers.Optimizer.add_variable_from_reference)
+
+
+def test_accumulation_windows_and_skipped_steps():
+    optimizer = keras.optimizers.SGD(gradient_accumulation_steps=2)
+    optimizer.build([keras.Variable(np.zeros(2))])
+    ends = []
+    for _ in range(4):
+        ends.append(bool(_keras_compat.closes_window(optimizer)))
+        _keras_compat.skip_step(optimizer)
+    assert ends == [False, True, False, True]
+    assert int(optimizer.iterations) == 2
+
+
+def test_loss_scale_steps():
+    inner = keras.optimizers.SGD(1.0)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner, initial_scale=4.0)
+    variable = keras.Variable(np.zeros(2))
+    optimizer.build([variable])
+    assert _keras_compat.optimizer_core(optimizer) is inner
+    _keras_compat.loss_scale_step(optimizer, [tf.fill([2], 4.0)], [variable])
+    np.testing.assert_array_equal(variable.numpy(), [-1, -1])
+    _keras_compat.loss_scale_backoff(optimizer)
+    assert float(optimizer.dynamic_scale) == 2.0
+
+
+def test_automatic_names():
+    assert _keras_compat.automatic_name(keras.layers.Dense(2, name="dense_7")) == "dense"
+    assert _keras_compat.automatic_name(keras.layers.Dense(2, name="head")) is None
+
+
+def test_layers_in_lists_and_dicts_are_found():
+    layer = keras.layers.Layer()
+    layer.parts = [keras.layers.Dense(1, name="x"), {"k": keras.layers.Dense(1, name="y")}]
+    assert [part.name for part in _keras_compat.sublayers(layer)] == ["x", "y"]
