@@ -41,7 +41,12 @@ class WorkDirectory:
             ValueError: The directory holds a run of another configuration, or other files.
             OSError: It cannot be made or written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"work directory {str(self.path)!r} cannot be made: {error.strerror}"
+            ) from error
         file = self.path / "config.gin"
         if not file.exists():
             others = sorted(p.name for p in self.path.iterdir() if not p.name.endswith(".part"))

@@ -44,11 +44,10 @@ class StopOnNaN(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if math.isfinite(loss):
             return
-        steps = f"step {self._step}"
+        where = f"optimizer step {self._step}"
         if first < self._step:
-            steps = f"one of the steps {first} to {self._step}"
-        raise ValueError(f"the loss is {loss} at optimizer {steps} (epoch {self._epoch})")
+            where = f"one of the optimizer steps {first} to {self._step}"
+        raise ValueError(f"the loss is {loss} at {where} (epoch {self._epoch})")
 
     def _steps_taken(self) -> int:
-        counter = self.model.optimizer.iterations.value
-        return int(self.model.distribute_strategy.experimental_local_results(counter)[0])
+        return int(self.model.optimizer.iterations.numpy())

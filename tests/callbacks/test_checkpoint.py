@@ -189,7 +189,7 @@ def test_nan_among_several_steps_per_call():
     model = network()
     model.compile(keras.optimizers.SGD(1e30), "mse", steps_per_execution=4)
     x, y = np.ones((16, 8, 8, 1)), np.ones((16, 10))
-    with pytest.raises(ValueError, match=r"the loss is \w+ at optimizer one of the steps 1 to 4"):
+    with pytest.raises(ValueError, match=r"the loss is \w+ at one of the optimizer steps 1 to 4"):
         model.fit(x, y, batch_size=2, callbacks=[StopOnNaN()], verbose=0)
 
 
