@@ -13,6 +13,13 @@ from keras.src.models.functional import Functional as Functional
 from keras.src.utils import tracking
 from keras.src.utils.naming import to_snake_case
 
+if backend.backend() != "tensorflow":
+    raise ImportError(
+        "keras_tickets needs the TensorFlow backend of Keras: set KERAS_BACKEND=tensorflow before "
+        f"keras is imported. Received: KERAS_BACKEND={backend.backend()}"
+    )
+
+
 # --- Layers -------------------------------------------------------------------------------------
 
 

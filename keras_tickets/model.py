@@ -46,12 +46,9 @@ class SparseModel(SparseTraining, _keras_compat.Functional):
     ```
     """
 
-    def __init__(self, inputs, outputs=None, name=None, **kwargs):
-        if outputs is None:
-            check_model(inputs)
-            name = name or inputs.name
-            inputs, outputs = _graph_of(inputs, lambda model: SparseRoot(model, sparsity={}))
-        super().__init__(inputs, outputs, name=name, **kwargs)
+    def __init__(self, *args, **kwargs):
+        # Keras makes a functional model again from its config where `__init__` takes anything.
+        super().__init__(**_functional_arguments(*args, **kwargs))
         kernels, _ = find_kernels(self, filters=lambda path: True)
         paths = {id(kernel.variable): kernel.path for kernel in kernels}
         for record in masks.masked_kernels(self):
@@ -74,6 +71,16 @@ class SparseModel(SparseTraining, _keras_compat.Functional):
     def plan(self) -> SparsityPlan:
         """What the model holds now, kernel by kernel, as `kt.summary`."""
         return summary(self)
+
+
+def _functional_arguments(inputs, outputs=None, name=None, **kwargs):
+    if outputs is None:
+        check_model(inputs)
+        name = name or inputs.name
+        inputs, outputs = _graph_of(
+            inputs, lambda layer: layer, lambda model: SparseRoot(model, sparsity={})
+        )
+    return {"inputs": inputs, "outputs": outputs, "name": name, **kwargs}
 
 
 def sparsify(
@@ -129,6 +136,11 @@ def sparsify(
     masks.check_mask(mask)
     masks.check_seed(seed)
     check_model(model)
+    if masks.masked_kernels(model):
+        raise ValueError(
+            f"`model` {model.name!r} is sparse already. Make a dense one of it with `kt.strip`, or "
+            "change its masks with `kt.set_masks`."
+        )
     kernels, _ = find_kernels(model, filters)
     scores = {k.path: masks.initial_scores(k.path, k.variable, mask, seed) for k in kernels}
     chosen = allocate(kernels, sparsity, distribution, structure, scores).sparsity
@@ -145,11 +157,12 @@ def sparsify(
     return sparse_model
 
 
-def strip(sparse_model: SparseModel) -> keras.Model:
+def strip(sparse_model: SparseModel, *, in_place: bool = False) -> keras.Model:
     """A plain Keras model with the zeros baked into its kernels.
 
     Args:
         sparse_model: A `kt.SparseModel`; it is left as it is.
+        in_place: Use the model's own layers instead of copies, for models that cannot be copied.
 
     Returns:
         A Keras model with the same outputs and kernel paths, that needs no keras_tickets; not
@@ -173,13 +186,13 @@ def strip(sparse_model: SparseModel) -> keras.Model:
     check_model(sparse_model)
 
     def convert(layer):
+        if isinstance(layer, Sparse):
+            for record in layer.masked_kernels:
+                record.set(record.mask.numpy())
+            layer = layer.layer
         if isinstance(layer, FusedBatchNormalization):
             return _copy(layer, keras.layers.BatchNormalization)
-        if not isinstance(layer, Sparse):
-            return _copy(layer)
-        for record in layer.masked_kernels:
-            record.set(record.mask.numpy())
-        return _copy(layer.layer)
+        return layer if in_place else _copy(layer)
 
     layers = [la for la in sparse_model.layers if not isinstance(la, keras.layers.InputLayer)]
     if len(layers) == 1 and isinstance(layers[0], SparseRoot):
@@ -213,35 +226,38 @@ def _graph_of(model, convert, convert_root=None):
     if isinstance(model, keras.Sequential | _keras_compat.Functional):
         return _keras_compat.rebuild(model, convert)
     layer = (convert_root or convert)(model)
+    args, kwargs = _inputs_of(model)
+    outputs = layer(*args, **kwargs)
+    return (args[0] if args else kwargs), outputs
+
+
+def _inputs_of(model):
+    """Keras inputs for a subclassed model: those it was built with, of any batch size.
+
+    A model keeps their shapes but not their dtypes, so these are found by trying.
+    """
+    config = model.get_build_config() or {}
     failure = None
     for dtype in ("float32", "int32"):
-        inputs = _inputs_for(model, dtype)
+
+        def make(shape, dtype=dtype):
+            return keras.Input(batch_shape=(None, *shape[1:]), dtype=dtype)
+
+        args, kwargs = [], {}
+        if "input_shape" in config:
+            args = [_keras_compat.map_shapes(make, config["input_shape"])]
+        for name, shape in config.get("shapes_dict", {}).items():
+            kwargs[name.removesuffix("_shape")] = _keras_compat.map_shapes(make, shape)
         try:
-            outputs = layer(**inputs) if isinstance(inputs, dict) else layer(inputs)
+            _keras_compat.symbolic_call(model, *args, **kwargs)
         except (TypeError, ValueError) as error:
             failure = failure or error
         else:
-            return inputs, outputs
+            return args, kwargs
     raise ValueError(
         f"Model {model.name!r} cannot be called on inputs of the shapes it was built with: "
-        f"{model.get_build_config()}. Build the graph yourself: `kt.SparseModel(inputs, outputs)`."
+        f"{config}. Build the graph yourself: `kt.SparseModel(inputs, outputs)`."
     ) from failure
-
-
-def _inputs_for(model, dtype):
-    """Keras inputs of the shapes that a subclassed model was built with, of any batch size."""
-
-    def make(shape):
-        return keras.Input(batch_shape=(None, *shape[1:]), dtype=dtype)
-
-    config = model.get_build_config() or {}
-    if "input_shape" in config:
-        return _keras_compat.map_shapes(make, config["input_shape"])
-    shapes = config.get("shapes_dict", {})
-    return {
-        name.removesuffix("_shape"): _keras_compat.map_shapes(make, shape)
-        for name, shape in shapes.items()
-    }
 
 
 def _copy(layer, cls=None):
@@ -250,7 +266,10 @@ def _copy(layer, cls=None):
         return layer
     try:
         copy = (cls or type(layer)).from_config(layer.get_config())
-        if layer.built and not copy.built:
+        if isinstance(layer, keras.Model) and not copy.built:
+            args, kwargs = _inputs_of(layer)
+            _keras_compat.build_by_call(copy, *args, **kwargs)
+        elif layer.built and not copy.built:
             copy.build_from_config(layer.get_build_config())
         for target, source in zip(copy.variables, layer.variables, strict=True):
             target.assign(source)

@@ -170,6 +170,47 @@ def test_set_masks_zeroes_the_kernel_and_refuses_what_does_not_fit():
     np.testing.assert_array_equal(kt.get_masks(model)["a/kernel"], mask)
 
 
+class Pair(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.left, self.right = keras.layers.Dense(6, name="l"), keras.layers.Dense(6, name="r")
+
+    def call(self, x, other=None):
+        if isinstance(x, dict):
+            x, other = x["x"], x["other"]
+        return self.left(x) + self.right(other)
+
+
+X, OTHER = np.ones((3, 8), "float32"), np.full((3, 5), 2, "float32")
+
+
+def test_a_subclassed_model_of_a_dict_of_inputs():
+    dense, inputs = Pair(), {"x": X, "other": OTHER}
+    dense(inputs)
+    model = kt.sparsify(dense, 0.5)
+    assert list(model.masks) == ["l/kernel", "r/kernel"]
+    plain = kt.strip(model)
+    assert plain.built
+    np.testing.assert_array_equal(plain(inputs), model(inputs))
+
+
+def test_a_subclassed_model_of_two_arguments_is_wrapped_by_hand():
+    """Keras keeps the shape of the first argument only."""
+    dense = Pair()
+    dense(X, OTHER)
+    with pytest.raises(ValueError, match="kt.SparseModel.inputs, outputs"):
+        kt.sparsify(dense, 0.5, in_place=True)
+    inputs = [keras.Input((8,)), keras.Input((5,))]
+    model = kt.SparseModel(inputs, kt.layers.Sparse(dense, 0.5)(inputs[0], other=inputs[1]))
+    assert model.sparsity == 0.5
+    np.testing.assert_array_equal(model([X, OTHER]), dense(X, OTHER))
+
+
+def test_a_sparse_model_is_not_made_sparse_again():
+    with pytest.raises(ValueError, match="sparse already.*kt.strip"):
+        kt.sparsify(kt.sparsify(mlp(), 0.5), 0.5)
+
+
 def test_a_dense_sparse_model_has_nothing_masked():
     model = kt.SparseModel(mlp())
     assert model.masks == {}
@@ -202,7 +243,24 @@ def uncopyable():
 def test_a_model_that_cannot_be_copied():
     with pytest.raises(ValueError, match="get_config.*in_place=True"):
         kt.sparsify(uncopyable(), 0.5)
-    assert kt.sparsify(uncopyable(), 0.5, in_place=True).sparsity == 0.5
+    model = kt.sparsify(uncopyable(), 0.5, in_place=True)
+    assert model.sparsity == 0.5
+    with pytest.raises(ValueError, match="in_place=True"):
+        kt.strip(model)
+    x = np.ones((2, 4), "float32")
+    np.testing.assert_array_equal(kt.strip(model, in_place=True)(x), model(x))
+
+
+def test_strip_leaves_no_layer_of_the_package():
+    inputs = keras.Input((4, 4, 2))
+    x = keras.layers.Conv2D(3, 3, name="conv")(inputs)
+    dense = keras.Model(inputs, kt.layers.FusedBatchNormalization(name="norm")(x))
+    dense.get_layer("norm").moving_mean.assign([1.0, 2.0, 3.0])
+    model = kt.sparsify(dense, 0.5, distribution=kt.distributions.ERK())
+    plain = kt.strip(model)
+    assert not any(type(layer).__module__.startswith("keras_tickets") for layer in plain.layers)
+    x = np.ones((2, 4, 4, 2), "float32")
+    np.testing.assert_allclose(plain(x), model(x), rtol=1e-6)
 
 
 @pytest.mark.parametrize("sparsity", [1.0, -0.1, float("nan"), "0.9", True])

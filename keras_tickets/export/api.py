@@ -84,7 +84,7 @@ def export(
 def _plain(model: keras.Model) -> keras.Model:
     if not isinstance(model, SparseModel):
         return model
-    plain = strip(model)
+    plain = strip(model, in_place=True)
     if not plain.built:  # a subclassed model has to be called before Keras exports it
         plain(model.input)
     return plain

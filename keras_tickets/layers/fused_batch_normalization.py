@@ -70,7 +70,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return (
             mask is None
             and not self.synchronized
-            and not self.renorm
+            and not getattr(self, "renorm", False)
             and len(inputs.shape) == 4
             and self.axis in (-1, 3)
             and self.epsilon >= SMALLEST_EPSILON

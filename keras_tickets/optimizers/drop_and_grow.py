@@ -163,7 +163,8 @@ class DropAndGrow(SparseOptimizer):
             grown = choose(scores, dropped, among=~kept, method=method)
             new = kept | grown
             if self.grow_init != "zeros":
-                start = grown_values(self.grow_init, values, old, gradient, path, self.seed, step)
+                true = None if gradient is None else self.unscale(gradient)
+                start = grown_values(self.grow_init, values, old, true, path, self.seed, step)
                 values = tf.where(grown & ~old, start, values)
             for variable, rest_value in zip((kernel, *slots), (0.0, *initial), strict=True):
                 moved = values if variable is kernel else tf.convert_to_tensor(variable)

@@ -62,13 +62,14 @@ class RigL(DropAndGrow):
         dense = super().dense_in_order(dense_gradients)
         if not self.accumulate_dense_gradients:
             return dense
-        sums = []
+        means = []
         for variable, gradient in zip(self._dense_sums, dense, strict=True):
             gradient = tf.where(tf.math.is_finite(gradient), gradient, tf.zeros_like(gradient))
-            sums.append(tf.convert_to_tensor(variable) + gradient)
+            total = tf.convert_to_tensor(variable) + gradient
             ends = _keras_compat.closes_window(self.core_optimizer)
-            variable.assign(tf.where(ends, tf.zeros_like(gradient), sums[-1]))
-        return sums
+            variable.assign(tf.where(ends, tf.zeros_like(total), total))
+            means.append(total / self.core_optimizer.gradient_accumulation_steps)
+        return means
 
     def grow_scores(self, topology, gradient, step):
         return tf.abs(tf.cast(gradient, tf.float32))

@@ -112,9 +112,14 @@ def test_in_mixed_precision(policy, jit_compile):
     assert np.isfinite(loss)
 
 
+class Shift(keras.constraints.Constraint):
+    def __call__(self, w):
+        return w + 0.1
+
+
 def test_a_constraint_that_moves_zeros_is_undone():
     inputs = keras.Input((12,))
-    layer = keras.layers.Dense(16, kernel_constraint=lambda w: w + 0.1, name="a")
+    layer = keras.layers.Dense(16, kernel_constraint=Shift(), name="a")
     dense = keras.Model(inputs, keras.layers.Dense(3)(layer(inputs)))
     model = kt.sparsify(dense, 0.7, in_place=True)
     train(model, kt.optimizers.Static(keras.optimizers.SGD(0.1)))
