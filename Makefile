@@ -30,10 +30,10 @@ demo: $(INSTALLED)
 	$(BIN)/python tools/demo.py
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -n auto --dist loadfile -m ""
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check $(CODE)

@@ -28,6 +28,7 @@ DEPENDENCIES = [
 
 TEST = [
     "pytest>=8",  # the test runner
+    "pytest-xdist>=3",  # runs the tests on all cores
     "hypothesis>=6",  # property tests
 ]
 

@@ -145,8 +145,8 @@ def get_masks(model: keras.Model) -> dict[str, np.ndarray]:
 def set_masks(model: keras.Model, masks: dict[str, np.ndarray]) -> None:
     """Sets masks by kernel path, and zeroes the kernels off them.
 
-    Kernels that `masks` does not name keep theirs. Optimizer slots are untouched: set masks before
-    training, or let the optimizer change them.
+    Kernels that `masks` does not name keep theirs. In the middle of training, optimizer slots off
+    the new masks return to their initial value.
 
     Args:
         model: A `kt.SparseModel`.
@@ -172,6 +172,10 @@ def set_masks(model: keras.Model, masks: dict[str, np.ndarray]) -> None:
         checked[path] = mask.astype(bool)
     for path, mask in checked.items():
         records[path].set(mask)
+    optimizer = getattr(model, "optimizer", None)
+    if hasattr(optimizer, "rest") and optimizer.built:
+        with model.distribute_strategy.scope():
+            optimizer.rest(model.distribute_strategy)
 
 
 def apply_mask(mask: tf.Tensor, values: tf.Tensor, elsewhere: float = 0.0) -> tf.Tensor:

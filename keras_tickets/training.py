@@ -58,7 +58,7 @@ class SparseTraining(_keras_compat.DistributedTrainer):
                 )
 
     def fit(self, *args, callbacks=None, **kwargs):
-        callbacks = self.with_callback(_ResolveSteps(), callbacks)
+        callbacks = self.with_callback(_Begin(), callbacks)
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
     def train_step(self, data):
@@ -105,10 +105,13 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         return results
 
 
-class _ResolveSteps(keras.callbacks.Callback):
-    """Tells the optimizer the length of training, as far as `fit` knows it."""
+class _Begin(keras.callbacks.Callback):
+    """Puts masked weights to rest and tells the optimizer the length of training, if known."""
 
     def on_train_begin(self, logs=None):
+        strategy = self.model.distribute_strategy
+        with strategy.scope():
+            self.model.optimizer.rest(strategy)
         steps = self.params.get("steps")
         if not steps:
             return

@@ -174,7 +174,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
         def step_inner():
             strategy.extended.call_for_each_replica(self._step_inner, args=(grads, variables))
-            self._rest(strategy)
+            if not self._keeps_zeros:
+                self.rest(strategy)
 
         def update():
             self.update_topology(strategy, self._reduce(strategy, dense), step)
@@ -205,10 +206,15 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         else:
             _keras_compat.loss_scale_step(self.inner_optimizer, grads, variables)
 
-    def _rest(self, strategy) -> None:
-        """Puts masked weights and slots back where the inner optimizer does not leave them."""
-        if self._keeps_zeros:
-            return
+    def rest(self, strategy: tf.distribute.Strategy) -> None:
+        """Puts weights and slots off the masks back to rest, in cross-replica context.
+
+        Every step leaves them so. `fit` begins with it and `kt.set_masks` ends with it, since masks
+        or weights may have been set from outside.
+
+        Args:
+            strategy: The `tf.distribute` strategy of the variables.
+        """
 
         def rest(kernel, mask, *slots, initial):
             mask = tf.convert_to_tensor(mask)

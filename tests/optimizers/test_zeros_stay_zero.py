@@ -125,6 +125,25 @@ def test_a_constraint_that_moves_zeros_is_undone():
     train(model, kt.optimizers.Static(keras.optimizers.SGD(0.1)))
 
 
+@pytest.mark.parametrize("by", ["set_masks", "set_weights"])
+def test_masks_set_from_outside_in_the_middle_of_training(by):
+    model = kt.sparsify(network(), 0.7, distribution="uniform")
+    other = kt.sparsify(network(), 0.7, distribution="uniform", seed=1)
+    optimizer = optimizer_for("RigL", INNER["adam"]())
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(X, Y, verbose=0)
+    if by == "set_masks":
+        kt.set_masks(model, other.masks)
+        check_at_rest(model)
+    else:
+        model.set_weights(other.get_weights())
+    checks = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: check_at_rest(model),
+        on_train_batch_end=lambda batch, logs: check_at_rest(model),
+    )
+    model.fit(X, Y, verbose=0, callbacks=[checks])
+
+
 def test_learning_happens():
     keras.utils.set_random_seed(1)
     model = kt.sparsify(network(), 0.5)
