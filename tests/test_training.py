@@ -243,6 +243,15 @@ def test_checkpoint_of_tensorflow(tmp_path):
         np.testing.assert_array_equal(models[1].masks[path], mask)
 
 
+@pytest.mark.parametrize(
+    "name, value", [("gradient_accumulation_steps", 2), ("ema_overwrite_frequency", 3)]
+)
+def test_what_keras_cannot_do_with_several_replicas_is_refused(monkeypatch, name, value):
+    monkeypatch.setattr(kt.SparseModel, "_replicas", 2)
+    with pytest.raises(ValueError, match=f"{name}={value} with 2 replicas"):
+        sparse_network().compile(keras.optimizers.SGD(use_ema=True, **{name: value}), LOSS)
+
+
 def lowered(optimizer_class, **kwargs):
     model = sparse_network()
     model.compile(optimizer_class(keras.optimizers.Adam(0.01), **kwargs), LOSS, jit_compile=True)
