@@ -78,6 +78,11 @@ def adopt_call_of(wrapper: keras.layers.Layer, layer: keras.layers.Layer) -> Non
     wrapper.autocast = layer.autocast
 
 
+def overrides_call(model: keras.Model) -> bool:
+    """Whether a functional or Sequential model computes anything but its graph."""
+    return type(model).call not in (Functional.call, keras.Sequential.call)
+
+
 def build_by_call(layer: keras.layers.Layer, *args, **kwargs) -> None:
     """Builds `layer` by calling it on symbolic stand-ins for the given arguments."""
     backend.compute_output_spec(layer, *args, **kwargs)
@@ -95,6 +100,13 @@ def current_state(variables) -> list[tuple[keras.Variable, tf.Tensor]]:
     scope = backend.get_stateless_scope()
     values = [(v, scope.get_current_value(v)) for v in variables]
     return [(v, value) for v, value in values if value is not None]
+
+
+def finalize_state(layer: keras.layers.Layer) -> None:
+    """Makes layers that derive values from their variables, as `Normalization`, do so again."""
+    for part in all_layers(layer):
+        if hasattr(part, "finalize_state") and part.built:
+            part.finalize_state()
 
 
 def is_initialized(variable: keras.Variable) -> bool:
@@ -210,8 +222,10 @@ class _CallSize(keras.callbacks.Callback):
         self._remember(batch, self.params.get("steps"))
 
     def on_test_batch_begin(self, batch, logs=None):
-        cached = getattr(self.model, "_eval_epoch_iterator", None)
-        self._remember(batch, cached.num_batches if cached else self.params.get("steps"))
+        steps = self.params.get("steps")
+        if self.model._validates:
+            steps = self.model._eval_epoch_iterator.num_batches
+        self._remember(batch, steps)
 
     def _remember(self, batch, steps):
         size = self.model.steps_per_execution
@@ -228,6 +242,7 @@ class DistributedTrainer:
     """
 
     _call_size = 1
+    _validates = False
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if data_batch is None:
@@ -289,9 +304,12 @@ class DistributedTrainer:
         return super().fit(*args, callbacks=self.with_callback(_CallSize(), callbacks), **kwargs)
 
     def evaluate(self, *args, callbacks=None, **kwargs):
-        return super().evaluate(
-            *args, callbacks=self.with_callback(_CallSize(), callbacks), **kwargs
-        )
+        validates, self._validates = self._validates, kwargs.get("_use_cached_eval_dataset", False)
+        callbacks = self.with_callback(_CallSize(), callbacks)
+        try:
+            return super().evaluate(*args, callbacks=callbacks, **kwargs)
+        finally:
+            self._validates = validates
 
     @staticmethod
     def with_callback(callback, callbacks):

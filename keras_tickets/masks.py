@@ -107,7 +107,7 @@ def initial_scores(path: str, kernel: keras.Variable, mask: str, seed: int) -> n
 
 def check_mask(mask: str) -> str:
     """Raises a `ValueError` unless `mask` names a way to draw an initial mask."""
-    if mask not in MASKS:
+    if not isinstance(mask, str) or mask not in MASKS:
         raise ValueError(f"`mask` must be one of {MASKS}. Received: mask={mask!r}")
     return mask
 
@@ -156,6 +156,8 @@ def set_masks(model: keras.Model, masks: dict[str, np.ndarray]) -> None:
         ValueError: A path is unknown, a shape differs, or a value is neither 0 nor 1; the model is
             then left as it was.
     """
+    if not isinstance(masks, dict):
+        raise TypeError(f"`masks` must be a dict {{kernel path: array}}. Received: {masks!r}")
     records = {record.path: record for record in masked_kernels(model)}
     checked = {}
     for path, mask in masks.items():
@@ -172,10 +174,8 @@ def set_masks(model: keras.Model, masks: dict[str, np.ndarray]) -> None:
         checked[path] = mask.astype(bool)
     for path, mask in checked.items():
         records[path].set(mask)
-    optimizer = getattr(model, "optimizer", None)
-    if hasattr(optimizer, "rest") and optimizer.built:
-        with model.distribute_strategy.scope():
-            optimizer.rest(model.distribute_strategy)
+    if hasattr(model, "rest"):
+        model.rest()
 
 
 def apply_mask(mask: tf.Tensor, values: tf.Tensor, elsewhere: float = 0.0) -> tf.Tensor:

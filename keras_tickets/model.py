@@ -51,9 +51,38 @@ class SparseModel(SparseTraining, _keras_compat.Functional):
         super().__init__(**_functional_arguments(*args, **kwargs))
         kernels, _ = find_kernels(self, filters=lambda path: True)
         paths = {id(kernel.variable): kernel.path for kernel in kernels}
-        for record in masks.masked_kernels(self):
+        records = masks.masked_kernels(self)
+        if len({id(record.kernel) for record in records}) < len(records):
+            raise ValueError(
+                "A kernel that two Sparse layers share would have two masks. Received: masked "
+                f"kernels {[record.path for record in records]}. Put both layers into one model or "
+                "layer, and that into `kt.layers.Sparse`."
+            )
+        for record in records:
             record.path = paths[id(record.kernel)]
             record.set(record.mask.numpy())
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """Loads a file of this model's weights or of its dense model's; masks stay for the latter.
+
+        Args:
+            filepath: Path of a `.weights.h5` or `.keras` file.
+            *args: As in `keras.Model.load_weights`.
+            **kwargs: As in `keras.Model.load_weights`.
+
+        Raises:
+            ValueError: The file fits neither; the weights are then left as they were.
+        """
+        before = self.get_weights()
+        try:
+            super().load_weights(filepath, *args, **kwargs)
+        except ValueError as failure:
+            try:
+                _unwrap(self, lambda layer: layer).load_weights(filepath, *args, **kwargs)
+            except ValueError:
+                self.set_weights(before)
+                raise failure from None
+        self.rest()
 
     @property
     def masks(self) -> dict[str, np.ndarray]:
@@ -150,7 +179,9 @@ def sparsify(
             'mask="magnitude" to keep the largest.',
             stacklevel=2,
         )
-    sparse_model = _wrap(model, kernels, chosen, structure, in_place)
+    _warn_of_lost_methods(model)
+    options = {"structure": structure, "mask": mask, "seed": seed}
+    sparse_model = _wrap(model, kernels, chosen, options, in_place)
     for record in masks.masked_kernels(sparse_model):
         if mask != "ones":
             record.set(record.structure.draw(scores[record.path], record.target))
@@ -185,14 +216,27 @@ def strip(sparse_model: SparseModel, *, in_place: bool = False) -> keras.Model:
     """
     check_model(sparse_model)
 
-    def convert(layer):
-        if isinstance(layer, Sparse):
-            for record in layer.masked_kernels:
-                record.set(record.mask.numpy())
-            layer = layer.layer
+    def finish(layer):
         if isinstance(layer, FusedBatchNormalization):
             return _copy(layer, keras.layers.BatchNormalization)
         return layer if in_place else _copy(layer)
+
+    for record in masks.masked_kernels(sparse_model):
+        record.set(record.mask.numpy())
+    plain = _unwrap(sparse_model, finish)
+    if inside := masks.masked_kernels(plain):
+        raise ValueError(
+            f"Kernels {[record.path for record in inside]} belong to Sparse layers inside other "
+            "layers, which cannot be stripped. Wrap the outer layers instead."
+        )
+    return plain
+
+
+def _unwrap(sparse_model, finish):
+    """The model without its `Sparse` wrappers, each layer as `finish` returns it."""
+
+    def convert(layer):
+        return finish(layer.layer if isinstance(layer, Sparse) else layer)
 
     layers = [la for la in sparse_model.layers if not isinstance(la, keras.layers.InputLayer)]
     if len(layers) == 1 and isinstance(layers[0], SparseRoot):
@@ -201,18 +245,42 @@ def strip(sparse_model: SparseModel, *, in_place: bool = False) -> keras.Model:
     return keras.Model(inputs, outputs, name=sparse_model.name)
 
 
-def _wrap(model, kernels: list[Kernel], chosen, structure, in_place) -> SparseModel:
+def _warn_of_lost_methods(model):
+    lost = [
+        name
+        for name in ("train_step", "compute_loss")
+        if getattr(type(model), name) is not getattr(keras.Model, name)
+    ]
+    if lost:
+        warnings.warn(
+            f"{type(model).__name__} has its own {' and '.join(lost)}, which the sparse model does "
+            "not use: it has the training step that sparse optimizers need. Subclass "
+            "`kt.SparseModel` to change its loss.",
+            stacklevel=3,
+        )
+
+
+def _wrap(model, kernels: list[Kernel], chosen, options, in_place) -> SparseModel:
     by_variable = {id(k.variable): chosen[k.path] for k in kernels if k.path in chosen}
+    owners = {}
 
     def convert(layer, wrapper=Sparse):
         if not isinstance(layer, keras.layers.Layer):
             return layer
         own, _ = find_kernels(layer, filters=lambda path: True)
         shares = {k.path: by_variable[id(k.variable)] for k in own if id(k.variable) in by_variable}
+        for kernel in own:
+            owner = owners.setdefault(id(kernel.variable), layer)
+            if owner is not layer and id(kernel.variable) in by_variable:
+                raise ValueError(
+                    f"Layers {owner.name!r} and {layer.name!r} share kernel {kernel.path!r}, which "
+                    "can have one mask only. Leave it out with `filters`, or put both layers into "
+                    "one subclassed model or layer."
+                )
         layer = layer if in_place else _copy(layer)
         if not shares and wrapper is Sparse:
             return layer
-        return wrapper(layer, sparsity=shares, structure=structure, mask="ones")
+        return wrapper(layer, sparsity=shares, **options)
 
     inputs, outputs = _graph_of(model, convert, lambda model: convert(model, SparseRoot))
     return SparseModel(inputs, outputs, name=model.name)
@@ -223,7 +291,8 @@ def _graph_of(model, convert, convert_root=None):
 
     A subclassed model is a graph of one layer, made by `convert_root`.
     """
-    if isinstance(model, keras.Sequential | _keras_compat.Functional):
+    is_graph = isinstance(model, keras.Sequential | _keras_compat.Functional)
+    if is_graph and not _keras_compat.overrides_call(model):
         return _keras_compat.rebuild(model, convert)
     layer = (convert_root or convert)(model)
     args, kwargs = _inputs_of(model)
@@ -262,8 +331,8 @@ def _inputs_of(model):
 
 def _copy(layer, cls=None):
     """The same configuration and values again, as `cls`; any other operation as it is."""
-    if not isinstance(layer, keras.layers.Layer):
-        return layer
+    if not isinstance(layer, keras.layers.Layer) or hasattr(layer, "save_assets"):
+        return layer  # Vocabularies are not in a configuration, and are never trained.
     try:
         copy = (cls or type(layer)).from_config(layer.get_config())
         if isinstance(layer, keras.Model) and not copy.built:
@@ -273,6 +342,7 @@ def _copy(layer, cls=None):
             copy.build_from_config(layer.get_build_config())
         for target, source in zip(copy.variables, layer.variables, strict=True):
             target.assign(source)
+        _keras_compat.finalize_state(copy)
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(
             f"`model` cannot be copied: layer {layer.name!r} ({type(layer).__name__}) cannot be "

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_tickets import _keras_compat
+from keras_tickets import _keras_compat, masks
 from keras_tickets.layers.sparse import collect_masked_values
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 from keras_tickets.optimizers.static import Static
@@ -37,6 +37,21 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         self._check_replicas(optimizer.core_optimizer)
         super().compile(optimizer, loss, *args, auto_scale_loss=False, **kwargs)
         optimizer.compiles_under_xla = bool(self.jit_compile) and self._replicas == 1
+
+    def rest(self) -> None:
+        """Puts kernels and optimizer slots off the masks to rest, where they were set from outside.
+
+        `fit`, `set_weights`, `load_weights` and `kt.set_masks` do this by themselves.
+        """
+        for record in masks.masked_kernels(self):
+            record.set(record.mask.numpy())
+        if self.compiled and self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.rest(self.distribute_strategy)
+
+    def set_weights(self, weights):
+        super().set_weights(weights)
+        self.rest()
 
     def compile_from_config(self, config):
         """Compiles as a saved model was, for `keras.models.load_model`."""
@@ -109,9 +124,7 @@ class _Begin(keras.callbacks.Callback):
     """Puts masked weights to rest and tells the optimizer the length of training, if known."""
 
     def on_train_begin(self, logs=None):
-        strategy = self.model.distribute_strategy
-        with strategy.scope():
-            self.model.optimizer.rest(strategy)
+        self.model.rest()
         steps = self.params.get("steps")
         if not steps:
             return

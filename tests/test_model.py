@@ -6,6 +6,8 @@ import oracle
 import pytest
 
 import keras_tickets as kt
+from keras_tickets.kernels import find_kernels
+from keras_tickets.masks import masked_kernels
 
 
 def mlp(**kwargs):
@@ -298,3 +300,98 @@ def test_unbuilt_and_foreign_models():
     legacy = tf_keras.Sequential([tf_keras.Input((4,)), tf_keras.layers.Dense(2)])
     with pytest.raises(TypeError, match="Keras 3"):
         kt.sparsify(legacy, 0.5)
+
+
+def test_adapted_and_vocabulary_layers_are_copied_with_what_they_learnt():
+    rng = np.random.default_rng(0)
+    data = rng.normal(3.0, 5.0, size=(64, 8)).astype("float32")
+    normalization = keras.layers.Normalization()
+    normalization.adapt(data)
+    dense = keras.Sequential([keras.Input((8,)), normalization, keras.layers.Dense(4)])
+    model = kt.sparsify(dense, 0.5, mask="ones")
+    np.testing.assert_allclose(model(data), dense(data), rtol=1e-6)
+    np.testing.assert_allclose(kt.strip(model)(data), dense(data), rtol=1e-6)
+
+    inputs = keras.Input((1,), dtype="string")
+    x = keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")(inputs)
+    words = keras.Model(inputs, keras.layers.Dense(3)(x))
+    batch = keras.ops.convert_to_tensor(np.array([["a"], ["b"], ["z"]]))
+    np.testing.assert_allclose(kt.sparsify(words, 0.5, mask="ones")(batch), words(batch))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Twice(keras.Sequential):
+    def call(self, x, training=None, mask=None):
+        return 2 * super().call(x)
+
+    def train_step(self, data):
+        raise AssertionError("not used by sparse models")
+
+
+def test_an_own_call_is_kept_and_an_own_train_step_is_warned_of():
+    dense = Twice([keras.Input((8,)), keras.layers.Dense(4, name="fc")])
+    x = np.ones((2, 8), "float32")
+    with pytest.warns(UserWarning, match="train_step"):
+        model = kt.sparsify(dense, 0.5, mask="ones")
+    np.testing.assert_allclose(model(x), dense(x))
+    assert list(model.masks) == ["fc/kernel"]
+
+
+class Holder(keras.layers.Layer):
+    def __init__(self, inner, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = inner
+
+    def call(self, x):
+        return self.inner(x)
+
+
+def test_a_kernel_shared_by_two_layers_of_a_graph_is_refused():
+    inputs, shared = keras.Input((4,)), keras.layers.Dense(4, name="d")
+    x = Holder(shared, name="h2")(Holder(shared, name="h1")(inputs))
+    with pytest.raises(ValueError, match="'h1' and 'h2' share kernel"):
+        kt.sparsify(keras.Model(inputs, x), 0.5, in_place=True)
+
+
+def test_a_clone_has_masks_of_the_same_sparsity():
+    model = kt.sparsify(mlp(), 0.7)
+    clone = keras.models.clone_model(model)
+    assert clone.sparsity == model.sparsity
+    assert list(clone.masks) == list(model.masks)
+
+
+def test_sparse_layers_inside_others_cannot_be_stripped():
+    inputs = keras.Input((3, 4))
+    inner = kt.layers.Sparse(keras.layers.Dense(6), 0.5)
+    model = kt.SparseModel(inputs, keras.layers.TimeDistributed(inner)(inputs))
+    with pytest.raises(ValueError, match="inside other layers"):
+        kt.strip(model)
+
+
+@pytest.mark.parametrize("make", list(PATHS))
+def test_weights_of_the_dense_model_load_under_the_masks(make, tmp_path):
+    trained = make()
+    for variable in trained.trainable_variables:
+        variable.assign(np.random.default_rng(1).normal(size=variable.shape))
+    trained.save_weights(tmp_path / "dense.weights.h5")
+    model = kt.sparsify(make(), 0.5)
+    masks = model.masks
+    model.load_weights(tmp_path / "dense.weights.h5")
+    expected = {kernel.path: kernel.variable.numpy() for kernel in find_kernels(trained)[0]}
+    for record in masked_kernels(model):
+        np.testing.assert_array_equal(record.mask.numpy(), masks[record.path])
+        np.testing.assert_array_equal(
+            record.kernel.numpy(), np.where(masks[record.path], expected[record.path], 0)
+        )
+
+
+def test_weights_that_do_not_fit_change_nothing(tmp_path):
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(
+        tmp_path / "other.weights.h5"
+    )
+    model = kt.sparsify(mlp(), 0.5)
+    before = model.get_weights()
+    with pytest.raises(ValueError):
+        model.load_weights(tmp_path / "other.weights.h5")
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

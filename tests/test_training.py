@@ -243,6 +243,47 @@ def test_checkpoint_of_tensorflow(tmp_path):
         np.testing.assert_array_equal(models[1].masks[path], mask)
 
 
+def test_frozen_kernels_and_their_masks_do_not_move():
+    model = sparse_network()
+    model.compile(rigl(end=1000), LOSS)
+    model.fit(dataset(10), verbose=0)
+    model.get_layer("a").trainable = False
+    model.compile(model.optimizer, LOSS)
+    before = {**model.masks, "kernel": model.get_layer("a").layer.kernel.numpy()}
+    model.fit(dataset(30), verbose=0)
+    np.testing.assert_array_equal(model.masks["a/kernel"], before["a/kernel"])
+    np.testing.assert_array_equal(model.get_layer("a").layer.kernel.numpy(), before["kernel"])
+    assert np.any(model.masks["b/kernel"] != before["b/kernel"])
+
+
+def test_evaluate_inside_fit_sees_all_of_its_data():
+    model, results = sparse_network(), []
+
+    class Evaluate(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            results.append(self.model.evaluate(X, Y, batch_size=8, verbose=0))
+            results.append(LOSS(Y, self.model(X)).numpy())
+
+    model.compile(rigl(), LOSS, steps_per_execution=8)
+    model.fit(
+        X,
+        Y,
+        verbose=0,
+        callbacks=[Evaluate()],
+        validation_data=(X[:8], Y[:8]),
+        validation_batch_size=4,
+    )
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
+
+
+def test_a_longer_second_fit_is_warned_that_masks_stay():
+    model = sparse_network()
+    model.compile(rigl(), LOSS)
+    model.fit(dataset(10), verbose=0)
+    with pytest.warns(UserWarning, match="to step 7"):
+        model.fit(dataset(10), epochs=5, verbose=0)
+
+
 @pytest.mark.parametrize(
     "name, value", [("gradient_accumulation_steps", 2), ("ema_overwrite_frequency", 3)]
 )

@@ -79,6 +79,10 @@ class Sparse(keras.layers.Wrapper):
     hidden_in_paths = True
 
     def __init__(self, layer, sparsity=0.0, *, structure=None, mask="random", seed=0, **kwargs):
+        if not isinstance(layer, keras.layers.Layer) or isinstance(layer, Sparse):
+            raise TypeError(
+                f"`layer` must be a Keras layer that is not Sparse. Received: {layer!r}"
+            )
         kwargs.setdefault("name", layer.name)
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(layer, **kwargs)
@@ -87,7 +91,7 @@ class Sparse(keras.layers.Wrapper):
         self.sparsity = sparsity
         self.structure = structures.get(structure)
         self.mask = masks.check_mask(mask)
-        self.seed = seed
+        self.seed = masks.check_seed(seed)
         self.masked_kernels: list[MaskedKernel] = []
         self.supports_masking = layer.supports_masking
         _keras_compat.adopt_call_of(self, layer)
@@ -190,7 +194,7 @@ class Sparse(keras.layers.Wrapper):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        structure = keras.saving.deserialize_keras_object(config.pop("structure"), custom_objects)
+        structure = keras.saving.deserialize_keras_object(config["structure"], custom_objects)
         return super().from_config({**config, "structure": structure}, custom_objects)
 
 

@@ -1,5 +1,7 @@
 """The drop-and-grow update that SET, RigL and their relatives share."""
 
+import warnings
+
 import keras
 import tensorflow as tf
 
@@ -62,7 +64,12 @@ class DropAndGrow(SparseOptimizer):
         )
         self.grow_init = check_grow_init(grow_init, self.needs_dense_gradients)
         if skip_gradient_step is not None:
-            self.skip_gradient_step = bool(skip_gradient_step)
+            if not isinstance(skip_gradient_step, bool):
+                raise TypeError(
+                    "`skip_gradient_step` must be True, False or None. Received: "
+                    f"skip_gradient_step={skip_gradient_step!r}"
+                )
+            self.skip_gradient_step = skip_gradient_step
         self.seed = masks.check_seed(seed)
         if self.update_every == 1 and self.skip_gradient_step:
             raise ValueError(
@@ -83,10 +90,17 @@ class DropAndGrow(SparseOptimizer):
     # --- When -----------------------------------------------------------------------------------
 
     def set_total_steps(self, total_steps, steps_per_epoch=None):
-        if self.window:
-            return
-        self._total = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
-        self._resolve()
+        total = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
+        if self.window is None:
+            self._total = total
+            self._resolve()
+        elif self.window != (self.begin.resolve(**total), self.end.resolve(**total)):
+            warnings.warn(
+                f"The masks change from step {self.window[0]} to step {self.window[1]}, as the first "
+                f"`fit` found; a training of {total_steps} steps does not alter that. Compile "
+                "with a new optimizer to start over.",
+                stacklevel=2,
+            )
 
     @property
     def window(self) -> tuple[int, int] | None:
@@ -139,11 +153,11 @@ class DropAndGrow(SparseOptimizer):
         """
         raise TypeError(f"{type(self).__name__} must define `grow_scores`.")
 
-    def update_topology(self, strategy, dense, step):
+    def update_topology(self, strategy, topologies, dense, step):
         begin, end = tf.unstack(tf.cast(tf.convert_to_tensor(self._window), tf.float64))
         progress = (tf.cast(step, tf.float64) - begin) / tf.maximum(end - begin, 1.0)
         fraction = self.drop_fraction(progress)
-        for i, topology in enumerate(self.topologies):
+        for i, topology in enumerate(topologies):
             gradient = (dense[i],) if dense else ()
             update_on_devices(
                 strategy, topology, self._drop_and_grow(topology, fraction, step), *gradient

@@ -53,20 +53,22 @@ class RigL(DropAndGrow):
     def build(self, variables):
         super().build(variables)
         if self.accumulate_dense_gradients:
-            self._dense_sums = [
-                self.add_variable_from_reference(t.masked.kernel, name="dense_gradient_sum")
+            self._dense_sums = {
+                t.masked.path: self.add_variable_from_reference(t.masked.kernel, "dense_sum")
                 for t in self.topologies
-            ]
+            }
 
-    def dense_in_order(self, dense_gradients):
-        dense = super().dense_in_order(dense_gradients)
+    def prepare_dense_gradients(self, topologies, dense_gradients, finite):
+        dense = super().prepare_dense_gradients(topologies, dense_gradients, finite)
         if not self.accumulate_dense_gradients:
             return dense
+        finite = True if finite is None else finite
+        ends = tf.logical_and(finite, _keras_compat.closes_window(self.core_optimizer))
         means = []
-        for variable, gradient in zip(self._dense_sums, dense, strict=True):
-            gradient = tf.where(tf.math.is_finite(gradient), gradient, tf.zeros_like(gradient))
-            total = tf.convert_to_tensor(variable) + gradient
-            ends = _keras_compat.closes_window(self.core_optimizer)
+        for topology, gradient in zip(topologies, dense, strict=True):
+            variable = self._dense_sums[topology.masked.path]
+            before = tf.convert_to_tensor(variable)
+            total = tf.where(finite, before + gradient, before)
             variable.assign(tf.where(ends, tf.zeros_like(total), total))
             means.append(total / self.core_optimizer.gradient_accumulation_steps)
         return means

@@ -1,6 +1,7 @@
 """The base of every sparse optimizer: any Keras optimizer, with masks that it respects."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -59,6 +60,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     compiles_under_xla = False
 
     def __init__(self, inner: keras.optimizers.Optimizer | str | dict, *, name: str | None = None):
+        if inner is None:
+            raise TypeError("`inner` must be a Keras optimizer, its name or its config, not None.")
         inner = keras.optimizers.get(inner)
         if isinstance(_keras_compat.optimizer_core(inner), SparseOptimizer):
             raise ValueError(
@@ -133,30 +136,48 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         context = tf.distribute.get_replica_context()
         if context is None:
             raise ValueError(f"{type(self).__name__}.apply() must be called in a replica context.")
-        dense = self.dense_in_order(dense_gradients)
+        trained = {id(variable) for variable in variables}
+        topologies = [t for t in self._topologies if id(t.masked.kernel) in trained]
         finite = self._all_finite(grads, context)
+        if self.needs_dense_gradients:
+            dense_gradients = self._check_dense_gradients(dense_gradients)
+            topologies = [t for t in topologies if dense_gradients.get(t.masked.path) is not None]
+            dense = self.prepare_dense_gradients(topologies, dense_gradients, finite)
+        else:
+            dense = []
 
         def across(strategy, grads, dense, finite):
-            self._apply_across_replicas(strategy, grads, variables, dense, finite)
+            update = functools.partial(self._update, strategy, topologies, dense)
+            self._apply_across_replicas(strategy, grads, variables, update, finite)
 
         context.merge_call(across, args=(list(grads), dense, finite))
 
-    def dense_in_order(self, dense_gradients: dict[str, tf.Tensor] | None) -> list[tf.Tensor]:
-        """The dense gradients in the order of `topologies`; none where they are not needed."""
-        if not self.needs_dense_gradients:
-            return []
+    def _check_dense_gradients(self, dense_gradients) -> dict[str, tf.Tensor]:
         if dense_gradients is None:
             raise ValueError(
                 f"{type(self).__name__} grows by dense gradients, which only a `kt.SparseModel` "
                 "computes: train with `kt.SparseModel(inputs, outputs)`, or pass "
                 "`dense_gradients=` to `apply`."
             )
-        return [
-            tf.zeros(t.masked.kernel.shape, t.masked.kernel.dtype)
-            if dense_gradients.get(t.masked.path) is None
-            else tf.convert_to_tensor(dense_gradients[t.masked.path])
-            for t in self._topologies
-        ]
+        return dense_gradients
+
+    def prepare_dense_gradients(
+        self,
+        topologies: list[Topology],
+        dense_gradients: dict[str, tf.Tensor],
+        finite: tf.Tensor | None,
+    ) -> list[tf.Tensor]:
+        """The dense gradients to grow by, in replica context, at every step.
+
+        Args:
+            topologies: The kernels that are trained and have a dense gradient.
+            dense_gradients: `{kernel path: gradient}`.
+            finite: Boolean scalar, whether this step is finite; `None` without loss scaling.
+
+        Returns:
+            One tensor for each of `topologies`.
+        """
+        return [tf.convert_to_tensor(dense_gradients[t.masked.path]) for t in topologies]
 
     def _all_finite(self, grads, context) -> tf.Tensor | None:
         """Whether the gradients of all replicas are finite; `None` without loss scaling."""
@@ -168,7 +189,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             bad = context.all_reduce(tf.distribute.ReduceOp.SUM, bad)
         return tf.equal(bad, 0.0)
 
-    def _apply_across_replicas(self, strategy, grads, variables, dense, finite) -> None:
+    def _apply_across_replicas(self, strategy, grads, variables, update, finite) -> None:
         step = tf.convert_to_tensor(self.iterations)
         due = self.update_due(step)
 
@@ -177,11 +198,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             if not self._keeps_zeros:
                 self.rest(strategy)
 
-        def update():
-            self.update_topology(strategy, self._reduce(strategy, dense), step)
-
         def update_instead():
-            update()
+            update(step)
             _keras_compat.skip_step(self.core_optimizer)
 
         def run():
@@ -191,7 +209,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 _when(due, update_instead, step_inner)
             else:
                 step_inner()
-                _when(due, update)
+                _when(due, lambda: update(step))
 
         if finite is None:
             run()
@@ -224,13 +242,13 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         for topology in self._topologies:
             update_on_devices(strategy, topology, rest)
 
-    def _reduce(self, strategy, dense) -> list[tf.Tensor]:
-        if not dense or strategy.num_replicas_in_sync == 1:
-            return dense
-        kernels = [topology.masked.kernel.value for topology in self._topologies]
-        return strategy.extended.batch_reduce_to(
-            tf.distribute.ReduceOp.SUM, list(zip(dense, kernels, strict=True))
-        )
+    def _update(self, strategy, topologies, dense, step) -> None:
+        if dense and strategy.num_replicas_in_sync > 1:
+            kernels = [topology.masked.kernel.value for topology in topologies]
+            dense = strategy.extended.batch_reduce_to(
+                tf.distribute.ReduceOp.SUM, list(zip(dense, kernels, strict=True))
+            )
+        self.update_topology(strategy, topologies, dense, step)
 
     def unscale(self, gradient: tf.Tensor) -> tf.Tensor:
         """A gradient of the scaled loss, as one of the loss itself."""
@@ -246,12 +264,15 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         """
         return None
 
-    def update_topology(self, strategy, dense: list[tf.Tensor], step: tf.Tensor) -> None:
+    def update_topology(
+        self, strategy, topologies: list[Topology], dense: list[tf.Tensor], step: tf.Tensor
+    ) -> None:
         """Changes the masks, in cross-replica context.
 
         Args:
             strategy: The `tf.distribute` strategy; the default one where there is none.
-            dense: The dense gradient of each topology's kernel, summed over replicas; empty unless
+            topologies: The kernels that are trained at this step.
+            dense: The dense gradient of each of these kernels, summed over replicas; empty unless
                 `needs_dense_gradients`.
             step: int64 scalar, optimizer steps taken before this one.
         """
@@ -297,8 +318,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        inner = keras.saving.deserialize_keras_object(config.pop("inner"), custom_objects)
-        return cls(inner, **config)
+        inner = keras.saving.deserialize_keras_object(config["inner"], custom_objects)
+        return cls(inner, **{name: value for name, value in config.items() if name != "inner"})
 
 
 def update_on_devices(strategy, topology: Topology, function: Callable, *args) -> None:

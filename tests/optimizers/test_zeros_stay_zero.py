@@ -142,6 +142,9 @@ def test_masks_set_from_outside_in_the_middle_of_training(by):
         on_train_batch_end=lambda batch, logs: check_at_rest(model),
     )
     model.fit(X, Y, verbose=0, callbacks=[checks])
+    model.set_weights(other.get_weights())
+    model.train_on_batch(X, Y)
+    check_at_rest(model)
 
 
 def test_learning_happens():
