@@ -280,7 +280,7 @@ def test_a_longer_second_fit_is_warned_that_masks_stay():
     model = sparse_network()
     model.compile(rigl(), LOSS)
     model.fit(dataset(10), verbose=0)
-    with pytest.warns(UserWarning, match="to step 7"):
+    with pytest.warns(UserWarning, match="step 0 to 7"):
         model.fit(dataset(10), epochs=5, verbose=0)
 
 

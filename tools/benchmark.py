@@ -205,7 +205,7 @@ def rigl_update(dense: keras.Model, jit_compile: bool = False) -> tuple[Callable
 
     @tf.function(jit_compile=jit_compile)
     def update(gradients):
-        optimizer.update_topology(strategy, gradients, step)
+        optimizer.update_topology(strategy, optimizer.topologies, gradients, step)
         return tf.constant(0)
 
     generator = np.random.default_rng(1)

@@ -96,8 +96,8 @@ class DropAndGrow(SparseOptimizer):
             self._resolve()
         elif self.window != (self.begin.resolve(**total), self.end.resolve(**total)):
             warnings.warn(
-                f"The masks change from step {self.window[0]} to step {self.window[1]}, as the first "
-                f"`fit` found; a training of {total_steps} steps does not alter that. Compile "
+                f"The masks change from step {self.window[0]} to {self.window[1]}, as found by "
+                f"the first `fit`; a training of {total_steps} steps does not alter that. Compile "
                 "with a new optimizer to start over.",
                 stacklevel=2,
             )
