@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_tickets import _keras_compat, masks, structures
+from keras_tickets.graphs import copy_layer, graph_of
 from keras_tickets.kernels import Kernel, find_kernels
 from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
 from keras_tickets.layers.sparse import Sparse, SparseRoot
@@ -106,7 +107,7 @@ def _functional_arguments(inputs, outputs=None, name=None, **kwargs):
     if outputs is None:
         check_model(inputs)
         name = name or inputs.name
-        inputs, outputs = _graph_of(
+        inputs, outputs = graph_of(
             inputs, lambda layer: layer, lambda model: SparseRoot(model, sparsity={})
         )
     return {"inputs": inputs, "outputs": outputs, "name": name, **kwargs}
@@ -218,8 +219,8 @@ def strip(sparse_model: SparseModel, *, in_place: bool = False) -> keras.Model:
 
     def finish(layer):
         if isinstance(layer, FusedBatchNormalization):
-            return _copy(layer, keras.layers.BatchNormalization)
-        return layer if in_place else _copy(layer)
+            return copy_layer(layer, keras.layers.BatchNormalization)
+        return layer if in_place else copy_layer(layer)
 
     for record in masks.masked_kernels(sparse_model):
         record.set(record.mask.numpy())
@@ -241,7 +242,7 @@ def _unwrap(sparse_model, finish):
     layers = [la for la in sparse_model.layers if not isinstance(la, keras.layers.InputLayer)]
     if len(layers) == 1 and isinstance(layers[0], SparseRoot):
         return convert(layers[0])
-    inputs, outputs = _graph_of(sparse_model, convert)
+    inputs, outputs = graph_of(sparse_model, convert)
     return keras.Model(inputs, outputs, name=sparse_model.name)
 
 
@@ -277,79 +278,13 @@ def _wrap(model, kernels: list[Kernel], chosen, options, in_place) -> SparseMode
                     "can have one mask only. Leave it out with `filters`, or put both layers into "
                     "one subclassed model or layer."
                 )
-        layer = layer if in_place else _copy(layer)
+        layer = layer if in_place else copy_layer(layer)
         if not shares and wrapper is Sparse:
             return layer
         return wrapper(layer, sparsity=shares, **options)
 
-    inputs, outputs = _graph_of(model, convert, lambda model: convert(model, SparseRoot))
+    inputs, outputs = graph_of(model, convert, lambda model: convert(model, SparseRoot))
     return SparseModel(inputs, outputs, name=model.name)
-
-
-def _graph_of(model, convert, convert_root=None):
-    """Inputs and outputs of the model's graph, with `convert` applied to each of its layers.
-
-    A subclassed model is a graph of one layer, made by `convert_root`.
-    """
-    is_graph = isinstance(model, keras.Sequential | _keras_compat.Functional)
-    if is_graph and not _keras_compat.overrides_call(model):
-        return _keras_compat.rebuild(model, convert)
-    layer = (convert_root or convert)(model)
-    args, kwargs = _inputs_of(model)
-    outputs = layer(*args, **kwargs)
-    return (args[0] if args else kwargs), outputs
-
-
-def _inputs_of(model):
-    """Keras inputs for a subclassed model: those it was built with, of any batch size.
-
-    A model keeps their shapes but not their dtypes, so these are found by trying.
-    """
-    config = model.get_build_config() or {}
-    failure = None
-    for dtype in ("float32", "int32"):
-
-        def make(shape, dtype=dtype):
-            return keras.Input(batch_shape=(None, *shape[1:]), dtype=dtype)
-
-        args, kwargs = [], {}
-        if "input_shape" in config:
-            args = [_keras_compat.map_shapes(make, config["input_shape"])]
-        for name, shape in config.get("shapes_dict", {}).items():
-            kwargs[name.removesuffix("_shape")] = _keras_compat.map_shapes(make, shape)
-        try:
-            _keras_compat.symbolic_call(model, *args, **kwargs)
-        except (TypeError, ValueError) as error:
-            failure = failure or error
-        else:
-            return args, kwargs
-    raise ValueError(
-        f"Model {model.name!r} cannot be called on inputs of the shapes it was built with: "
-        f"{config}. Build the graph yourself: `kt.SparseModel(inputs, outputs)`."
-    ) from failure
-
-
-def _copy(layer, cls=None):
-    """The same configuration and values again, as `cls`; any other operation as it is."""
-    if not isinstance(layer, keras.layers.Layer) or hasattr(layer, "save_assets"):
-        return layer  # Vocabularies are not in a configuration, and are never trained.
-    try:
-        copy = (cls or type(layer)).from_config(layer.get_config())
-        if isinstance(layer, keras.Model) and not copy.built:
-            args, kwargs = _inputs_of(layer)
-            _keras_compat.build_by_call(copy, *args, **kwargs)
-        elif layer.built and not copy.built:
-            copy.build_from_config(layer.get_build_config())
-        for target, source in zip(copy.variables, layer.variables, strict=True):
-            target.assign(source)
-        _keras_compat.finalize_state(copy)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"`model` cannot be copied: layer {layer.name!r} ({type(layer).__name__}) cannot be "
-            f"made again from its configuration ({error}). Implement `get_config`, or pass "
-            "`in_place=True` to wrap the model's own layers."
-        ) from error
-    return copy
 
 
 def _looks_trained(model) -> bool:
