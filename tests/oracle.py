@@ -25,8 +25,13 @@ def drop_and_grow(weights, mask, grow_scores, fraction):
     return new.reshape(shape), np.where(new, weights, 0).reshape(shape)
 
 
-def cosine(alpha, progress):
-    return alpha / 2 * (1 + np.cos(np.pi * progress))
+DROP_FRACTIONS = {
+    "Constant": lambda alpha, progress: alpha,
+    "Cosine": lambda alpha, progress: alpha / 2 * (1 + np.cos(np.pi * progress)),
+    "Linear": lambda alpha, progress: alpha * (1 - progress),
+    "InversePower": lambda alpha, progress: alpha * (1 - progress) ** 3,
+    "Exponential": lambda alpha, progress: alpha * 0.01**progress,
+}
 
 
 def due(step, begin, end, every):

@@ -148,6 +148,40 @@ def test_masks_of_a_sequence_pass_through():
     assert np.abs(sparse(x) - sparse(np.where(x == 0, 8, x)))[0].max() > 1e-4
 
 
+LAYERS = {
+    "Dense": (lambda: keras.layers.Dense(5), (4,)),
+    "Conv1D": (lambda: keras.layers.Conv1D(6, 3, groups=2), (7, 4)),
+    "Conv2D": (lambda: keras.layers.Conv2D(5, 3, strides=2), (7, 7, 4)),
+    "Conv3D": (lambda: keras.layers.Conv3D(3, 2), (4, 4, 4, 2)),
+    "Conv2DTranspose": (lambda: keras.layers.Conv2DTranspose(5, 3), (4, 4, 3)),
+    "SeparableConv2D": (lambda: keras.layers.SeparableConv2D(5, 3), (5, 5, 4)),
+    "EinsumDense": (lambda: keras.layers.EinsumDense("abc,cde->abde", (None, 3, 5)), (2, 4)),
+    "SimpleRNN": (lambda: keras.layers.SimpleRNN(6), (5, 4)),
+    "GRU": (lambda: keras.layers.GRU(6), (5, 4)),
+    "LSTM": (lambda: keras.layers.LSTM(6, return_sequences=True), (5, 4)),
+    "Bidirectional": (lambda: keras.layers.Bidirectional(keras.layers.GRU(4)), (5, 4)),
+    "TimeDistributed": (lambda: keras.layers.TimeDistributed(keras.layers.Dense(6)), (5, 4)),
+}
+
+
+@pytest.mark.parametrize("name", list(LAYERS))
+def test_computes_what_the_layer_does_on_masked_kernels(name):
+    make, shape = LAYERS[name]
+    x = RNG.normal(size=(3, *shape)).astype("float32")
+    layer = make()
+    sparse = kt.layers.Sparse(layer, 0.6)
+    outputs = sparse(x)
+    assert sparse.masked_kernels
+    for record in sparse.masked_kernels:
+        assert record.count() == record.target < record.size
+    again = type(layer).from_config(layer.get_config())
+    again(x)
+    for target, source in zip(again.variables, layer.variables, strict=True):
+        target.assign(source)
+    np.testing.assert_allclose(outputs, again(x), rtol=1e-5, atol=1e-6)
+    assert sparse.compute_output_spec(keras.KerasTensor(x.shape)).shape == outputs.shape
+
+
 def test_chosen_kernels_only():
     layer = kt.layers.Sparse(
         keras.layers.MultiHeadAttention(2, 4, name="mha"), {"query/kernel": 0.75}

@@ -41,6 +41,7 @@ cases = st.fixed_dictionaries(
         "shape": st.tuples(st.integers(1, 13), st.integers(1, 13)),
         "sparsity": st.sampled_from([0.0, 0.3, 0.5, 0.9, 0.97]),
         "alpha": st.sampled_from([0.1, 0.3, 0.5, 0.99]),
+        "schedule": st.sampled_from(sorted(oracle.DROP_FRACTIONS)),
         "update_every": st.integers(2, 4),
         "begin": st.integers(0, 5),
         "zeros": st.sampled_from([0.0, 0.5, 1.0]),
@@ -51,7 +52,7 @@ cases = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("method", ["RigL", "SET"])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(case=cases)
 def test_agrees_with_the_oracle_over_fifty_updates(method, case):
     updates = 50
@@ -62,7 +63,7 @@ def test_agrees_with_the_oracle_over_fifty_updates(method, case):
         update_every=every,
         begin=begin,
         end=end,
-        drop_fraction=kt.schedules.Cosine(case["alpha"]),
+        drop_fraction=getattr(kt.schedules, case["schedule"])(case["alpha"]),
         seed=case["seed"],
     )
     layer = sparse_layer(case["shape"], case["sparsity"])
@@ -84,7 +85,8 @@ def test_agrees_with_the_oracle_over_fifty_updates(method, case):
             scores = np.abs(gradient)
             if method == "SET":
                 scores = oracle.random_scores(case["shape"], record.path, case["seed"], t)
-            fraction = oracle.cosine(case["alpha"], (t - begin) / (end - begin))
+            progress = (t - begin) / (end - begin)
+            fraction = oracle.DROP_FRACTIONS[case["schedule"]](case["alpha"], progress)
             mask, kernel = oracle.drop_and_grow(kernel, mask, scores, fraction)
             done += 1
         np.testing.assert_array_equal(record.mask.numpy(), mask, err_msg=f"step {t}")
