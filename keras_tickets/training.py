@@ -36,7 +36,8 @@ class SparseTraining(_keras_compat.DistributedTrainer):
             optimizer.enable_loss_scaling()
         self._check_replicas(optimizer.core_optimizer)
         super().compile(optimizer, loss, *args, auto_scale_loss=False, **kwargs)
-        optimizer.compiles_under_xla = bool(self.jit_compile) and self._replicas == 1
+        on_tpu = isinstance(self.distribute_strategy, tf.distribute.TPUStrategy)
+        optimizer.compiles_under_xla = on_tpu or (bool(self.jit_compile) and self._replicas == 1)
 
     def rest(self) -> None:
         """Puts kernels and optimizer slots off the masks to rest, where they were set from outside.

@@ -110,8 +110,8 @@ def test_warns_of_a_sparsity_that_falls_short():
 def test_does_not_warn_where_rounding_explains_it():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        kt.plan(lenet(), 0.9)
-        kt.plan(lenet(), {"layer1": 0.5})
+        plans = [kt.plan(lenet(), 0.9), kt.plan(lenet(), {"layer1": 0.5})]
+    assert [round(plan.sparsity, 3) for plan in plans] == [0.9, 0.5]
 
 
 class Unbuilt(keras.Model):

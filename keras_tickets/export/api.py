@@ -65,7 +65,9 @@ def export(
     _check_options(format, packed, quantize)
     _check_model(sparse_model)
     target = _check_path(path)
-    model = _plain(sparse_model)
+    model = sparse_model
+    if isinstance(model, SparseModel):
+        model = strip(model, in_place=True)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as aside:
@@ -79,15 +81,6 @@ def export(
     size, compressed = sum(file.stat().st_size for file in files), gzip_size(files)
     note = NOTE.format(share=compressed / size)
     return ExportReport(files, size, compressed, difference, latency, note)
-
-
-def _plain(model: keras.Model) -> keras.Model:
-    if not isinstance(model, SparseModel):
-        return model
-    plain = strip(model, in_place=True)
-    if not plain.built:  # a subclassed model has to be called before Keras exports it
-        plain(model.input)
-    return plain
 
 
 def _check_options(format: str, packed: bool, quantize: str | None) -> None:

@@ -124,13 +124,19 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             grads: One gradient for each variable.
             trainable_variables: The variables; those that the optimizer was built with by default.
             dense_gradients: `{kernel path: gradient of the masked kernel}`, each of its kernel's
-                shape, zero nowhere by construction. Needed where `needs_dense_gradients` is true.
+                shape, also where the mask is `False`. Needed where `needs_dense_gradients` is true.
 
         Raises:
-            ValueError: Dense gradients are needed and missing, or the call is not made in a
-                replica context.
+            ValueError: Dense gradients are needed and missing, the optimizer is not built and no
+                variables are given, or the call is not made in a replica context.
         """
         if not self.built:
+            if trainable_variables is None:
+                raise ValueError(
+                    "`trainable_variables` must be given, or the optimizer built on them first: "
+                    "`optimizer.build(model.trainable_variables)`."
+                )
+            trainable_variables = list(trainable_variables)
             self.build(trainable_variables)
         variables = list(trainable_variables or self._trainable_variables)
         context = tf.distribute.get_replica_context()

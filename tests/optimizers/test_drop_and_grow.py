@@ -255,3 +255,8 @@ def test_grow_init_touches_only_new_weights(choice):
         assert np.unique(kernel[new]).size > 20
     else:
         assert 0.5 * spread.std() < kernel[new].std() < 1.5 * spread.std()
+
+
+def test_apply_needs_variables_to_build_on():
+    with pytest.raises(ValueError, match="trainable_variables"):
+        kt.optimizers.Static("sgd").apply([tf.ones((2, 2))])

@@ -122,7 +122,11 @@ def test_a_constraint_that_moves_zeros_is_undone():
     layer = keras.layers.Dense(16, kernel_constraint=Shift(), name="a")
     dense = keras.Model(inputs, keras.layers.Dense(3)(layer(inputs)))
     model = kt.sparsify(dense, 0.7, in_place=True)
+    before = model.masks
     train(model, kt.optimizers.Static(keras.optimizers.SGD(0.1)))
+    kernel = layer.kernel.numpy()
+    assert not kernel[~before["a/kernel"]].any()
+    assert kernel[before["a/kernel"]].mean() > 0.5, "the constraint was never applied"
 
 
 @pytest.mark.parametrize("by", ["set_masks", "set_weights"])
