@@ -195,6 +195,12 @@ def closes_window(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | bool:
     return tf.equal((tf.convert_to_tensor(optimizer._iterations) + 1) % steps, 0)
 
 
+def batches_in_window(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | int:
+    """Batches of the present gradient-accumulation window that the core optimizer has seen."""
+    steps = optimizer.gradient_accumulation_steps
+    return tf.convert_to_tensor(optimizer._iterations) % steps if steps else 0
+
+
 def skip_step(optimizer: keras.optimizers.Optimizer) -> None:
     """Advances the core optimizer's counter as a step would, without stepping."""
     if optimizer.gradient_accumulation_steps:

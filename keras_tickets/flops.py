@@ -270,8 +270,7 @@ def _has_activation(layer):
 
 
 def _update_every(optimizer):
-    needs_dense_gradients = getattr(optimizer, "needs_dense_gradients", False)
-    return optimizer.update_every if needs_dense_gradients else None
+    return getattr(optimizer, "dense_gradient_every", None)
 
 
 def _ratio(part, whole):

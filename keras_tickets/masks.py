@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets.randomness import random_scores
-from keras_tickets.structures import Unstructured
+from keras_tickets.structures import Layout
 
 MASKS = ("random", "magnitude", "ones")
 
@@ -22,14 +22,14 @@ class MaskedKernel:
         kernel: Trainable variable; exactly 0 where the mask is `False`.
         mask: Non-trainable boolean variable of the kernel's shape.
         sparsity: Target share of zeros in [0, 1).
-        structure: Which sets of weights the mask may leave.
+        layout: The sets of weights that the mask may leave.
     """
 
     path: str
     kernel: keras.Variable
     mask: keras.Variable
     sparsity: float
-    structure: Unstructured
+    layout: Layout
 
     def __post_init__(self):
         self.kernel.masked_kernel = self
@@ -42,7 +42,7 @@ class MaskedKernel:
     @property
     def target(self) -> int:
         """Number of weights that the target sparsity leaves."""
-        return self.structure.count(tuple(self.kernel.shape), self.sparsity)
+        return self.layout.count(self.sparsity)
 
     def count(self) -> int:
         """Number of weights that the mask leaves now."""

@@ -118,7 +118,7 @@ def sparsify(
     sparsity: float | dict[str, float],
     *,
     distribution: str | object = "erk",
-    structure: structures.Unstructured | None = None,
+    structure: structures.Structure | None = None,
     mask: str = "random",
     filters: str | list[str] | Callable[[str], bool] | None = None,
     seed: int = 0,
@@ -185,7 +185,7 @@ def sparsify(
     sparse_model = _wrap(model, kernels, chosen, options, in_place)
     for record in masks.masked_kernels(sparse_model):
         if mask != "ones":
-            record.set(record.structure.draw(scores[record.path], record.target))
+            record.set(record.layout.draw(scores[record.path], record.sparsity))
     return sparse_model
 
 

@@ -116,7 +116,7 @@ def plan(
     sparsity: float | dict[str, float],
     *,
     distribution: str | distributions.Distribution = "erk",
-    structure: structures.Unstructured | None = None,
+    structure: structures.Structure | None = None,
     filters: Filters = None,
 ) -> SparsityPlan:
     """Shows what `kt.sparsify` would do with the same arguments, without doing it.
@@ -157,7 +157,7 @@ def plan(
     chosen = allocate(kernels, sparsity, distribution, structure, scores)
     masked = [kernel for kernel in kernels if kernel.path in chosen.sparsity]
     structure = structures.get(structure)
-    counts = {k.path: structure.count(k.shape, chosen.sparsity[k.path]) for k in masked}
+    counts = {k.path: structure.layout(k).count(chosen.sparsity[k.path]) for k in masked}
     left_dense = [Skipped(path, reason) for path, reason in chosen.left_dense.items()]
     return _plan(model, masked, chosen.sparsity, counts, left_dense + skipped)
 
@@ -203,7 +203,7 @@ def allocate(
     kernels: Sequence[Kernel],
     sparsity: float | Mapping[str, float],
     distribution: str | distributions.Distribution = "erk",
-    structure: structures.Unstructured | None = None,
+    structure: structures.Structure | None = None,
     scores: Mapping[str, np.ndarray] | None = None,
 ) -> Allocation:
     """Resolves the arguments of `kt.sparsify` and `kt.plan` to a sparsity for each kernel.

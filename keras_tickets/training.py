@@ -44,8 +44,9 @@ class SparseTraining(_keras_compat.DistributedTrainer):
 
         `fit`, `set_weights`, `load_weights` and `kt.set_masks` do this by themselves.
         """
-        for record in masks.masked_kernels(self):
-            record.set(record.mask.numpy())
+        if not (self.compiled and self.optimizer.trains_off_mask):
+            for record in masks.masked_kernels(self):
+                record.set(record.mask.numpy())
         if self.compiled and self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.rest(self.distribute_strategy)

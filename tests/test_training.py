@@ -165,9 +165,7 @@ def test_accumulated_gradients_count_windows():
     """With 3 batches a window, update every 2 windows: masks change only as a window ends."""
     model = sparse_network()
     inner = keras.optimizers.SGD(0.1, gradient_accumulation_steps=3)
-    model.compile(
-        kt.optimizers.RigL(inner, update_every=2, end=0.75, accumulate_dense_gradients=True), LOSS
-    )
+    model.compile(kt.optimizers.RigL(inner, update_every=2, end=0.75, mean_over=3), LOSS)
     masks = []
     keep = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: masks.append(model.masks["a/kernel"])
@@ -192,9 +190,7 @@ def test_the_mean_dense_gradient_of_a_window_is_what_rigl_grows_by():
     mask[:2] = True
     record.set(mask)
     inner = keras.optimizers.SGD(0.0, gradient_accumulation_steps=2)
-    optimizer = kt.optimizers.RigL(
-        inner, update_every=2, end=9, drop_fraction=0.25, accumulate_dense_gradients=True
-    )
+    optimizer = kt.optimizers.RigL(inner, update_every=2, end=9, drop_fraction=0.25, mean_over=2)
     optimizer.build([record.kernel])
     early, late = np.zeros((2, 4, 4), np.float32)
     early[3, 0], early[3, 1], late[3, 0], late[3, 1], late[2, 0] = 4, -4, 1, -1, 3

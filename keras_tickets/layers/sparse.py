@@ -132,8 +132,9 @@ class Sparse(keras.layers.Wrapper):
             if kernel.path in chosen:
                 sparsity = check_sparsity(chosen[kernel.path], f"sparsity[{kernel.path!r}]")
                 path = f"{self.layer.name}/{kernel.path}"
-                mask = self._add_mask(kernel, path, sparsity)
-                records.append(MaskedKernel(path, kernel.variable, mask, sparsity, self.structure))
+                layout = self.structure.layout(kernel)
+                mask = self._add_mask(kernel, path, sparsity, layout)
+                records.append(MaskedKernel(path, kernel.variable, mask, sparsity, layout))
                 if _keras_compat.is_initialized(mask):
                     records[-1].set(mask.numpy())
         self.masked_kernels = records
@@ -141,13 +142,12 @@ class Sparse(keras.layers.Wrapper):
             # `tf.train.Checkpoint` follows attributes, not lists.
             setattr(self, record.mask.name, record.mask)
 
-    def _add_mask(self, kernel, path, sparsity):
+    def _add_mask(self, kernel, path, sparsity, layout):
         def initialize(shape, dtype=None):
             if self.mask == "ones":
                 return tf.ones(shape, tf.bool)
             scores = masks.initial_scores(path, kernel.variable, self.mask, self.seed)
-            count = self.structure.count(kernel.shape, sparsity)
-            return tf.constant(self.structure.draw(scores, count))
+            return tf.constant(layout.draw(scores, sparsity))
 
         return self.add_weight(
             shape=kernel.variable.shape,

@@ -1,6 +1,7 @@
 """Sparse optimizers: any Keras optimizer inside, masks that it respects, and methods on top."""
 
 from keras_tickets.optimizers.drop_and_grow import DropAndGrow as DropAndGrow
+from keras_tickets.optimizers.periodic import PeriodicOptimizer as PeriodicOptimizer
 from keras_tickets.optimizers.rigl import RigL as RigL
 from keras_tickets.optimizers.set import SET as SET
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer as SparseOptimizer

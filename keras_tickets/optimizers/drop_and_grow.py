@@ -1,17 +1,15 @@
 """The drop-and-grow update that SET, RigL and their relatives share."""
 
-import warnings
-
 import keras
 import tensorflow as tf
 
-from keras_tickets import _keras_compat, masks, schedules
+from keras_tickets import masks, schedules
 from keras_tickets.optimizers.grow_init import check_grow_init, grown_values
-from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer, Topology, update_on_devices
-from keras_tickets.step import Step
+from keras_tickets.optimizers.periodic import PeriodicOptimizer
+from keras_tickets.optimizers.sparse_optimizer import Topology, update_on_devices
 
 
-class DropAndGrow(SparseOptimizer):
+class DropAndGrow(PeriodicOptimizer):
     """Every `update_every` steps, drops some weights of each kernel and grows as many others.
 
     An update is due at step t (optimizer steps taken before this one) when
@@ -36,7 +34,7 @@ class DropAndGrow(SparseOptimizer):
         skip_gradient_step: Whether an update replaces the gradient step; otherwise it follows it.
             The step counter advances either way.
         seed: Non-negative integer; random draws depend on it, the kernel path and the step.
-        name: Name of the optimizer.
+        **kwargs: As in `kt.optimizers.SparseOptimizer`.
 
     Raises:
         ValueError: An argument is out of range, or their combination learns nothing.
@@ -46,19 +44,13 @@ class DropAndGrow(SparseOptimizer):
         self,
         inner,
         *,
-        update_every=100,
-        begin=0,
-        end=0.75,
         drop_fraction=None,
         grow_init="zeros",
         skip_gradient_step=None,
         seed=0,
-        name=None,
+        **kwargs,
     ):
-        super().__init__(inner, name=name)
-        self.update_every = _positive_int("update_every", update_every)
-        self.begin = Step(begin)
-        self.end = Step(end)
+        super().__init__(inner, **kwargs)
         self.drop_fraction = schedules.get(
             schedules.Cosine(0.3) if drop_fraction is None else drop_fraction
         )
@@ -76,57 +68,6 @@ class DropAndGrow(SparseOptimizer):
                 "`update_every=1` with `skip_gradient_step=True` would never take a gradient step. "
                 "Use a larger `update_every`, or `skip_gradient_step=False`."
             )
-        self._total = {}
-        self._window = self.add_variable(
-            (2,),
-            dtype="int64",
-            initializer=lambda shape, dtype: tf.constant([-1, -1], dtype),
-            aggregation="only_first_replica",
-            name="update_window",
-        )
-        if not (self.begin.is_relative or self.end.is_relative):
-            self._resolve()
-
-    # --- When -----------------------------------------------------------------------------------
-
-    def set_total_steps(self, total_steps, steps_per_epoch=None):
-        total = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
-        if self.window is None:
-            self._total = total
-            self._resolve()
-        elif self.window != (self.begin.resolve(**total), self.end.resolve(**total)):
-            warnings.warn(
-                f"The masks change from step {self.window[0]} to {self.window[1]}, as found by "
-                f"the first `fit`; a training of {total_steps} steps does not alter that. Compile "
-                "with a new optimizer to start over.",
-                stacklevel=2,
-            )
-
-    @property
-    def window(self) -> tuple[int, int] | None:
-        """`begin` and `end` as numbers of steps; `None` while they are not known."""
-        with tf.init_scope():
-            begin, end = (int(step) for step in self._window.numpy())
-        return None if end < 0 else (begin, end)
-
-    def _resolve(self):
-        begin, end = self.begin.resolve(**self._total), self.end.resolve(**self._total)
-        if begin > end:
-            raise ValueError(
-                "`begin` must not be after `end`. Received: "
-                f"begin={self.begin.value!r} (step {begin}), end={self.end.value!r} (step {end})."
-            )
-        self._window.assign([begin, end])
-
-    def update_due(self, step):
-        if self.window is None:
-            self._resolve()
-        begin, end = tf.unstack(tf.convert_to_tensor(self._window))
-        in_window = (step > 0) & (step >= begin) & (step < end)
-        on_beat = tf.equal((step - begin) % self.update_every, 0)
-        return in_window & on_beat & _keras_compat.closes_window(self.core_optimizer)
-
-    # --- What -----------------------------------------------------------------------------------
 
     def drop_scores(self, kernel: tf.Tensor) -> tf.Tensor:
         """The weights with the lowest of these scores are dropped: their magnitude.
@@ -144,7 +85,7 @@ class DropAndGrow(SparseOptimizer):
 
         Args:
             topology: The kernel, its mask and slots.
-            gradient: Dense gradient, summed over replicas; `None` unless
+            gradient: What the method grows by, summed over replicas; `None` unless
                 `needs_dense_gradients`.
             step: int64 scalar.
 
@@ -153,10 +94,19 @@ class DropAndGrow(SparseOptimizer):
         """
         raise TypeError(f"{type(self).__name__} must define `grow_scores`.")
 
+    def growth_gradients(self, strategy, topologies, dense) -> list:
+        """What a method with dense gradients grows by, one tensor or variable for each kernel.
+
+        Args:
+            strategy: The `tf.distribute` strategy.
+            topologies: The kernels that are trained at this step.
+            dense: The dense gradient of each, of each replica.
+        """
+        return self.summed(strategy, topologies, dense)
+
     def update_topology(self, strategy, topologies, dense, step):
-        begin, end = tf.unstack(tf.cast(tf.convert_to_tensor(self._window), tf.float64))
-        progress = (tf.cast(step, tf.float64) - begin) / tf.maximum(end - begin, 1.0)
-        fraction = self.drop_fraction(progress)
+        fraction = self.drop_fraction(self.progress(step))
+        dense = self.growth_gradients(strategy, topologies, dense) if dense else []
         for i, topology in enumerate(topologies):
             gradient = (dense[i],) if dense else ()
             update_on_devices(
@@ -164,22 +114,27 @@ class DropAndGrow(SparseOptimizer):
             )
 
     def _drop_and_grow(self, topology: Topology, fraction: tf.Tensor, step: tf.Tensor):
-        path, choose = topology.masked.path, topology.masked.structure.choose
-        method = "bit_search" if self.compiles_under_xla else "histogram"
+        masked = topology.masked
 
         def update(kernel, mask, *rest, initial):
-            gradient, slots = (rest[0], rest[1:]) if self.needs_dense_gradients else (None, rest)
+            gradient, slots = None, rest
+            if self.needs_dense_gradients:
+                gradient, *slots = tf.convert_to_tensor(rest[0]), *rest[1:]
             old, values = tf.convert_to_tensor(mask), tf.convert_to_tensor(kernel)
-            active = tf.math.count_nonzero(old, dtype=tf.int32)
-            dropped = tf.cast(tf.cast(active, tf.float32) * fraction, tf.int32)
-            kept = choose(self.drop_scores(values), active - dropped, among=old, method=method)
-            scores = self.grow_scores(topology, gradient, step)
-            grown = choose(scores, dropped, among=~kept, method=method)
-            new = kept | grown
+            new = masked.layout.update(
+                old,
+                self.drop_scores(values),
+                self.grow_scores(topology, gradient, step),
+                fraction,
+                target=masked.target,
+                method=self.selection_method,
+            )
             if self.grow_init != "zeros":
                 true = None if gradient is None else self.unscale(gradient)
-                start = grown_values(self.grow_init, values, old, true, path, self.seed, step)
-                values = tf.where(grown & ~old, start, values)
+                start = grown_values(
+                    self.grow_init, values, old, true, masked.path, self.seed, step
+                )
+                values = tf.where(new & ~old, start, values)
             for variable, rest_value in zip((kernel, *slots), (0.0, *initial), strict=True):
                 moved = values if variable is kernel else tf.convert_to_tensor(variable)
                 variable.assign(masks.apply_mask(new, moved, rest_value))
@@ -190,9 +145,6 @@ class DropAndGrow(SparseOptimizer):
     def get_config(self):
         return {
             **super().get_config(),
-            "update_every": self.update_every,
-            "begin": self.begin.value,
-            "end": self.end.value,
             "drop_fraction": keras.saving.serialize_keras_object(self.drop_fraction),
             "grow_init": self.grow_init,
             "skip_gradient_step": self.skip_gradient_step,
@@ -207,9 +159,3 @@ class DropAndGrow(SparseOptimizer):
                 config["drop_fraction"], custom_objects
             )
         return super().from_config(config, custom_objects)
-
-
-def _positive_int(name: str, value) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
-    return value

@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets.optimizers.drop_and_grow import DropAndGrow
+from keras_tickets.optimizers.periodic import positive_int
+from keras_tickets.optimizers.sparse_optimizer import update_on_devices, when
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -18,9 +20,10 @@ class RigL(DropAndGrow):
     Takes the arguments of `kt.optimizers.DropAndGrow`; `skip_gradient_step` is `True` by default.
 
     Args:
-        accumulate_dense_gradients: With gradient accumulation in the inner optimizer: grow by the
-            mean dense gradient of the window instead of that of its last batch. Costs one more
-            float copy of every kernel.
+        mean_over: Grow by the mean dense gradient of so many batches, the last one that of the
+            update itself. With gradient accumulation in the inner optimizer a step is several
+            batches. More than 1 costs one more float copy of every kernel.
+        inverted: Grow where the dense gradient is smallest instead: an ablation.
 
     Example:
 
@@ -40,42 +43,59 @@ class RigL(DropAndGrow):
     needs_dense_gradients = True
     skip_gradient_step = True
 
-    def __init__(self, inner, *, accumulate_dense_gradients=False, **kwargs):
+    def __init__(self, inner, *, mean_over=1, inverted=False, **kwargs):
         super().__init__(inner, **kwargs)
-        self.accumulate_dense_gradients = accumulate_dense_gradients
-        if accumulate_dense_gradients and not self.core_optimizer.gradient_accumulation_steps:
+        self.mean_over = positive_int("mean_over", mean_over)
+        self.inverted = inverted
+        self._batches = self.core_optimizer.gradient_accumulation_steps or 1
+        if mean_over > self.update_every * self._batches:
             raise ValueError(
-                "`accumulate_dense_gradients=True` needs an inner optimizer with "
-                "`gradient_accumulation_steps`."
+                "`mean_over` must be at most the number of batches between updates, "
+                f"{self.update_every * self._batches}. Received: mean_over={mean_over}"
             )
 
     @_keras_compat.without_tracking
     def build(self, variables):
         super().build(variables)
-        if self.accumulate_dense_gradients:
-            self._dense_sums = {
-                t.masked.path: self.add_variable_from_reference(t.masked.kernel, "dense_sum")
+        if self.mean_over > 1:
+            self._means = {
+                t.masked.path: self.add_variable_from_reference(t.masked.kernel, "dense_mean")
                 for t in self.topologies
             }
 
-    def prepare_dense_gradients(self, topologies, dense_gradients, finite):
-        dense = super().prepare_dense_gradients(topologies, dense_gradients, finite)
-        if not self.accumulate_dense_gradients:
-            return dense
-        finite = True if finite is None else finite
-        ends = tf.logical_and(finite, _keras_compat.closes_window(self.core_optimizer))
-        means = []
-        for topology, gradient in zip(topologies, dense, strict=True):
-            variable = self._dense_sums[topology.masked.path]
-            before = tf.convert_to_tensor(variable)
-            total = tf.where(finite, before + gradient, before)
-            variable.assign(tf.where(ends, tf.zeros_like(total), total))
-            means.append(total / self.core_optimizer.gradient_accumulation_steps)
-        return means
+    def observe(self, strategy, topologies, dense, step):
+        if self.mean_over == 1:
+            return
+        begin, end = self.window_in_graph()
+        batch = _keras_compat.batches_in_window(self.core_optimizer)
+        left = (begin - step) % self.update_every * self._batches + self._batches - 1 - batch
+
+        def add():
+            for topology, gradient in zip(
+                topologies, self.summed(strategy, topologies, dense), strict=True
+            ):
+                mean = self._means[topology.masked.path]
+                update_on_devices(strategy, topology, accumulate, mean.value, gradient)
+
+        def accumulate(kernel, mask, mean, gradient, *slots, initial):
+            before = tf.convert_to_tensor(mean)
+            before = tf.where(left == self.mean_over - 1, tf.zeros_like(before), before)
+            mean.assign(before + tf.cast(gradient, before.dtype) / self.mean_over)
+
+        when((left < self.mean_over) & (step < end), add)
+
+    def growth_gradients(self, strategy, topologies, dense):
+        if self.mean_over == 1:
+            return super().growth_gradients(strategy, topologies, dense)
+        return [self._means[topology.masked.path].value for topology in topologies]
 
     def grow_scores(self, topology, gradient, step):
-        return tf.abs(tf.cast(gradient, tf.float32))
+        scores = tf.abs(tf.cast(gradient, tf.float32))
+        return -scores if self.inverted else scores
 
     def get_config(self):
-        config = super().get_config()
-        return {**config, "accumulate_dense_gradients": self.accumulate_dense_gradients}
+        return {
+            **super().get_config(),
+            "mean_over": self.mean_over,
+            "inverted": self.inverted,
+        }

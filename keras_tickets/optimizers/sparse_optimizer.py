@@ -1,10 +1,10 @@
 """The base of every sparse optimizer: any Keras optimizer, with masks that it respects."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
@@ -49,17 +49,33 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     Args:
         inner: Keras optimizer, its name or its config; not built yet.
+        track_exploration: Whether to remember which weights were ever active, for `exploration`.
+            Takes one more byte a weight.
         name: Name of the optimizer.
+
+    Attributes:
+        needs_dense_gradients: Whether `apply` needs dense gradients.
+        trains_off_mask: Whether weights off the mask are trained too, so that a kernel is not 0
+            there. What the layers compute with is masked all the same.
+        skip_gradient_step: Whether an update of the masks replaces the gradient step.
+        compiles_under_xla: Whether XLA compiles `apply`.
 
     Raises:
         ValueError: `inner` is itself sparse, or built already.
     """
 
     needs_dense_gradients = False
+    trains_off_mask = False
     skip_gradient_step = False
     compiles_under_xla = False
 
-    def __init__(self, inner: keras.optimizers.Optimizer | str | dict, *, name: str | None = None):
+    def __init__(
+        self,
+        inner: keras.optimizers.Optimizer | str | dict,
+        *,
+        track_exploration: bool = False,
+        name: str | None = None,
+    ):
         if inner is None:
             raise TypeError("`inner` must be a Keras optimizer, its name or its config, not None.")
         inner = keras.optimizers.get(inner)
@@ -76,6 +92,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             )
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = inner
+        self.track_exploration = track_exploration
 
     def enable_loss_scaling(self) -> None:
         """Puts a `keras.optimizers.LossScaleOptimizer` around the inner optimizer, once."""
@@ -104,11 +121,52 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         self._keeps_zeros = type(self.core_optimizer) in _KEEPS_ZEROS and not any(
             topology.masked.kernel.constraint for topology in self._topologies
         )
+        if self.track_exploration:
+            self._explored = {t.masked.path: self.add_mask(t, "explored") for t in self._topologies}
 
     @property
     def topologies(self) -> list[Topology]:
         """The masked kernels that this optimizer was built with, with their slots."""
         return self._topologies
+
+    def add_mask(self, topology: Topology, name: str) -> keras.Variable:
+        """A boolean variable of the kernel's shape, all `False`, that is saved with the optimizer.
+
+        Args:
+            topology: The kernel.
+            name: Name of the variable.
+        """
+        with tf.distribute.get_strategy().extended.colocate_vars_with(topology.masked.mask.value):
+            return self.add_variable(
+                topology.masked.kernel.shape,
+                initializer="zeros",
+                dtype="bool",
+                aggregation="only_first_replica",
+                name=f"{name}_{topology.masked.path.replace('/', '_')}",
+            )
+
+    @property
+    def exploration(self) -> float:
+        """Share of the masked kernels' weights that were active at any time (the ITOP rate).
+
+        Raises:
+            ValueError: The optimizer is not built, or was made without `track_exploration=True`.
+
+        References:
+            - [Liu et al., 2021, "Do we actually need dense over-parameterization? In-time
+              over-parameterization in sparse training"](https://arxiv.org/abs/2102.02887), section 3
+        """
+        if not (self.built and self.track_exploration):
+            raise ValueError(
+                "`exploration` needs an optimizer that is built and was made with "
+                f"`track_exploration=True`. Received: built={self.built}, "
+                f"track_exploration={self.track_exploration}"
+            )
+        masked = [topology.masked for topology in self._topologies]
+        explored = sum(
+            np.count_nonzero(self._explored[m.path].numpy() | m.mask.numpy()) for m in masked
+        )
+        return explored / max(sum(m.size for m in masked), 1)
 
     # --- One step -------------------------------------------------------------------------------
 
@@ -148,13 +206,14 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         if self.needs_dense_gradients:
             dense_gradients = self._check_dense_gradients(dense_gradients)
             topologies = [t for t in topologies if dense_gradients.get(t.masked.path) is not None]
-            dense = self.prepare_dense_gradients(topologies, dense_gradients, finite)
+            dense = [tf.convert_to_tensor(dense_gradients[t.masked.path]) for t in topologies]
         else:
             dense = []
+        if self.trains_off_mask:
+            grads = self._gradients_off_mask(grads, variables, topologies, dense)
 
         def across(strategy, grads, dense, finite):
-            update = functools.partial(self._update, strategy, topologies, dense)
-            self._apply_across_replicas(strategy, grads, variables, update, finite)
+            self._apply_across_replicas(strategy, grads, variables, topologies, dense, finite)
 
         context.merge_call(across, args=(list(grads), dense, finite))
 
@@ -167,24 +226,6 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             )
         return dense_gradients
 
-    def prepare_dense_gradients(
-        self,
-        topologies: list[Topology],
-        dense_gradients: dict[str, tf.Tensor],
-        finite: tf.Tensor | None,
-    ) -> list[tf.Tensor]:
-        """The dense gradients to grow by, in replica context, at every step.
-
-        Args:
-            topologies: The kernels that are trained and have a dense gradient.
-            dense_gradients: `{kernel path: gradient}`.
-            finite: Boolean scalar, whether this step is finite; `None` without loss scaling.
-
-        Returns:
-            One tensor for each of `topologies`.
-        """
-        return [tf.convert_to_tensor(dense_gradients[t.masked.path]) for t in topologies]
-
     def _all_finite(self, grads, context) -> tf.Tensor | None:
         """Whether the gradients of all replicas are finite; `None` without loss scaling."""
         if self.core_optimizer is self.inner_optimizer:
@@ -195,13 +236,25 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             bad = context.all_reduce(tf.distribute.ReduceOp.SUM, bad)
         return tf.equal(bad, 0.0)
 
-    def _apply_across_replicas(self, strategy, grads, variables, update, finite) -> None:
+    def _gradients_off_mask(self, grads, variables, topologies, dense):
+        by_kernel = {
+            id(t.masked.kernel): self.gradient_off_mask(t, gradient)
+            for t, gradient in zip(topologies, dense, strict=True)
+        }
+        return [by_kernel.get(id(v), g) for v, g in zip(variables, grads, strict=True)]
+
+    def _apply_across_replicas(self, strategy, grads, variables, topologies, dense, finite) -> None:
         step = tf.convert_to_tensor(self.iterations)
         due = self.update_due(step)
 
+        def update(step):
+            self.update_topology(strategy, topologies, dense, step)
+            if self.track_exploration:
+                self._explore(strategy, topologies)
+
         def step_inner():
             strategy.extended.call_for_each_replica(self._step_inner, args=(grads, variables))
-            if not self._keeps_zeros:
+            if not (self._keeps_zeros or self.trains_off_mask):
                 self.rest(strategy)
 
         def update_instead():
@@ -209,20 +262,21 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             _keras_compat.skip_step(self.core_optimizer)
 
         def run():
+            self.observe(strategy, topologies, dense, step)
             if due is None:
                 step_inner()
             elif self.skip_gradient_step:
-                _when(due, update_instead, step_inner)
+                when(due, update_instead, step_inner)
             else:
                 step_inner()
-                _when(due, lambda: update(step))
+                when(due, lambda: update(step))
 
         if finite is None:
             run()
         else:
             back_off = _keras_compat.loss_scale_backoff
             finite = strategy.experimental_local_results(finite)[0]
-            _when(finite, run, lambda: back_off(self.inner_optimizer))
+            when(finite, run, lambda: back_off(self.inner_optimizer))
 
     def _step_inner(self, grads, variables) -> None:
         if self.core_optimizer is self.inner_optimizer:
@@ -234,7 +288,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         """Puts weights and slots off the masks back to rest, in cross-replica context.
 
         Every step leaves them so. `fit` begins with it and `kt.set_masks` ends with it, since masks
-        or weights may have been set from outside.
+        or weights may have been set from outside. Methods that train weights off the mask have
+        nothing there to put to rest.
 
         Args:
             strategy: The `tf.distribute` strategy of the variables.
@@ -245,22 +300,74 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             for variable, value in zip((kernel, *slots), (0.0, *initial), strict=True):
                 variable.assign(masks.apply_mask(mask, tf.convert_to_tensor(variable), value))
 
-        for topology in self._topologies:
-            update_on_devices(strategy, topology, rest)
+        if not self.trains_off_mask:
+            for topology in self._topologies:
+                update_on_devices(strategy, topology, rest)
+        if self.track_exploration:
+            self._explore(strategy, self._topologies)
 
-    def _update(self, strategy, topologies, dense, step) -> None:
-        if dense and strategy.num_replicas_in_sync > 1:
-            kernels = [topology.masked.kernel.value for topology in topologies]
-            dense = strategy.extended.batch_reduce_to(
-                tf.distribute.ReduceOp.SUM, list(zip(dense, kernels, strict=True))
-            )
-        self.update_topology(strategy, topologies, dense, step)
+    def _explore(self, strategy, topologies) -> None:
+        def explore(kernel, mask, explored, *slots, initial):
+            explored.assign(tf.convert_to_tensor(explored) | tf.convert_to_tensor(mask))
+
+        for topology in topologies:
+            explored = self._explored[topology.masked.path]
+            update_on_devices(strategy, topology, explore, explored.value)
+
+    @staticmethod
+    def summed(
+        strategy: tf.distribute.Strategy, topologies: list[Topology], dense: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """Dense gradients summed over replicas, in cross-replica context.
+
+        Args:
+            strategy: The `tf.distribute` strategy.
+            topologies: Their kernels.
+            dense: One gradient for each kernel, as `observe` and `update_topology` get them.
+        """
+        if strategy.num_replicas_in_sync == 1:
+            return dense
+        kernels = [topology.masked.kernel.value for topology in topologies]
+        return strategy.extended.batch_reduce_to(
+            tf.distribute.ReduceOp.SUM, list(zip(dense, kernels, strict=True))
+        )
 
     def unscale(self, gradient: tf.Tensor) -> tf.Tensor:
         """A gradient of the scaled loss, as one of the loss itself."""
         return gradient / tf.cast(self.scale_loss(1.0), gradient.dtype)
 
+    @property
+    def selection_method(self) -> str:
+        """The `method` of `selection.choose` for where `apply` runs."""
+        return "bit_search" if self.compiles_under_xla else "histogram"
+
     # --- What a method adds ---------------------------------------------------------------------
+
+    @property
+    def dense_gradient_every(self) -> int | None:
+        """Steps between dense gradients, 0 where every step takes one, `None` where none does."""
+        return None
+
+    def gradient_off_mask(self, topology: Topology, gradient: tf.Tensor) -> tf.Tensor:
+        """The gradient for a whole kernel, for methods that train weights off the mask.
+
+        Args:
+            topology: The kernel.
+            gradient: Its dense gradient on this replica.
+        """
+        return gradient
+
+    def observe(
+        self, strategy, topologies: list[Topology], dense: list[tf.Tensor], step: tf.Tensor
+    ) -> None:
+        """Sees the dense gradients of every finite step before it, in cross-replica context.
+
+        Args:
+            strategy: The `tf.distribute` strategy; the default one where there is none.
+            topologies: The kernels that are trained at this step.
+            dense: The dense gradient of each, of each replica (see `summed`).
+            step: int64 scalar, optimizer steps taken before this one.
+        """
 
     def update_due(self, step: tf.Tensor) -> tf.Tensor | None:
         """Whether the masks change at this step; `None` where they never do.
@@ -278,8 +385,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         Args:
             strategy: The `tf.distribute` strategy; the default one where there is none.
             topologies: The kernels that are trained at this step.
-            dense: The dense gradient of each of these kernels, summed over replicas; empty unless
-                `needs_dense_gradients`.
+            dense: The dense gradient of each of these kernels, of each replica (see `summed`);
+                empty unless `needs_dense_gradients`.
             step: int64 scalar, optimizer steps taken before this one.
         """
 
@@ -319,6 +426,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     def get_config(self):
         return {
             "name": self.name,
+            "track_exploration": self.track_exploration,
             "inner": keras.saving.serialize_keras_object(self.inner_optimizer),
         }
 
@@ -348,8 +456,14 @@ def update_on_devices(strategy, topology: Topology, function: Callable, *args) -
     )
 
 
-def _when(condition: tf.Tensor, then: Callable, otherwise: Callable = lambda: None) -> None:
-    """Runs one of two functions for their effects, in graph."""
+def when(condition: tf.Tensor, then: Callable, otherwise: Callable = lambda: None) -> None:
+    """Runs one of two functions for their effects, in graph.
+
+    Args:
+        condition: Boolean scalar.
+        then: Called where it is true.
+        otherwise: Called where it is not.
+    """
 
     def effect(function):
         def run():

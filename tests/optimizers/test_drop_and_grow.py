@@ -169,7 +169,7 @@ def test_hand_made_vector(fraction, active):
         ({"drop_fraction": 1.5}, "1.5"),
         ({"grow_init": "ones"}, "grow_init='ones'"),
         ({"seed": -1}, "seed=-1"),
-        ({"accumulate_dense_gradients": True}, "gradient_accumulation_steps"),
+        ({"mean_over": 101}, "at most .* 100. Received: mean_over=101"),
     ],
 )
 def test_bad_arguments(kwargs, message):

@@ -1,0 +1,113 @@
+"""The calendar that methods with regular updates share."""
+
+import warnings
+
+import tensorflow as tf
+
+from keras_tickets import _keras_compat
+from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
+from keras_tickets.step import Step
+
+
+class PeriodicOptimizer(SparseOptimizer):
+    """A sparse optimizer that updates the masks every `update_every` steps of a window.
+
+    An update is due at step t (optimizer steps taken before this one) when
+    `begin <= t < end` and `(t - begin) % update_every == 0`, never at t = 0, where the mask has
+    just been drawn.
+
+    Args:
+        inner: Keras optimizer, its name or its config; not built yet.
+        update_every: Optimizer steps between updates.
+        begin: First step (anything `kt.Step` takes) at which an update may happen.
+        end: Step from which on no update happens.
+        **kwargs: As in `kt.optimizers.SparseOptimizer`.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    def __init__(self, inner, *, update_every=100, begin=0, end=0.75, **kwargs):
+        super().__init__(inner, **kwargs)
+        self.update_every = positive_int("update_every", update_every)
+        self.begin = Step(begin)
+        self.end = Step(end)
+        self._total = {}
+        self._window = self.add_variable(
+            (2,),
+            dtype="int64",
+            initializer=lambda shape, dtype: tf.constant([-1, -1], dtype),
+            aggregation="only_first_replica",
+            name="update_window",
+        )
+        if not (self.begin.is_relative or self.end.is_relative):
+            self._resolve()
+
+    def set_total_steps(self, total_steps, steps_per_epoch=None):
+        total = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
+        if self.window is None:
+            self._total = total
+            self._resolve()
+        elif self.window != (self.begin.resolve(**total), self.end.resolve(**total)):
+            warnings.warn(
+                f"The masks change from step {self.window[0]} to {self.window[1]}, as found by "
+                f"the first `fit`; a training of {total_steps} steps does not alter that. Compile "
+                "with a new optimizer to start over.",
+                stacklevel=2,
+            )
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """`begin` and `end` as numbers of steps; `None` while they are not known."""
+        with tf.init_scope():
+            begin, end = (int(step) for step in self._window.numpy())
+        return None if end < 0 else (begin, end)
+
+    def _resolve(self):
+        begin, end = self.begin.resolve(**self._total), self.end.resolve(**self._total)
+        if begin > end:
+            raise ValueError(
+                "`begin` must not be after `end`. Received: "
+                f"begin={self.begin.value!r} (step {begin}), end={self.end.value!r} (step {end})."
+            )
+        self._window.assign([begin, end])
+
+    def window_in_graph(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """`begin` and `end` as int64 scalars.
+
+        Raises:
+            ValueError: They are relative to a length of training that is not known.
+        """
+        if self.window is None:
+            self._resolve()
+        return tuple(tf.unstack(tf.convert_to_tensor(self._window)))
+
+    def update_due(self, step):
+        begin, end = self.window_in_graph()
+        in_window = (step > 0) & (step >= begin) & (step < end)
+        on_beat = tf.equal((step - begin) % self.update_every, 0)
+        return in_window & on_beat & _keras_compat.closes_window(self.core_optimizer)
+
+    def progress(self, step: tf.Tensor) -> tf.Tensor:
+        """(t - begin) / (end - begin) at step t, a float64 scalar."""
+        begin, end = (tf.cast(bound, tf.float64) for bound in self.window_in_graph())
+        return (tf.cast(step, tf.float64) - begin) / tf.maximum(end - begin, 1.0)
+
+    @property
+    def dense_gradient_every(self):
+        return self.update_every if self.needs_dense_gradients else None
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "update_every": self.update_every,
+            "begin": self.begin.value,
+            "end": self.end.value,
+        }
+
+
+def positive_int(name: str, value) -> int:
+    """Raises a `ValueError` unless `value` is a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+    return value

@@ -1,0 +1,167 @@
+"""The base of the structures, and the layout that one gives a kernel."""
+
+import abc
+
+import numpy as np
+import tensorflow as tf
+
+from keras_tickets import selection
+from keras_tickets.distributions import nonzeros
+from keras_tickets.kernels import Kernel
+
+
+class Structure(abc.ABC):
+    """Which sets of weights a mask may leave.
+
+    A structure says how a kernel falls into *units*, which stay or go as a whole, and *groups* of
+    units, of which equally many stay in each. What it makes of one kernel is a `Layout`. Its
+    constructor arguments are its attributes.
+    """
+
+    @abc.abstractmethod
+    def layout(self, kernel: Kernel) -> "Layout":
+        """The units and groups of a kernel.
+
+        Raises:
+            ValueError: The kernel cannot be divided so.
+        """
+
+    def get_config(self) -> dict:
+        """The constructor arguments."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Structure":
+        """Makes one from its constructor arguments."""
+        return cls(**config)
+
+    def __repr__(self):
+        arguments = ", ".join(f"{key}={value!r}" for key, value in vars(self).items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class Layout(abc.ABC):
+    """The units and groups of one kernel.
+
+    Scores turn into masks here: in graph where masks change during training (`choose`, `update`),
+    and eagerly where they are first drawn (`draw`). The highest scores are chosen exactly, ties by
+    the lowest group, then the lowest unit.
+
+    Args:
+        groups: Number of groups.
+        units: Number of units in each group.
+        unit_size: Number of weights in each unit.
+    """
+
+    def __init__(self, groups: int, units: int, unit_size: int):
+        self.groups = groups
+        self.units = units
+        self.unit_size = unit_size
+
+    @abc.abstractmethod
+    def pool(self, values: tf.Tensor) -> tf.Tensor:
+        """One value for each unit: the mean of its weights' scores, or its mask.
+
+        Args:
+            values: float32 or boolean tensor of the kernel's shape.
+
+        Returns:
+            Tensor of shape (groups, units) and the same dtype.
+        """
+
+    @abc.abstractmethod
+    def spread(self, units: tf.Tensor) -> tf.Tensor:
+        """The mask of chosen units: boolean (groups, units) to boolean of the kernel's shape."""
+
+    def left(self, sparsity: float) -> int:
+        """Number of units that a sparsity leaves in each group; zeros are rounded down."""
+        return nonzeros(self.units, sparsity)
+
+    def count(self, sparsity: float) -> int:
+        """Number of weights that a sparsity leaves of the kernel."""
+        return self.groups * self.left(sparsity) * self.unit_size
+
+    def draw(self, scores: np.ndarray, sparsity: float) -> np.ndarray:
+        """The mask of the highest scores, eagerly.
+
+        Args:
+            scores: Array of the kernel's shape.
+            sparsity: Share of zeros in [0, 1).
+
+        Returns:
+            Boolean array of the same shape.
+        """
+        with tf.init_scope():
+            return self.choose(tf.constant(scores), self.left(sparsity)).numpy()
+
+    def choose(
+        self,
+        scores: tf.Tensor,
+        left: int | tf.Tensor,
+        *,
+        among: tf.Tensor | None = None,
+        method: str = "histogram",
+    ) -> tf.Tensor:
+        """The mask of the `left` highest units of each group, in graph.
+
+        Args:
+            scores: Float tensor of the kernel's shape.
+            left: Number of units to choose in each group, an integer or an int32 scalar.
+            among: Boolean tensor of the kernel's shape, where weights may be chosen.
+            method: As in `selection.choose`.
+
+        Returns:
+            Boolean tensor of the kernel's shape.
+        """
+        among = None if among is None else self.pool(among)
+        scores = self.pool(tf.cast(scores, tf.float32))
+        return self.spread(self._best(scores, left, among, method))
+
+    def update(
+        self,
+        mask: tf.Tensor,
+        drop_scores: tf.Tensor,
+        grow_scores: tf.Tensor,
+        fraction: tf.Tensor,
+        *,
+        grown: tf.Tensor | None = None,
+        target: int,
+        method: str = "histogram",
+    ) -> tf.Tensor:
+        """The mask after one drop-and-grow update, in graph.
+
+        Of n active units, `int(n * fraction)` (float32, truncated) with the lowest drop scores go.
+        Then, in each group, as many units come as it has lost: those with the highest grow scores
+        among all that were not kept, those just dropped included.
+
+        Args:
+            mask: Boolean tensor of the kernel's shape.
+            drop_scores: float32 tensor of the kernel's shape.
+            grow_scores: float32 tensor of the kernel's shape.
+            fraction: float32 scalar in [0, 1].
+            grown: int32 scalar, the number of units to grow instead, where there is one group.
+            target: Number of weights that the kernel is to have.
+            method: As in `selection.choose`.
+
+        Returns:
+            Boolean tensor of the kernel's shape.
+        """
+        active = self.pool(mask)
+        count = tf.math.count_nonzero(active, dtype=tf.int32)
+        dropped = tf.cast(tf.cast(count, tf.float32) * fraction, tf.int32)
+        kept = selection.choose(
+            self.pool(drop_scores), count - dropped, among=active, method=method
+        )
+        if self.groups > 1:
+            missing = _count_rows(active) - _count_rows(kept)
+        else:
+            missing = dropped if grown is None else grown
+        new = self._best(self.pool(grow_scores), missing, ~kept, method)
+        return self.spread(kept | new)
+
+    def _best(self, scores, left, among, method):
+        return selection.choose(scores, left, among=among, method=method)
+
+
+def _count_rows(mask):
+    return tf.math.count_nonzero(mask, axis=1, dtype=tf.int32)
