@@ -4,5 +4,6 @@ from keras_tickets.optimizers.drop_and_grow import DropAndGrow as DropAndGrow
 from keras_tickets.optimizers.periodic import PeriodicOptimizer as PeriodicOptimizer
 from keras_tickets.optimizers.rigl import RigL as RigL
 from keras_tickets.optimizers.set import SET as SET
+from keras_tickets.optimizers.snfs import SNFS as SNFS
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer as SparseOptimizer
 from keras_tickets.optimizers.static import Static as Static

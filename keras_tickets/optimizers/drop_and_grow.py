@@ -104,16 +104,27 @@ class DropAndGrow(PeriodicOptimizer):
         """
         return self.summed(strategy, topologies, dense)
 
+    def growth_counts(self, strategy, topologies, dense, fraction: tf.Tensor) -> list:
+        """How many weights each kernel grows, `None` for as many as it drops.
+
+        Args:
+            strategy: The `tf.distribute` strategy.
+            topologies: The kernels that are trained at this step.
+            dense: The dense gradient of each, of each replica.
+            fraction: float32 scalar, the share of active weights that each drops.
+        """
+        return [None] * len(topologies)
+
     def update_topology(self, strategy, topologies, dense, step):
         fraction = self.drop_fraction(self.progress(step))
+        counts = self.growth_counts(strategy, topologies, dense, fraction)
         dense = self.growth_gradients(strategy, topologies, dense) if dense else []
         for i, topology in enumerate(topologies):
             gradient = (dense[i],) if dense else ()
-            update_on_devices(
-                strategy, topology, self._drop_and_grow(topology, fraction, step), *gradient
-            )
+            update = self._drop_and_grow(topology, fraction, counts[i], step)
+            update_on_devices(strategy, topology, update, *gradient)
 
-    def _drop_and_grow(self, topology: Topology, fraction: tf.Tensor, step: tf.Tensor):
+    def _drop_and_grow(self, topology: Topology, fraction, grown, step: tf.Tensor):
         masked = topology.masked
 
         def update(kernel, mask, *rest, initial):
@@ -126,6 +137,7 @@ class DropAndGrow(PeriodicOptimizer):
                 self.drop_scores(values),
                 self.grow_scores(topology, gradient, step),
                 fraction,
+                grown=grown,
                 target=masked.target,
                 method=self.selection_method,
             )

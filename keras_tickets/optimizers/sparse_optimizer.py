@@ -154,7 +154,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
         References:
             - [Liu et al., 2021, "Do we actually need dense over-parameterization? In-time
-              over-parameterization in sparse training"](https://arxiv.org/abs/2102.02887), section 3
+              over-parameterization in sparse training", section 3](https://arxiv.org/abs/2102.02887)
         """
         if not (self.built and self.track_exploration):
             raise ValueError(
