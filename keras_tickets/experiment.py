@@ -6,7 +6,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_tickets import data
+from keras_tickets import data, structures
+from keras_tickets.initializers import SparseVarianceScaling, initialize
 from keras_tickets.model import SparseModel, sparsify
 from keras_tickets.plan import SparsityPlan, plan, summary
 
@@ -28,7 +29,10 @@ class Experiment:
         sparsity: As in `kt.sparsify`. None: the model is trained dense.
         distribution: As in `kt.sparsify`.
         filters: As in `kt.sparsify`.
+        structure: As in `kt.sparsify`.
         mask: As in `kt.sparsify`.
+        initializer: Draws the masked kernels anew, as `kt.initializers.initialize` does. None: they
+            keep what the model started with.
         seed: Seed of initial weights, masks, order, augmentation and of what the optimizer draws.
         steps_per_execution: Steps per call of the training graph.
         jit_compile: Whether to compile the training step with XLA.
@@ -65,7 +69,9 @@ class Experiment:
     sparsity: float | dict[str, float] | None = None
     distribution: str | object = "erk"
     filters: str | list[str] | Callable[[str], bool] | None = None
+    structure: structures.Structure | None = None
     mask: str = "random"
+    initializer: SparseVarianceScaling | None = None
     seed: int = 0
     steps_per_execution: int = 1
     jit_compile: bool = False
@@ -102,6 +108,7 @@ class Experiment:
             self.dense_model(),
             self.sparsity or 0.0,
             distribution=self.distribution,
+            structure=self.structure,
             filters=self.filters,
         )
 
@@ -116,10 +123,14 @@ class Experiment:
                     model,
                     self.sparsity,
                     distribution=self.distribution,
+                    structure=self.structure,
                     filters=self.filters,
                     mask=self.mask,
                     seed=self.seed,
                 )
+            if self.initializer is not None:
+                self.initializer.seed = self.seed
+                initialize(model, self.initializer)
             optimizer = self.optimizer()
             if hasattr(optimizer, "seed"):
                 optimizer.seed = self.seed

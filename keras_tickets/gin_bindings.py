@@ -3,7 +3,7 @@
 import gin
 import keras
 
-from keras_tickets import distributions, models, optimizers, schedules
+from keras_tickets import distributions, initializers, models, optimizers, schedules, structures
 from keras_tickets.experiment import Experiment
 
 KERAS_OPTIMIZERS = (
@@ -44,12 +44,14 @@ def bind() -> None:
     for name in models.__all__:
         _bind(getattr(models, name), "kt.models", GIVEN_BY_TRAIN)
     _bind(optimizers.Static, "kt.optimizers")
-    for name in ("SET", "RigL"):
+    for name in ("SET", "RigL", "SNFS"):
         _bind(getattr(optimizers, name), "kt.optimizers", {"seed"})
     for name in ("Uniform", "ER", "ERK", "Global", "Custom"):
         _bind(getattr(distributions, name), "kt.distributions")
     for name in ("Constant", "Cosine", "Linear", "InversePower", "Exponential"):
         _bind(getattr(schedules, name), "kt.schedules")
+    _bind(initializers.SparseVarianceScaling, "kt.initializers", {"seed"})
+    _bind(structures.Unstructured, "kt.structures")
     for name in KERAS_OPTIMIZERS:
         _bind(getattr(keras.optimizers, name), "keras.optimizers")
     for name in KERAS_SCHEDULES:

@@ -1,5 +1,6 @@
 """What `keras-tickets train` does: an experiment, from its description to a finished directory."""
 
+import re
 from collections.abc import Callable
 
 import keras
@@ -92,8 +93,7 @@ def _fit(model, dataset, epochs: range, directory, checkpoint, verbose):
 
 
 def _summarise(experiment, model, results, steps, seconds) -> dict:
-    optimizer = type(model.optimizer).__name__.lower()
-    method = "dense" if experiment.sparsity is None else optimizer
+    method = _method(experiment, model)
     kernels, operations = experiment.plan_of(model), flops(model)
     return {
         "experiment": experiment.name or f"{experiment.dataset}/{method}",
@@ -115,6 +115,14 @@ def _summarise(experiment, model, results, steps, seconds) -> dict:
         "wall_seconds": seconds,
         "steps_per_second": steps / seconds,
     }
+
+
+def _method(experiment, model) -> str:
+    """Name of the training method, as in the name of its configuration."""
+    if experiment.sparsity is None:
+        return "dense"
+    name = type(model.optimizer).__name__
+    return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 class _MetricsFile(keras.callbacks.Callback):

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_tickets as kt
 from keras_tickets import models
 
 
@@ -55,8 +56,8 @@ def test_layers_of_one_shape_start_differently():
 
 def test_resnet20_with_and_without_fused_batch_norm_agree():
     x = np.random.default_rng(0).normal(size=(4, 16, 16, 3)).astype("float32")
-    fused = models.resnet20((16, 16, 3), seed=0, width=4)
-    plain = models.resnet20((16, 16, 3), seed=0, width=4, fused_batch_norm=False)
+    fused = models.resnet20((16, 16, 3), seed=0, width=0.25)
+    plain = models.resnet20((16, 16, 3), seed=0, width=0.25, fused_batch_norm=False)
     np.testing.assert_allclose(fused(x, training=True), plain(x, training=True), atol=2e-4)
     for a, b in zip(fused.weights, plain.weights, strict=True):
         assert a.path == b.path
@@ -69,7 +70,7 @@ def test_resnet20_with_and_without_fused_batch_norm_agree():
         (lambda: models.conv6((4, 4, 3)), r"sides of at least 8, got \(4, 4, 3\)"),
         (lambda: models.conv2((8, 8)), "input_shape"),
         (lambda: models.resnet20((8, 8)), "input_shape"),
-        (lambda: models.resnet20(width=0), "`width` must be an integer of at least 1, got 0"),
+        (lambda: models.resnet20(width=0), "`width` must be a positive number, got 0"),
         (lambda: models.lenet_300_100(seed=-1), "`seed` must be"),
         (lambda: models.lenet_300_100(seed=1.5), "`seed` must be"),
     ],
@@ -77,3 +78,23 @@ def test_resnet20_with_and_without_fused_batch_norm_agree():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def weights(model):
+    return sum(row.size for row in kt.plan(model, 0.0).rows)
+
+
+@pytest.mark.parametrize("name", ["lenet_300_100", "conv2", "resnet20"])
+def test_baselines_of_equal_cost(name):
+    make, shape = getattr(models, name), (16, 16, 3)
+    full = weights(make(shape))
+    small = models.small_dense(make, 0.9, input_shape=shape, classes=10, seed=1)
+    big = models.big_sparse(make, 0.75, input_shape=shape, classes=10, seed=1)
+    assert 0.08 * full < weights(small) <= 0.1 * full
+    assert 0.97 * full < weights(big) / 4 <= full
+    assert weights(models.small_dense(make, 0.0, input_shape=shape)) == full
+
+
+def test_a_budget_that_no_width_meets_is_refused():
+    with pytest.raises(ValueError, match="narrowest network has"):
+        models.small_dense(models.lenet_300_100, 0.999, input_shape=(8, 8, 1))

@@ -4,12 +4,14 @@ import keras
 from keras import layers
 
 from keras_tickets.models.initialization import seeded
+from keras_tickets.models.widths import scaled
 
 
 def conv2(
     input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
     *,
+    width: float = 1.0,
     kernel_initializer="glorot_normal",
     seed: int | None = None,
 ) -> keras.Model:
@@ -18,6 +20,7 @@ def conv2(
     Args:
         input_shape: (height, width, channels) of one image; each side at least 2.
         classes: Number of output units.
+        width: Factor for the number of channels and hidden units, each rounded, at least 1.
         kernel_initializer: Keras initializer of every kernel; biases start at zero.
         seed: Makes the initial weights a function of this integer alone. None: Keras's global seed.
 
@@ -36,13 +39,14 @@ def conv2(
     References:
         Frankle and Carbin, "The Lottery Ticket Hypothesis", ICLR 2019, figure 2.
     """
-    return _convnet("conv2", (64,), input_shape, classes, kernel_initializer, seed)
+    return _convnet("conv2", (64,), input_shape, classes, width, kernel_initializer, seed)
 
 
 def conv4(
     input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
     *,
+    width: float = 1.0,
     kernel_initializer="glorot_normal",
     seed: int | None = None,
 ) -> keras.Model:
@@ -51,6 +55,7 @@ def conv4(
     Args:
         input_shape: (height, width, channels) of one image; each side at least 4.
         classes: Number of output units.
+        width: Factor for the number of channels and hidden units, each rounded, at least 1.
         kernel_initializer: Keras initializer of every kernel; biases start at zero.
         seed: Makes the initial weights a function of this integer alone. None: Keras's global seed.
 
@@ -69,13 +74,14 @@ def conv4(
     References:
         Frankle and Carbin, "The Lottery Ticket Hypothesis", ICLR 2019, figure 2.
     """
-    return _convnet("conv4", (64, 128), input_shape, classes, kernel_initializer, seed)
+    return _convnet("conv4", (64, 128), input_shape, classes, width, kernel_initializer, seed)
 
 
 def conv6(
     input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
     *,
+    width: float = 1.0,
     kernel_initializer="glorot_normal",
     seed: int | None = None,
 ) -> keras.Model:
@@ -84,6 +90,7 @@ def conv6(
     Args:
         input_shape: (height, width, channels) of one image; each side at least 8.
         classes: Number of output units.
+        width: Factor for the number of channels and hidden units, each rounded, at least 1.
         kernel_initializer: Keras initializer of every kernel; biases start at zero.
         seed: Makes the initial weights a function of this integer alone. None: Keras's global seed.
 
@@ -102,10 +109,10 @@ def conv6(
     References:
         Frankle and Carbin, "The Lottery Ticket Hypothesis", ICLR 2019, figure 2.
     """
-    return _convnet("conv6", (64, 128, 256), input_shape, classes, kernel_initializer, seed)
+    return _convnet("conv6", (64, 128, 256), input_shape, classes, width, kernel_initializer, seed)
 
 
-def _convnet(name, channels, input_shape, classes, kernel_initializer, seed):
+def _convnet(name, channels, input_shape, classes, width, kernel_initializer, seed):
     if len(input_shape) != 3 or min(input_shape[:2]) < 2 ** len(channels):
         raise ValueError(
             f"`input_shape` of {name} must be (height, width, channels) with sides of at least "
@@ -116,7 +123,7 @@ def _convnet(name, channels, input_shape, classes, kernel_initializer, seed):
         return seeded(kernel_initializer, seed, layer)
 
     inputs = x = keras.Input(input_shape, name="image")
-    for stage, filters in enumerate(channels):
+    for stage, filters in enumerate(scaled(channels, width)):
         for layer in (f"conv{2 * stage + 1}", f"conv{2 * stage + 2}"):
             x = layers.Conv2D(
                 filters,
@@ -128,9 +135,10 @@ def _convnet(name, channels, input_shape, classes, kernel_initializer, seed):
             )(x)
         x = layers.MaxPooling2D(2, name=f"pool{stage + 1}")(x)
     x = layers.Flatten(name="flatten")(x)
+    (hidden,) = scaled((256,), width)
     for layer, units, activation in (
-        ("fc1", 256, "relu"),
-        ("fc2", 256, "relu"),
+        ("fc1", hidden, "relu"),
+        ("fc2", hidden, "relu"),
         ("logits", classes, None),
     ):
         x = layers.Dense(units, activation, kernel_initializer=initializer(layer), name=layer)(x)

@@ -4,12 +4,14 @@ import keras
 from keras import layers
 
 from keras_tickets.models.initialization import seeded
+from keras_tickets.models.widths import scaled
 
 
 def lenet_300_100(
     input_shape: tuple[int, ...] = (28, 28, 1),
     classes: int = 10,
     *,
+    width: float = 1.0,
     kernel_initializer="glorot_normal",
     seed: int | None = None,
 ) -> keras.Model:
@@ -20,6 +22,7 @@ def lenet_300_100(
     Args:
         input_shape: Shape of one example, flattened by the first layer.
         classes: Number of output units.
+        width: Factor for the number of hidden units, each rounded, at least 1.
         kernel_initializer: Keras initializer of every kernel; biases start at zero.
         seed: Makes the initial weights a function of this integer alone. None: Keras's global seed.
 
@@ -38,11 +41,12 @@ def lenet_300_100(
         LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998.
         Frankle and Carbin, "The Lottery Ticket Hypothesis", ICLR 2019, figure 2.
     """
+    first, second = scaled((300, 100), width)
     inputs = keras.Input(input_shape, name="image")
     x = layers.Flatten(name="flatten")(inputs)
     for name, units, activation in (
-        ("fc1", 300, "relu"),
-        ("fc2", 100, "relu"),
+        ("fc1", first, "relu"),
+        ("fc2", second, "relu"),
         ("logits", classes, None),
     ):
         initializer = seeded(kernel_initializer, seed, name)

@@ -5,13 +5,14 @@ from keras import layers
 
 from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
 from keras_tickets.models.initialization import seeded
+from keras_tickets.models.widths import scaled
 
 
 def resnet20(
     input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int = 10,
     *,
-    width: int = 16,
+    width: float = 1.0,
     fused_batch_norm: bool = True,
     kernel_initializer="he_normal",
     seed: int | None = None,
@@ -25,7 +26,7 @@ def resnet20(
     Args:
         input_shape: (height, width, channels) of one image.
         classes: Number of output units.
-        width: Channels of the first stage; the second and third have 2 and 4 times as many.
+        width: Factor for the number of channels, each rounded, at least 1.
         fused_batch_norm: Whether to use `kt.layers.FusedBatchNormalization`, which computes the
             same as Keras's layer in less time. False: `keras.layers.BatchNormalization`.
         kernel_initializer: Keras initializer of every kernel; the output bias starts at zero.
@@ -41,14 +42,13 @@ def resnet20(
     ```python
     import keras_tickets as kt
 
-    assert kt.models.resnet20(width=8).get_layer("logits").kernel.shape == (32, 10)
+    assert kt.models.resnet20(width=0.5).get_layer("logits").kernel.shape == (32, 10)
     ```
 
     References:
         He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
     """
-    if not isinstance(width, int) or width < 1:
-        raise ValueError(f"`width` must be an integer of at least 1, got {width!r}.")
+    channels = scaled((16, 32, 64), width)
     if len(input_shape) != 3:
         raise ValueError(f"`input_shape` must be (height, width, channels), got {input_shape!r}.")
     normalization = FusedBatchNormalization if fused_batch_norm else layers.BatchNormalization
@@ -66,10 +66,10 @@ def resnet20(
         return normalization(momentum=0.9, epsilon=1.001e-5, name=f"{name}_norm")(x)
 
     inputs = keras.Input(input_shape, name="image")
-    x = layers.ReLU(name="conv1_relu")(convolution(inputs, width, "conv1"))
+    x = layers.ReLU(name="conv1_relu")(convolution(inputs, channels[0], "conv1"))
     for stage in (1, 2, 3):
         for block in (1, 2, 3):
-            x = _block(convolution, x, width * 2 ** (stage - 1), f"stage{stage}_block{block}")
+            x = _block(convolution, x, channels[stage - 1], f"stage{stage}_block{block}")
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     initializer = seeded(kernel_initializer, seed, "logits")
     x = layers.Dense(classes, kernel_initializer=initializer, name="logits")(x)

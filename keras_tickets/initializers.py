@@ -1,0 +1,179 @@
+"""Initial weights for sparse kernels: variance by the connections that each neuron has."""
+
+import math
+import zlib
+
+import keras
+import numpy as np
+
+from keras_tickets.kernels import find_kernels
+from keras_tickets.masks import check_seed, masked_kernels
+
+MODES = ("fan_in", "fan_out", "fan_avg")
+DISTRIBUTIONS = ("normal", "truncated_normal", "uniform")
+# Standard deviation of a standard normal that is cut off at two standard deviations.
+_TRUNCATED_DEVIATION = 0.87962566103423978
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class SparseVarianceScaling(keras.initializers.Initializer):
+    """Draws weights whose variance is `scale` over the neuron's own number of connections.
+
+    A connection from input j to output i has variance scale / fan, with fan the number of active
+    weights into output i ("fan_in"), of those out of input j ("fan_out"), or the mean of both
+    ("fan_avg"), at least 1. In a convolution spatial positions count. Without a mask it is Keras's
+    `VarianceScaling`.
+
+    Use `kt.initializers.initialize` for the kernels of a model.
+
+    Args:
+        scale: Positive number: 2 for ReLU networks (He), 1 with "fan_avg" for Glorot's.
+        mode: "fan_in", "fan_out" or "fan_avg".
+        distribution: "normal", "truncated_normal" (at two standard deviations) or "uniform".
+        seed: Non-negative integer.
+
+    Raises:
+        ValueError: An argument is out of range or unknown.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras_tickets as kt
+
+    mask = np.zeros((100, 2), bool)
+    mask[:, 0], mask[:4, 1] = True, True
+    kernel = kt.initializers.SparseVarianceScaling(seed=1)((100, 2), mask=mask)
+    assert kernel[:, 0].std() < kernel[:4, 1].std() and not kernel[4:, 1].any()
+    ```
+
+    References:
+        - [Evci et al., 2022, "Gradient flow in sparse neural networks and how lottery tickets win",
+          section 3.1](https://arxiv.org/abs/2010.03533)
+    """
+
+    def __init__(self, scale=2.0, mode="fan_in", distribution="normal", seed=0):
+        if isinstance(scale, bool) or not 0 < scale < math.inf:
+            raise ValueError(f"`scale` must be a positive number. Received: scale={scale!r}")
+        if mode not in MODES:
+            raise ValueError(f"`mode` must be one of {MODES}. Received: mode={mode!r}")
+        if distribution not in DISTRIBUTIONS:
+            raise ValueError(
+                f"`distribution` must be one of {DISTRIBUTIONS}. Received: "
+                f"distribution={distribution!r}"
+            )
+        self.scale = float(scale)
+        self.mode = mode
+        self.distribution = distribution
+        self.seed = check_seed(seed)
+
+    def __call__(
+        self,
+        shape: tuple[int, ...],
+        dtype: str | None = None,
+        *,
+        mask: np.ndarray | None = None,
+        input_axes: tuple[int, ...] = (-2,),
+        output_axes: tuple[int, ...] = (-1,),
+        path: str = "",
+    ) -> np.ndarray:
+        """Draws a kernel.
+
+        Args:
+            shape: Shape of the kernel.
+            dtype: Its dtype, Keras's float type by default.
+            mask: Boolean array of that shape; all weights are active by default.
+            input_axes: Axes of the inputs; those that are neither inputs nor outputs are spatial.
+            output_axes: Axes of the outputs.
+            path: Kernel path: draws for different paths are independent.
+
+        Returns:
+            Array of that shape, 0 off the mask.
+        """
+        mask = np.ones(shape, bool) if mask is None else np.asarray(mask, bool)
+        inputs, outputs = (
+            {axis % len(shape) for axis in axes} for axes in (input_axes, output_axes)
+        )
+
+        def fan(kept_axes):
+            summed = tuple(axis for axis in range(len(shape)) if axis not in kept_axes)
+            return np.maximum(mask.sum(axis=summed, keepdims=True), 1)
+
+        fan_in, fan_out = fan(outputs), fan(inputs)
+        fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+        deviation = np.sqrt(self.scale / fans[self.mode])
+        values = self._unit_noise(shape, path) * deviation
+        dtype = keras.backend.standardize_dtype(dtype or keras.config.floatx())
+        return np.where(mask, values, 0).astype(dtype)
+
+    def _unit_noise(self, shape, path):
+        """Independent draws of variance 1."""
+        generator = np.random.default_rng([self.seed, zlib.crc32(path.encode())])
+        if self.distribution == "uniform":
+            return generator.uniform(-math.sqrt(3), math.sqrt(3), shape)
+        noise = generator.standard_normal(shape)
+        if self.distribution == "normal":
+            return noise
+        while (outside := np.abs(noise) > 2).any():
+            noise[outside] = generator.standard_normal(int(outside.sum()))
+        return noise / _TRUNCATED_DEVIATION
+
+    def get_config(self):
+        return {
+            "scale": self.scale,
+            "mode": self.mode,
+            "distribution": self.distribution,
+            "seed": self.seed,
+        }
+
+
+def initialize(sparse_model: keras.Model, initializer: SparseVarianceScaling) -> None:
+    """Draws all masked kernels of a model anew, by the masks that they have now.
+
+    Biases and other weights stay. Gates of recurrent kernels are outputs like any other.
+
+    Args:
+        sparse_model: A `kt.SparseModel`.
+        initializer: A `kt.initializers.SparseVarianceScaling`.
+
+    Raises:
+        TypeError: `initializer` is something else.
+        ValueError: The model has no masks.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    model = kt.sparsify(kt.models.lenet_300_100(), 0.98)
+    kt.initializers.initialize(model, kt.initializers.SparseVarianceScaling())
+    ```
+    """
+    if not isinstance(initializer, SparseVarianceScaling):
+        raise TypeError(
+            "`initializer` must be a kt.initializers.SparseVarianceScaling. Received: "
+            f"initializer={initializer!r}"
+        )
+    records = {id(record.kernel): record for record in masked_kernels(sparse_model)}
+    if not records:
+        raise ValueError(f"Model {sparse_model.name!r} has no masks: see `kt.sparsify`.")
+    kernels, _ = find_kernels(sparse_model, filters=lambda path: True)
+    for kernel in kernels:
+        if record := records.get(id(kernel.variable)):
+            groups = _group_axes(kernel)
+            values = initializer(
+                kernel.shape,
+                kernel.variable.dtype,
+                mask=record.mask.numpy(),
+                input_axes=(*kernel.input_axes, *groups),
+                output_axes=(*kernel.output_axes, *groups),
+                path=kernel.path,
+            )
+            kernel.variable.assign(values)
+
+
+def _group_axes(kernel) -> tuple[int, ...]:
+    """Axes along which independent kernels are stacked, as an einsum may have."""
+    known = (*kernel.input_axes, *kernel.output_axes)
+    others = [axis for axis in range(len(kernel.shape)) if axis not in known]
+    return tuple(others) if not kernel.spatial else ()
