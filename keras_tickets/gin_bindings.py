@@ -48,6 +48,10 @@ def bind() -> None:
         _bind(getattr(optimizers, name), "kt.optimizers", {"seed"})
     for name in ("Uniform", "ER", "ERK", "Global", "Custom"):
         _bind(getattr(distributions, name), "kt.distributions")
+    for name in ("GradualMagnitude", "StraightThrough", "DNW", "TopKAST"):
+        _bind(getattr(optimizers, name), "kt.optimizers")
+    for name in ("PolynomialDecay", "CosineRamp", "ConstantSparsity"):
+        _bind(getattr(schedules, name), "kt.schedules")
     for name in ("Constant", "Cosine", "Linear", "InversePower", "Exponential"):
         _bind(getattr(schedules, name), "kt.schedules")
     _bind(initializers.SparseVarianceScaling, "kt.initializers", {"seed"})

@@ -222,14 +222,17 @@ def strip(sparse_model: SparseModel, *, in_place: bool = False) -> keras.Model:
             return copy_layer(layer, keras.layers.BatchNormalization)
         return layer if in_place else copy_layer(layer)
 
-    for record in masks.masked_kernels(sparse_model):
-        record.set(record.mask.numpy())
+    found = masks.get_masks(sparse_model)
     plain = _unwrap(sparse_model, finish)
     if inside := masks.masked_kernels(plain):
         raise ValueError(
             f"Kernels {[record.path for record in inside]} belong to Sparse layers inside other "
             "layers, which cannot be stripped. Wrap the outer layers instead."
         )
+    for kernel in find_kernels(plain, filters=lambda path: True)[0]:
+        if kernel.path in found:
+            values = kernel.variable.numpy()
+            kernel.variable.assign(np.where(found[kernel.path], values, np.zeros_like(values)))
     return plain
 
 

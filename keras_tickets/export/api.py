@@ -8,6 +8,7 @@ import keras
 
 from keras_tickets.export import saved_model
 from keras_tickets.export.report import ExportReport, gzip_size
+from keras_tickets.masks import masked_kernels
 from keras_tickets.model import SparseModel, strip
 
 FORMATS = ("tf_saved_model",)
@@ -65,8 +66,9 @@ def export(
     _check_options(format, packed, quantize)
     _check_model(sparse_model)
     target = _check_path(path)
-    model = sparse_model
+    model, kept = sparse_model, []
     if isinstance(model, SparseModel):
+        kept = [(r.kernel, r.kernel.numpy()) for r in masked_kernels(model)]
         model = strip(model, in_place=True)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +79,9 @@ def export(
             os.rename(written, target)
     except OSError as error:
         raise ValueError(f"path={str(path)!r} cannot be written: {error}") from error
+    finally:
+        for kernel, values in kept:
+            kernel.assign(values)
     files = tuple(sorted(file for file in target.rglob("*") if file.is_file()))
     size, compressed = sum(file.stat().st_size for file in files), gzip_size(files)
     note = NOTE.format(share=compressed / size)

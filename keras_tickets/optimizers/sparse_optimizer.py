@@ -254,8 +254,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
         def step_inner():
             strategy.extended.call_for_each_replica(self._step_inner, args=(grads, variables))
-            if not (self._keeps_zeros or self.trains_off_mask):
-                self.rest(strategy)
+            self.after_step(strategy, topologies)
 
         def update_instead():
             update(step)
@@ -397,6 +396,16 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             total_steps: Optimizer steps from step 0 to the end of training.
             steps_per_epoch: Optimizer steps per epoch, for steps given as `"10ep"`.
         """
+
+    def after_step(self, strategy, topologies: list[Topology]) -> None:
+        """Puts right what the inner optimizer's step has left, in cross-replica context.
+
+        Args:
+            strategy: The `tf.distribute` strategy; the default one where there is none.
+            topologies: The kernels that are trained at this step.
+        """
+        if not (self._keeps_zeros or self.trains_off_mask):
+            self.rest(strategy)
 
     # --- The inner optimizer, seen from outside -------------------------------------------------
 

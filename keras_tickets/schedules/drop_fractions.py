@@ -32,7 +32,7 @@ class Schedule:
     """
 
     def __init__(self, initial: float):
-        self.initial = _number("initial", initial)
+        self.initial = number("initial", initial)
         if not np.float32(self.initial) < 1 or self.initial < 0:
             raise ValueError(f"`initial` must be in [0, 1). Received: initial={initial!r}")
 
@@ -128,7 +128,7 @@ class InversePower(Schedule):
 
     def __init__(self, initial: float, power: float = 3.0):
         super().__init__(initial)
-        self.power = _number("power", power)
+        self.power = number("power", power)
         if not 0 < self.power < math.inf:
             raise ValueError(f"`power` must be positive and finite. Received: power={power!r}")
 
@@ -154,7 +154,7 @@ class Exponential(Schedule):
 
     def __init__(self, initial: float, decay_rate: float = 0.01):
         super().__init__(initial)
-        self.decay_rate = _number("decay_rate", decay_rate)
+        self.decay_rate = number("decay_rate", decay_rate)
         if not 0 < self.decay_rate <= 1:
             raise ValueError(f"`decay_rate` must be in (0, 1]. Received: decay_rate={decay_rate!r}")
 
@@ -191,7 +191,8 @@ def get(identifier: float | dict | Schedule) -> Schedule:
     )
 
 
-def _number(name, value):
+def number(name: str, value) -> float:
+    """The value as a float; a `TypeError` that names the argument unless it is a number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"`{name}` must be a number. Received: {name}={value!r}")
     return float(value)

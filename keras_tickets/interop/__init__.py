@@ -1,0 +1,1 @@
+"""What other libraries call things, in the terms of this one."""

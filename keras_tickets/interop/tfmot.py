@@ -1,0 +1,109 @@
+"""Pruning schedules of tensorflow-model-optimization.
+
+Importing that library switches `tf.keras` to Keras 2, so nothing here does: its objects are known
+by the module of their class.
+"""
+
+import keras
+import tensorflow as tf
+
+from keras_tickets.schedules.ramps import Ramp
+
+_MODULE = "tensorflow_model_optimization"
+_NEVER = 2**62
+
+
+def is_schedule(value) -> bool:
+    """Whether a value is a `PruningSchedule` of tensorflow-model-optimization."""
+    return any(
+        cls.__module__.startswith(_MODULE) and cls.__name__ == "PruningSchedule"
+        for cls in type(value).__mro__
+    )
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class TfmotRamp(Ramp):
+    """A `PolynomialDecay` or `ConstantSparsity` of tensorflow-model-optimization.
+
+    Its calendar, its float32 arithmetic and its rounding are followed: updates at
+    `begin_step <= t <= end_step` every `frequency` steps, of a kernel's n weights
+    `max(round(n * (1 - sparsity)), 1)` stay. Where begin and end coincide its sparsity is NaN; here
+    it is the final one.
+
+    Args:
+        initial_sparsity: Share of zeros at `begin_step`.
+        final_sparsity: Share of zeros at `end_step`.
+        begin_step: First step with an update.
+        end_step: Last step that may have one; -1 for no end.
+        frequency: Steps between updates.
+        power: Exponent of the polynomial.
+
+    References:
+        - [The library's guide](https://www.tensorflow.org/model_optimization/guide/pruning)
+    """
+
+    reaches_end = False
+
+    def __init__(
+        self,
+        initial_sparsity: float,
+        final_sparsity: float,
+        begin_step: int,
+        end_step: int,
+        frequency: int,
+        power: float,
+    ):
+        super().__init__(initial_sparsity, final_sparsity)
+        self.begin_step = int(begin_step)
+        self.end_step = int(end_step)
+        self.frequency = int(frequency)
+        self.power = float(power)
+
+    @classmethod
+    def of(cls, schedule) -> "TfmotRamp":
+        """The ramp of a schedule object.
+
+        Raises:
+            TypeError: It is neither a `PolynomialDecay` nor a `ConstantSparsity`.
+        """
+        name = type(schedule).__name__
+        if name not in ("PolynomialDecay", "ConstantSparsity"):
+            raise TypeError(
+                "`schedule` may be a PolynomialDecay or a ConstantSparsity of "
+                f"tensorflow-model-optimization. Received: {name}"
+            )
+        constant = name == "ConstantSparsity"
+        return cls(
+            schedule.target_sparsity if constant else schedule.initial_sparsity,
+            schedule.target_sparsity if constant else schedule.final_sparsity,
+            schedule.begin_step,
+            schedule.end_step,
+            schedule.frequency,
+            1.0 if constant else schedule.power,
+        )
+
+    @property
+    def calendar(self) -> dict[str, int]:
+        """The arguments of `kt.optimizers.PeriodicOptimizer` that the schedule settles."""
+        end = _NEVER if self.end_step < 0 else self.end_step
+        return {"update_every": self.frequency, "begin": self.begin_step, "end": end}
+
+    def sparsity(self, step, begin, end, target):
+        length = tf.cast(tf.maximum(end - begin, 1), tf.float32)
+        progress = tf.minimum(1.0, tf.maximum(0.0, tf.cast(step - begin, tf.float32) / length))
+        progress = tf.where(step >= end, 1.0, progress)
+        fall = tf.constant(self.initial_sparsity - self.final_sparsity, tf.float32)
+        return fall * tf.pow(1 - progress, self.power) + self.final_sparsity
+
+    def left(self, units, sparsity):
+        kept = tf.round(tf.cast(units, tf.float32) * (1 - sparsity))
+        return tf.cast(tf.maximum(kept, 1), tf.int32)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "begin_step": self.begin_step,
+            "end_step": self.end_step,
+            "frequency": self.frequency,
+            "power": self.power,
+        }

@@ -1,0 +1,38 @@
+"""DNW: discovering neural wirings."""
+
+import keras
+
+from keras_tickets.optimizers.straight_through import StraightThrough
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class DNW(StraightThrough):
+    """Trains all weights by the dense gradient and uses each kernel's largest, chosen every step.
+
+    It is `kt.optimizers.StraightThrough` at the constant sparsity that `kt.sparsify` has set.
+    Choosing in every step is what the method is, and what makes it slower than the others.
+
+    Args:
+        inner: Keras optimizer, its name or its config; not built yet.
+        **kwargs: As in `kt.optimizers.SparseOptimizer`.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    optimizer = kt.optimizers.DNW(keras.optimizers.SGD(0.1, momentum=0.9))
+    ```
+
+    References:
+        - [Wortsman, Farhadi and Rastegari, 2019, "Discovering neural wirings",
+          Algorithm 1](https://arxiv.org/abs/1906.00586)
+    """
+
+    def __init__(self, inner, *, track_exploration=False, name=None):
+        super().__init__(inner, track_exploration=track_exploration, name=name)
+
+    def get_config(self):
+        config = super().get_config()
+        return {name: config[name] for name in ("name", "track_exploration", "inner")}

@@ -1,0 +1,136 @@
+"""Top-KAST: a sparse forward pass, and a larger set of weights that is trained."""
+
+import keras
+import tensorflow as tf
+
+from keras_tickets import _keras_compat, masks
+from keras_tickets.distributions import check_sparsity
+from keras_tickets.optimizers.periodic import positive_int
+from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer, update_on_devices
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class TopKAST(SparseOptimizer):
+    """Uses each kernel's largest weights, and trains some more of them than it uses.
+
+    The forward set is what the kernel's target sparsity leaves, the backward set what
+    `backward_sparsity` leaves, both by magnitude. Weights in the backward set get the dense
+    gradient; those outside hold their values exactly, with their slots at rest. Both sets are
+    chosen at step 0 and then every `update_every` steps, after the gradient step. Start from
+    `kt.sparsify(model, sparsity, mask="ones")`, which keeps all initial weights.
+
+    Args:
+        inner: Keras optimizer, its name or its config; not built yet.
+        backward_sparsity: Share of zeros of the backward set, in [0, 1); a kernel whose target is
+            below it trains its forward set. By default a backward set holds twice as many weights
+            as the forward set.
+        update_every: Optimizer steps between choices.
+        regularization: Factor of the penalty that lets weights of the backward set compete: half
+            the sum of squares, of those outside the forward set divided by its density.
+        **kwargs: As in `kt.optimizers.SparseOptimizer`.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    optimizer = kt.optimizers.TopKAST(keras.optimizers.SGD(0.1), regularization=1e-4)
+    ```
+
+    References:
+        - [Jayakumar et al., 2020, "Top-KAST: top-K always sparse training",
+          section 2](https://arxiv.org/abs/2106.03517)
+    """
+
+    needs_dense_gradients = True
+    trains_off_mask = True
+
+    def __init__(
+        self, inner, *, backward_sparsity=None, update_every=100, regularization=0.0, **kwargs
+    ):
+        super().__init__(inner, **kwargs)
+        if backward_sparsity is not None:
+            backward_sparsity = check_sparsity(backward_sparsity, "backward_sparsity")
+        if isinstance(regularization, bool) or not 0 <= regularization < float("inf"):
+            raise ValueError(
+                "`regularization` must be a number of at least 0. Received: "
+                f"regularization={regularization!r}"
+            )
+        self.backward_sparsity = backward_sparsity
+        self.update_every = positive_int("update_every", update_every)
+        self.regularization = float(regularization)
+
+    @_keras_compat.without_tracking
+    def build(self, variables):
+        super().build(variables)
+        highest = max((t.masked.sparsity for t in self.topologies), default=1.0)
+        if self.backward_sparsity is not None and self.backward_sparsity >= highest:
+            raise ValueError(
+                "`backward_sparsity` must be below the sparsity of the model's kernels. Received: "
+                f"backward_sparsity={self.backward_sparsity}, where the sparsest has {highest}."
+            )
+        self._backward = {t.masked.path: self.add_mask(t, "backward") for t in self.topologies}
+
+    def update_due(self, step):
+        return tf.equal(step % self.update_every, 0) & _keras_compat.closes_window(
+            self.core_optimizer
+        )
+
+    def _trained(self, topology):
+        """Forward and backward set together: before step 0 there is no backward set yet."""
+        backward = self._backward[topology.masked.path]
+        return tf.convert_to_tensor(topology.masked.mask) | tf.convert_to_tensor(backward)
+
+    def gradient_off_mask(self, topology, gradient):
+        if self.regularization:
+            kernel = tf.convert_to_tensor(topology.masked.kernel)
+            density = max(1 - topology.masked.sparsity, 1 / topology.masked.size)
+            pull = tf.where(topology.masked.mask.value, kernel, kernel / density)
+            gradient += self.scale_loss(self.regularization) * tf.cast(pull, gradient.dtype)
+        return masks.apply_mask(self._trained(topology), gradient)
+
+    def observe(self, strategy, topologies, dense, step):
+        self._held = [tf.convert_to_tensor(topology.masked.kernel) for topology in topologies]
+
+    def after_step(self, strategy, topologies):
+        def hold(kernel, mask, backward, before, *slots, initial):
+            trained = tf.convert_to_tensor(mask) | tf.convert_to_tensor(backward)
+            kernel.assign(tf.where(trained, tf.convert_to_tensor(kernel), before))
+            for slot, value in zip(slots, initial, strict=True):
+                slot.assign(masks.apply_mask(trained, tf.convert_to_tensor(slot), value))
+
+        for topology, before in zip(topologies, self._held, strict=True):
+            backward = self._backward[topology.masked.path]
+            update_on_devices(strategy, topology, hold, backward.value, before)
+
+    def update_topology(self, strategy, topologies, dense, step):
+        def choose(kernel, mask, backward, *slots, initial):
+            scores = tf.abs(tf.cast(tf.convert_to_tensor(kernel), tf.float32))
+            forward = layout.choose(scores, used, method=self.selection_method)
+            mask.assign(forward)
+            backward.assign(layout.choose(scores, trained, method=self.selection_method))
+
+        for topology in topologies:
+            layout = topology.masked.layout
+            used = layout.left(topology.masked.sparsity)
+            trained = min(2 * used, layout.units)
+            if self.backward_sparsity is not None:
+                trained = max(layout.left(self.backward_sparsity), used)
+            backward = self._backward[topology.masked.path]
+            update_on_devices(strategy, topology, choose, backward.value)
+
+    @property
+    def dense_gradient_every(self):
+        return 0
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "backward_sparsity": self.backward_sparsity,
+            "update_every": self.update_every,
+            "regularization": self.regularization,
+        }
