@@ -55,7 +55,8 @@ def bind() -> None:
     for name in ("Constant", "Cosine", "Linear", "InversePower", "Exponential"):
         _bind(getattr(schedules, name), "kt.schedules")
     _bind(initializers.SparseVarianceScaling, "kt.initializers", {"seed"})
-    _bind(structures.Unstructured, "kt.structures")
+    for name in ("Unstructured", "NM", "Block", "Channel", "FanIn"):
+        _bind(getattr(structures, name), "kt.structures")
     for name in KERAS_OPTIMIZERS:
         _bind(getattr(keras.optimizers, name), "keras.optimizers")
     for name in KERAS_SCHEDULES:

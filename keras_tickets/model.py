@@ -181,7 +181,7 @@ def sparsify(
             stacklevel=2,
         )
     _warn_of_lost_methods(model)
-    options = {"structure": structure, "mask": mask, "seed": seed}
+    options = {"structure": structures.get(structure), "mask": mask, "seed": seed}
     sparse_model = _wrap(model, kernels, chosen, options, in_place)
     for record in masks.masked_kernels(sparse_model):
         if mask != "ones":
@@ -266,6 +266,7 @@ def _warn_of_lost_methods(model):
 
 def _wrap(model, kernels: list[Kernel], chosen, options, in_place) -> SparseModel:
     by_variable = {id(k.variable): chosen[k.path] for k in kernels if k.path in chosen}
+    at_output = {**options, "structure": options["structure"].at_output()}
     owners = {}
 
     def convert(layer, wrapper=Sparse):
@@ -284,6 +285,8 @@ def _wrap(model, kernels: list[Kernel], chosen, options, in_place) -> SparseMode
         layer = layer if in_place else copy_layer(layer)
         if not shares and wrapper is Sparse:
             return layer
+        if any(kernel.variable is kernels[-1].variable for kernel in own):
+            return wrapper(layer, sparsity=shares, **at_output)
         return wrapper(layer, sparsity=shares, **options)
 
     inputs, outputs = graph_of(model, convert, lambda model: convert(model, SparseRoot))

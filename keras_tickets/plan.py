@@ -225,15 +225,42 @@ def allocate(
     Warns:
         UserWarning: The sparsity over all given kernels falls short by more than 0.01.
     """
-    structures.get(structure)
+    structure = structures.get(structure)
     if isinstance(sparsity, Mapping):
-        return Custom(sparsity).allocate(kernels)
-    sparsity = check_sparsity(sparsity)
-    distribution = distributions.get(distribution)
-    chosen = distribution.allocate(kernels, sparsity, scores)
-    if not isinstance(distribution, Custom):
-        _warn_of_shortfall(kernels, sparsity, chosen)
-    return chosen
+        chosen = Custom(sparsity).allocate(kernels)
+    elif structure.sparsity is not None:
+        share = check_sparsity(sparsity)
+        chosen = Allocation({kernel.path: share for kernel in kernels})
+    else:
+        sparsity = check_sparsity(sparsity)
+        distribution = distributions.get(distribution)
+        if distribution.needs_scores and not isinstance(structure, structures.Unstructured):
+            raise ValueError(
+                f"{distribution!r} ranks single weights and does not go with structure="
+                f"{structure!r}; use another distribution."
+            )
+        chosen = distribution.allocate(kernels, sparsity, scores)
+        if not isinstance(distribution, Custom):
+            _warn_of_shortfall(kernels, sparsity, chosen)
+    return _fit_structure(kernels, structure, chosen)
+
+
+def _fit_structure(kernels, structure, chosen: Allocation) -> Allocation:
+    """The allocation in what the structure allows; a `ValueError` where it does not fit."""
+    shares = {}
+    for kernel in kernels:
+        if (share := chosen.sparsity.get(kernel.path)) is None:
+            continue
+        if structure.sparsity is not None:
+            if not math.isclose(share, structure.sparsity, abs_tol=1e-6):
+                raise ValueError(
+                    f"With structure={structure!r} the sparsity is {structure.sparsity:.6g}. "
+                    f"Received: {share} for kernel {kernel.path!r}."
+                )
+            share = structure.sparsity
+        structure.layout(kernel)
+        shares[kernel.path] = share
+    return Allocation(shares, chosen.left_dense)
 
 
 def _warn_of_shortfall(kernels, sparsity, chosen):

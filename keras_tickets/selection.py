@@ -67,6 +67,65 @@ def choose(
     return tf.reshape(chosen, scores.shape)
 
 
+def choose_rows(
+    scores: tf.Tensor, k: int | tf.Tensor, *, among: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Marks the `k` highest scores of each row, exactly, by a bit search over all rows at once.
+
+    Ties, zeros and NaNs are treated as in `choose`. XLA compiles it.
+
+    Args:
+        scores: Float tensor of static shape (rows, columns), compared in float32.
+        k: How many to choose in each row: an integer, or an int32 tensor, scalar or of one number
+            for each row.
+        among: Boolean tensor of the shape of `scores`, True where a position may be chosen.
+
+    Returns:
+        A boolean tensor of the shape of `scores`.
+
+    Raises:
+        TypeError: As in `choose`.
+        ValueError: As in `choose`, and if `scores` has another rank than 2.
+
+    Example:
+
+    >>> from keras_tickets import selection
+    >>> selection.choose_rows([[1.0, 3.0, 2.0], [5.0, 5.0, 5.0]], 2).numpy().tolist()
+    [[False, True, True], [True, True, False]]
+    """
+    if tf.convert_to_tensor(scores).shape.rank != 2:
+        raise ValueError(f"`scores` must have rank 2. Received: shape={tf.shape(scores)}")
+    rows, columns = tf.convert_to_tensor(scores).shape
+    k = tf.cast(tf.convert_to_tensor(k), tf.int32)
+    scores, _, among = _check(scores, tf.constant(0), among, "bit_search")
+    if 0 in scores.shape:
+        return tf.zeros(scores.shape, tf.bool)
+    keys = tf.reshape(_sort_keys(scores, among, "bit_search"), (rows, columns))
+    k = tf.broadcast_to(k, (rows,))[:, None]
+    at_least = tf.maximum(k, 1)
+
+    def settle(bit, threshold):
+        candidate = tf.bitwise.bitwise_xor(threshold, tf.bitwise.left_shift(1, bit))
+        enough = _count_rows(keys >= candidate) >= at_least
+        return bit - 1, tf.where(enough, candidate, threshold)
+
+    _, threshold = tf.while_loop(
+        lambda bit, _: bit >= 0,
+        settle,
+        (tf.constant(31), tf.fill((rows, 1), _EXCLUDED)),
+        maximum_iterations=32,
+    )
+    above = keys > threshold
+    ties = (keys == threshold) & (keys > _EXCLUDED)
+    needed = k - _count_rows(above)
+    first = tf.cumsum(tf.cast(ties, tf.int32), axis=1) <= needed
+    return (above | (ties & first)) & (k > 0)
+
+
+def _count_rows(condition):
+    return tf.reduce_sum(tf.cast(condition, tf.int32), axis=1, keepdims=True)
+
+
 def kth_largest(
     scores: tf.Tensor,
     k: int | tf.Tensor,

@@ -1,6 +1,7 @@
 """The base of the structures, and the layout that one gives a kernel."""
 
 import abc
+import math
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +17,16 @@ class Structure(abc.ABC):
     A structure says how a kernel falls into *units*, which stay or go as a whole, and *groups* of
     units, of which equally many stay in each. What it makes of one kernel is a `Layout`. Its
     constructor arguments are its attributes.
+
+    Attributes:
+        sparsity: The share of zeros that the structure itself settles, `None` for most.
     """
+
+    sparsity = None
+
+    def at_output(self) -> "Structure":
+        """The structure for the kernels that make a model's outputs; itself by default."""
+        return self
 
     @abc.abstractmethod
     def layout(self, kernel: Kernel) -> "Layout":
@@ -160,7 +170,53 @@ class Layout(abc.ABC):
         return self.spread(kept | new)
 
     def _best(self, scores, left, among, method):
+        if self.groups > 1:
+            return selection.choose_rows(scores, left, among=among)
         return selection.choose(scores, left, among=among, method=method)
+
+
+class Matrix:
+    """A kernel seen as a matrix: a row for each output, with spatial positions and inputs in it.
+
+    Args:
+        kernel: The kernel. Where an einsum stacks independent kernels, each has its own outputs.
+
+    Attributes:
+        inputs: Number of inputs.
+        outputs: Number of rows.
+        fan_in: Number of columns.
+    """
+
+    def __init__(self, kernel: Kernel):
+        rank = range(len(kernel.shape))
+        inputs = list(kernel.input_axes)
+        spatial = [a for a in rank if a not in (*kernel.input_axes, *kernel.output_axes)]
+        outputs = [*([] if kernel.spatial else spatial), *kernel.output_axes]
+        self.order = [*outputs, *(spatial if kernel.spatial else []), *inputs]
+        self.back = list(np.argsort(self.order))
+        self.shape = kernel.shape
+        self.moved = tuple(kernel.shape[axis] for axis in self.order)
+        self.inputs = math.prod(kernel.shape[axis] for axis in inputs)
+        self.outputs = math.prod(kernel.shape[axis] for axis in outputs)
+        self.fan_in = kernel.size // self.outputs
+
+    def of(self, values: tf.Tensor) -> tf.Tensor:
+        """A tensor of the kernel's shape as (outputs, spatial positions times inputs)."""
+        return tf.reshape(tf.transpose(values, self.order), (self.outputs, self.fan_in))
+
+    def to_kernel(self, matrix: tf.Tensor) -> tf.Tensor:
+        """The reverse of `of`, for any shape with the same elements in the same order."""
+        return tf.transpose(tf.reshape(matrix, self.moved), self.back)
+
+
+def mean(values: tf.Tensor, axis) -> tf.Tensor:
+    """Mean of scores, or whether any is set of a mask.
+
+    In float64, so that the order in which a device adds does not show in the float32 result.
+    """
+    if values.dtype == tf.bool:
+        return tf.reduce_any(values, axis)
+    return tf.cast(tf.reduce_mean(tf.cast(values, tf.float64), axis), values.dtype)
 
 
 def _count_rows(mask):

@@ -26,10 +26,12 @@ CASES = [
 rng = np.random.default_rng(0)
 for schedule in CASES:
     for regrow in (True, False):
-        layer = kt.layers.Sparse(keras.layers.Dense(13, use_bias=False, name="fc"), 0.5, mask="ones")
+        dense = keras.layers.Dense(13, use_bias=False, name="fc")
+        layer = kt.layers.Sparse(dense, 0.5, mask="ones")
         layer.build((None, 11))
         (record,) = layer.masked_kernels
-        optimizer = kt.optimizers.GradualMagnitude(keras.optimizers.SGD(0.0), schedule, regrow=regrow)
+        sgd = keras.optimizers.SGD(0.0)
+        optimizer = kt.optimizers.GradualMagnitude(sgd, schedule, regrow=regrow)
         config = keras.saving.serialize_keras_object(optimizer)
         again = keras.saving.deserialize_keras_object(config)
         assert keras.saving.serialize_keras_object(again) == config
@@ -53,7 +55,7 @@ for schedule in CASES:
             optimizer.apply([tf.zeros((11, 13))], [record.kernel],
                             dense_gradients={record.path: tf.zeros((11, 13))})
             optimizer.inner_optimizer.iterations.assign(step + 1)
-            np.testing.assert_array_equal(record.mask.numpy(), mask.numpy() > 0.5, err_msg=str(step))
+            np.testing.assert_array_equal(record.mask.numpy(), mask.numpy() > 0.5)
             changes += int((before != mask.numpy()).any())
         assert changes >= 1, schedule
 empty = S.PolynomialDecay(0.0, 0.8, 5, 5, frequency=1)

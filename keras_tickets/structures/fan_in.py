@@ -1,0 +1,97 @@
+"""`FanIn`: as many weights into every neuron."""
+
+import keras
+import tensorflow as tf
+
+from keras_tickets import selection
+from keras_tickets.structures.structure import Layout, Matrix, Structure
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class FanIn(Structure):
+    """Constant fan-in: every live neuron has the same number of weights into it.
+
+    A neuron is a unit of a dense layer or a channel of a convolution. With ablation, a neuron with
+    few salient weights loses all at an update, and its weights go to the others: an update counts
+    as salient the weights that it would keep by magnitude and those that it would grow, over the
+    whole kernel. A neuron that becomes salient again comes back. The output of an ablated neuron is
+    its bias alone. `kt.sparsify` never ablates in the layer that holds the model's last kernel.
+
+    Args:
+        ablation: A neuron needs this share of its weights to be salient; a number of at least 1 is
+            that many weights. `None` for no ablation.
+
+    Raises:
+        ValueError: `ablation` is out of range.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    dense = keras.Sequential([keras.Input((16,)), keras.layers.Dense(8, name="fc")])
+    model = kt.sparsify(dense, 0.75, structure=kt.structures.FanIn())
+    assert (model.masks["fc/kernel"].sum(axis=0) == 4).all()
+    ```
+
+    References:
+        - [Lasby et al., 2024, "Dynamic sparse training with structured sparsity" (SRigL),
+          section 3](https://arxiv.org/abs/2305.02299)
+    """
+
+    def __init__(self, ablation: float | None = 0.3):
+        number = isinstance(ablation, (int, float)) and not isinstance(ablation, bool)
+        if ablation is not None and not (number and 0 < ablation < float("inf")):
+            raise ValueError(
+                f"`ablation` must be None or a positive number. Received: ablation={ablation!r}"
+            )
+        self.ablation = ablation
+
+    def at_output(self):
+        return FanIn(None)
+
+    def layout(self, kernel):
+        return _Neurons(kernel, self.ablation)
+
+
+class _Neurons(Layout):
+    def __init__(self, kernel, ablation):
+        self.matrix = Matrix(kernel)
+        super().__init__(groups=self.matrix.outputs, units=self.matrix.fan_in, unit_size=1)
+        self.ablation = ablation
+
+    def pool(self, values):
+        return self.matrix.of(values)
+
+    def spread(self, units):
+        return self.matrix.to_kernel(units)
+
+    def update(self, mask, drop_scores, grow_scores, fraction, *, grown=None, target, method):
+        if self.ablation is None:
+            return super().update(
+                mask, drop_scores, grow_scores, fraction, target=target, method=method
+            )
+        active = self.matrix.of(mask)
+        drop, grow = self.matrix.of(drop_scores), self.matrix.of(grow_scores)
+        count = tf.math.count_nonzero(active, dtype=tf.int32)
+        dropped = tf.cast(tf.cast(count, tf.float32) * fraction, tf.int32)
+        kept = selection.choose(drop, count - dropped, among=active, method=method)
+        salient = kept | selection.choose(grow, dropped, method=method)
+        live = self._live(tf.math.count_nonzero(salient, axis=1, dtype=tf.int32), target)
+        fan_in = tf.minimum(
+            target // tf.maximum(tf.math.count_nonzero(live, dtype=tf.int32), 1), self.units
+        )
+        kept = selection.choose(drop, count - dropped, among=active & live[:, None], method=method)
+        kept = selection.choose_rows(drop, fan_in, among=kept)
+        missing = fan_in - tf.math.count_nonzero(kept, axis=1, dtype=tf.int32)
+        missing = tf.where(live, missing, 0)
+        return self.matrix.to_kernel(kept | selection.choose_rows(grow, missing, among=~kept))
+
+    def _live(self, salient, target):
+        """Neurons with enough salient weights, never fewer than it takes to hold the target."""
+        share = self.ablation * (target // self.groups) if self.ablation < 1 else self.ablation
+        enough = tf.constant(max(int(share), 1))
+        least = min(target // self.units, self.groups - 1)
+        ranked = tf.sort(salient, direction="DESCENDING")
+        return salient >= tf.minimum(enough, tf.gather(ranked, least))
