@@ -9,6 +9,7 @@ from keras_tickets import (
     models,
     optimizers,
     schedules,
+    scoring,
     structures,
 )
 from keras_tickets.export import ExportReport, export
@@ -16,6 +17,7 @@ from keras_tickets.flops import Flops, flops
 from keras_tickets.masks import get_masks, set_masks
 from keras_tickets.model import SparseModel, sparsify, strip
 from keras_tickets.plan import SparsityPlan, plan, summary
+from keras_tickets.pruning import prune
 from keras_tickets.step import Step
 
 __version__ = "0.1.0.dev0"
@@ -37,7 +39,9 @@ __all__ = [
     "models",
     "optimizers",
     "plan",
+    "prune",
     "schedules",
+    "scoring",
     "set_masks",
     "sparsify",
     "strip",

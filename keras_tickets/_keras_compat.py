@@ -61,6 +61,26 @@ def rebuild(model: keras.Model, convert):
     return rebuilt.input, rebuilt.output
 
 
+def read_graph(model: keras.Model):
+    """The graph of a functional or Sequential model, nested ones as single calls.
+
+    Args:
+        model: Built model.
+
+    Returns:
+        The symbolic inputs and outputs, in the model's structure, and `(operation, args, kwargs,
+        output tensors)` of each call, in an order in which they can be made.
+    """
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    calls = [
+        (node.operation, node.arguments.args, node.arguments.kwargs, node.outputs)
+        for depth in sorted(graph._nodes_by_depth, reverse=True)
+        for node in graph._nodes_by_depth[depth]
+        if not node.is_input
+    ]
+    return graph.input, graph.output, calls
+
+
 def map_shapes(function, shapes):
     """Applies `function` to each shape in a nested structure of shapes."""
     return tree.map_shape_structure(function, shapes)

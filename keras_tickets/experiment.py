@@ -1,6 +1,8 @@
 """What the training binary trains: a model, a data set and how."""
 
 import dataclasses
+import functools
+import inspect
 from collections.abc import Callable
 
 import keras
@@ -10,6 +12,7 @@ from keras_tickets import data, structures
 from keras_tickets.initializers import SparseVarianceScaling, initialize
 from keras_tickets.model import SparseModel, sparsify
 from keras_tickets.plan import SparsityPlan, plan, summary
+from keras_tickets.pruning import prune
 
 STRATEGIES = {"none": tf.distribute.get_strategy, "mirrored": tf.distribute.MirroredStrategy}
 
@@ -31,6 +34,12 @@ class Experiment:
         filters: As in `kt.sparsify`.
         structure: As in `kt.sparsify`.
         mask: As in `kt.sparsify`.
+        scores: A function of `kt.scoring` by which `kt.prune` makes the first masks, instead of
+            `distribution`, `structure` and `mask`. Seed, examples and loss are passed to those
+            functions that take them.
+        scope: With `scores`, as in `kt.prune`.
+        iterations: With `scores`, as in `kt.prune`.
+        score_examples: Training examples that scores are computed from.
         initializer: Draws the masked kernels anew, as `kt.initializers.initialize` does. None: they
             keep what the model started with.
         seed: Seed of initial weights, masks, order, augmentation and of what the optimizer draws.
@@ -71,6 +80,10 @@ class Experiment:
     filters: str | list[str] | Callable[[str], bool] | None = None
     structure: structures.Structure | None = None
     mask: str = "random"
+    scores: Callable[..., dict] | None = None
+    scope: str = "global"
+    iterations: int = 1
+    score_examples: int = 1000
     initializer: SparseVarianceScaling | None = None
     seed: int = 0
     steps_per_execution: int = 1
@@ -84,7 +97,7 @@ class Experiment:
             raise ValueError(
                 f"`strategy` must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}."
             )
-        for name in ("epochs", "steps_per_execution"):
+        for name in ("epochs", "steps_per_execution", "iterations", "score_examples"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"`{name}` must be an integer of at least 1, got {value!r}.")
@@ -104,6 +117,8 @@ class Experiment:
 
     def plan(self) -> SparsityPlan:
         """What will be masked: the dry run of `sparse_model`."""
+        if self.sparsity is not None and self.scores is not None:
+            return summary(self._sparse(self.dense_model()))
         return plan(
             self.dense_model(),
             self.sparsity or 0.0,
@@ -115,33 +130,54 @@ class Experiment:
     def sparse_model(self) -> SparseModel:
         """The compiled model that is trained, made under the scope of the strategy."""
         with STRATEGIES[self.strategy]().scope():
-            model = self.dense_model()
-            if self.sparsity is None:
-                model = SparseModel(model)
-            else:
-                model = sparsify(
-                    model,
-                    self.sparsity,
-                    distribution=self.distribution,
-                    structure=self.structure,
-                    filters=self.filters,
-                    mask=self.mask,
-                    seed=self.seed,
-                )
-            if self.initializer is not None:
-                self.initializer.seed = self.seed
-                initialize(model, self.initializer)
+            model = self._sparse(self.dense_model())
             optimizer = self.optimizer()
             if hasattr(optimizer, "seed"):
                 optimizer.seed = self.seed
             model.compile(
                 optimizer,
-                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                _loss(),
                 metrics=["accuracy"],
                 steps_per_execution=self.steps_per_execution,
                 jit_compile=self.jit_compile,
             )
         return model
+
+    def _sparse(self, model: keras.Model) -> SparseModel:
+        if self.sparsity is None:
+            return SparseModel(model)
+        if self.scores is None:
+            model = sparsify(
+                model,
+                self.sparsity,
+                distribution=self.distribution,
+                structure=self.structure,
+                filters=self.filters,
+                mask=self.mask,
+                seed=self.seed,
+            )
+        else:
+            model = prune(
+                model,
+                self._scorer(),
+                self.sparsity,
+                scope=self.scope,
+                iterations=self.iterations,
+                filters=self.filters,
+            )
+        if self.initializer is not None:
+            self.initializer.seed = self.seed
+            initialize(model, self.initializer)
+        return model
+
+    def _scorer(self) -> Callable[[keras.Model], dict]:
+        takes = inspect.signature(self.scores).parameters
+        arguments = {"seed": self.seed} if "seed" in takes else {}
+        if "x" in takes:
+            examples = self.load_data().train().unbatch().batch(self.score_examples)
+            x, y = next(iter(examples))
+            arguments |= {"x": x, "y": y, "loss": _loss()}
+        return functools.partial(self.scores, **arguments)
 
     def load_data(self) -> data.Dataset:
         """The data set, in memory."""
@@ -155,3 +191,7 @@ class Experiment:
     def plan_of(self, model: SparseModel) -> SparsityPlan:
         """The masked kernels of the trained model; where none is masked, those that could be."""
         return self.plan() if self.sparsity is None else summary(model)
+
+
+def _loss() -> keras.losses.Loss:
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -1,9 +1,19 @@
 """The names that gin files can use; the only module that binds gin to the rest of the package."""
 
+import inspect
+
 import gin
 import keras
 
-from keras_tickets import distributions, initializers, models, optimizers, schedules, structures
+from keras_tickets import (
+    distributions,
+    initializers,
+    models,
+    optimizers,
+    schedules,
+    scoring,
+    structures,
+)
 from keras_tickets.experiment import Experiment
 
 KERAS_OPTIMIZERS = (
@@ -55,6 +65,13 @@ def bind() -> None:
     for name in ("Constant", "Cosine", "Linear", "InversePower", "Exponential"):
         _bind(getattr(schedules, name), "kt.schedules")
     _bind(initializers.SparseVarianceScaling, "kt.initializers", {"seed"})
+    for name in ("magnitude", "random", "snip", "grasp", "synflow"):
+        _bind(
+            getattr(scoring, name),
+            "kt.scoring",
+            {"seed", "x", "y", "loss", "model"}
+            & set(inspect.signature(getattr(scoring, name)).parameters),
+        )
     for name in ("Unstructured", "NM", "Block", "Channel", "FanIn"):
         _bind(getattr(structures, name), "kt.structures")
     for name in KERAS_OPTIMIZERS:

@@ -121,6 +121,8 @@ def _method(experiment, model) -> str:
     """Name of the training method, as in the name of its configuration."""
     if experiment.sparsity is None:
         return "dense"
+    if experiment.scores is not None:
+        return experiment.scores.__name__
     name = type(model.optimizer).__name__
     return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", name).lower()
 

@@ -1,0 +1,76 @@
+"""`Call`: one call of a layer in a graph, and what it means for the channels around it."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from keras_tickets.compact.channels import Channels
+from keras_tickets.graphs import copy_layer
+
+
+class Call:
+    """A call of a layer that is left as it is, with all channels into and out of it.
+
+    Subclasses know what a family of layers does to channels.
+
+    Args:
+        layer: The layer or operation.
+        path: The names on the way to it.
+        args: Positional arguments, with `Channels` in place of tensors.
+        kwargs: Keyword arguments, likewise.
+        outputs: `Channels` of its output tensors.
+        reason: Why the layer is left as it is.
+    """
+
+    shareable = False
+    """Whether a layer that is called more than once can still be taken apart."""
+
+    def __init__(self, layer, path: str, args, kwargs, outputs: list[Channels], reason=None):
+        self.layer, self.path, self.reason = layer, path, reason
+        self.args, self.kwargs, self.outputs = args, kwargs, outputs
+        flat = keras.tree.flatten((args, kwargs))
+        self.inputs = [value for value in flat if isinstance(value, Channels)]
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the outputs of the model depend on the call."""
+        return any(output.wanted for output in self.outputs)
+
+    def refusal(self) -> str | None:
+        """Why this call is not one that the class understands; `None` if it is."""
+        return None
+
+    def steps(self) -> Iterator["Call"]:
+        """The call itself, or the calls that it is made of."""
+        yield self
+
+    def infer(self) -> None:
+        """Sets which channels of the outputs are constant, from those of the inputs."""
+
+    def keep(self) -> None:
+        """Marks the channels that have to stay because of others that do."""
+        for channels in (*self.inputs, *self.outputs):
+            channels.kept[:] = True
+
+    def stayed(self) -> Iterator[tuple[int, str]]:
+        """Pairs of a number of dead channels that stay because of this call, and the reason."""
+        if self.reason:
+            dead = sum(int(channels.is_constant.sum()) for channels in self.inputs)
+            yield dead, self.reason
+
+    def kernel_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Shapes of the layer's kernel before and after, `None` if it has none."""
+        return None
+
+    def remake(self) -> keras.layers.Layer | None:
+        """The layer for the channels that are kept; `None` if the call returns its first input."""
+        return copy_layer(self.layer)
+
+    def resized(self, config: dict, weights: dict[str, np.ndarray]) -> keras.layers.Layer:
+        """The layer with changes to its configuration, built on the kept channels."""
+        layer = type(self.layer).from_config({**self.layer.get_config(), **config})
+        layer.build(self.inputs[0].kept_shape)
+        for name, value in weights.items():
+            getattr(layer, name).assign(value)
+        return layer

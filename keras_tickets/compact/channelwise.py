@@ -1,0 +1,142 @@
+"""Layers in which each output channel depends on one input channel."""
+
+import keras
+import numpy as np
+
+from keras_tickets.compact.activations import is_elementwise, map_constants
+from keras_tickets.compact.call import Call
+
+PADDED = "it pads with zeros, and their constant is not 0"
+
+
+class Channelwise(Call):
+    """A call whose channels stay or go with those of its inputs; a constant stays as it is.
+
+    Pooling, dropout at inference, upsampling, cropping.
+    """
+
+    shareable = True
+    turns_live = "they are live after it"
+
+    def refusal(self):
+        return None if len(self.inputs) == 1 else "has more than one tensor argument"
+
+    def links(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each input, indices of its channels and of the output channels that go with them."""
+        channels = np.arange(self.inputs[0].kept.size)
+        return [(channels, channels)]
+
+    def infer(self):
+        self.outputs[0].constant = self.inputs[0].constant.copy()
+
+    def keep(self):
+        output = self.outputs[0]
+        for channels, (own, there) in zip(self.inputs, self.links(), strict=True):
+            channels.kept[own[output.kept[there]]] = True
+            output.kept[there[channels.kept[own]]] = True
+
+    def stayed(self):
+        output = self.outputs[0]
+        for channels, (own, there) in zip(self.inputs, self.links(), strict=True):
+            turned = channels.is_constant[own] & output.kept[there] & ~output.is_constant[there]
+            if turned.any():
+                yield np.unique(own[turned]).size, self.turns_live
+
+    def remake(self):
+        return type(self.layer).from_config(self.layer.get_config())
+
+
+class ZeroPadding(Channelwise):
+    """Padding with zeros: a channel that is constant at 0 stays so, no other."""
+
+    turns_live = PADDED
+
+    def infer(self):
+        constant = self.inputs[0].constant
+        self.outputs[0].constant = np.where(constant == 0, 0.0, np.nan)
+
+
+class Elementwise(Channelwise):
+    """An activation layer."""
+
+    def refusal(self):
+        if isinstance(self.layer, keras.layers.Activation) and not is_elementwise(
+            self.layer.activation
+        ):
+            return "has an activation that is not known to act on each channel alone"
+        return super().refusal()
+
+    def infer(self):
+        self.outputs[0].constant = map_constants(self.layer, self.inputs[0].constant)
+
+
+class BatchNormalization(Channelwise):
+    """Batch normalization with its moving averages, over the last axis."""
+
+    shareable = False
+
+    def refusal(self):
+        if self.layer.axis not in (-1, len(self.inputs[0].spec.shape) - 1):
+            return "does not normalize over the last axis"
+        if getattr(self.layer, "renorm", False):
+            return "renormalizes batches"
+        return super().refusal()
+
+    def _weights(self):
+        names = ("gamma",) * self.layer.scale + ("beta",) * self.layer.center
+        names += ("moving_mean", "moving_variance")
+        return {name: getattr(self.layer, name).numpy() for name in names}
+
+    def infer(self):
+        values = {name: value.astype("float64") for name, value in self._weights().items()}
+        factor = values.get("gamma", 1.0) / np.sqrt(values["moving_variance"] + self.layer.epsilon)
+        centred = self.inputs[0].constant - values["moving_mean"]
+        centred = np.where(factor == 0, 0.0, centred)
+        constant = factor * centred + values.get("beta", 0.0)
+        self.outputs[0].constant = np.where(np.isfinite(constant), constant, np.nan)
+
+    def remake(self):
+        kept = self.inputs[0].kept
+        return self.resized({}, {name: value[kept] for name, value in self._weights().items()})
+
+
+class DepthwiseConvolution(Channelwise):
+    """A depthwise convolution: some output channels of its own for each input channel."""
+
+    shareable = False
+    turns_live = PADDED
+
+    def refusal(self):
+        if not is_elementwise(self.layer.activation):
+            return "has an activation that is not known to act on each channel alone"
+        return super().refusal()
+
+    def links(self):
+        there = np.arange(self.outputs[0].kept.size)
+        return [(there // self.layer.depth_multiplier, there)]
+
+    def infer(self):
+        kernel = self.layer.kernel.numpy()
+        kernel = kernel.reshape((-1, self.outputs[0].kept.size)).astype("float64")
+        source = np.repeat(self.inputs[0].constant, self.layer.depth_multiplier)
+        folds = (source == 0) | ~np.isnan(source) & np.bool_(is_unpadded(self.layer))
+        zero = ~kernel.any(axis=0)
+        constant = np.where(zero, 0.0, np.where(folds, source * kernel.sum(axis=0), np.nan))
+        if self.layer.use_bias:
+            constant = constant + self.layer.bias.numpy()
+        self.outputs[0].constant = map_constants(self.layer.activation, constant)
+
+    def kernel_shapes(self):
+        before = tuple(self.layer.kernel.shape)
+        return before, (*before[:-2], int(self.inputs[0].kept.sum()), before[-1])
+
+    def remake(self):
+        weights = {"kernel": self.layer.kernel.numpy()[..., self.inputs[0].kept, :]}
+        if self.layer.use_bias:
+            weights["bias"] = self.layer.bias.numpy()[self.outputs[0].kept]
+        return self.resized({}, weights)
+
+
+def is_unpadded(layer: keras.layers.Layer) -> bool:
+    """Whether every output position of a convolution reads real input positions only."""
+    return layer.padding == "valid" or all(size == 1 for size in layer.kernel_size)

@@ -1,0 +1,108 @@
+"""Layers that join tensors, or give one another shape."""
+
+import functools
+
+import keras
+import numpy as np
+
+from keras_tickets.compact.channelwise import Channelwise
+
+
+def _multiply(a, b):
+    return np.where((a == 0) | (b == 0), 0.0, a * b)
+
+
+_FUNCTIONS = {
+    keras.layers.Add: np.add,
+    keras.layers.Average: np.add,
+    keras.layers.Subtract: np.subtract,
+    keras.layers.Multiply: _multiply,
+    keras.layers.Maximum: np.maximum,
+    keras.layers.Minimum: np.minimum,
+}
+
+
+class Merge(Channelwise):
+    """Channel by channel: add, subtract, multiply, average, maximum, minimum.
+
+    A branch of an addition that is zero in all channels is dropped.
+    """
+
+    turns_live = "another branch of it is live there"
+
+    def refusal(self):
+        if len({channels.spec.shape[-1] for channels in self.inputs}) > 1:
+            return "broadcasts channels"
+        return None
+
+    def links(self):
+        return super().links() * len(self.inputs)
+
+    def infer(self):
+        constants = [channels.constant for channels in self.inputs]
+        constant = functools.reduce(_FUNCTIONS[type(self.layer)], constants)
+        if isinstance(self.layer, keras.layers.Average):
+            constant = constant / len(constants)
+        self.outputs[0].constant = np.where(np.isfinite(constant), constant, np.nan)
+        self._drop_zeros()
+
+    def _drop_zeros(self):
+        same_shapes = len({tuple(channels.spec.shape) for channels in self.inputs}) == 1
+        if isinstance(self.layer, keras.layers.Add) and same_shapes:
+            live = [channels for channels in self.inputs if not (channels.constant == 0).all()]
+            self.inputs = live or self.inputs[:1]
+            self.args = (self.inputs,)
+
+    def remake(self):
+        return super().remake() if len(self.inputs) > 1 else None
+
+
+class Concatenate(Channelwise):
+    """Concatenation of channels."""
+
+    def refusal(self):
+        if self.layer.axis not in (-1, len(self.outputs[0].spec.shape) - 1):
+            return "concatenates over another axis than the last"
+        return None
+
+    def links(self):
+        sizes = [channels.kept.size for channels in self.inputs]
+        ends = np.cumsum(sizes)
+        return [
+            (np.arange(size), np.arange(end - size, end))
+            for size, end in zip(sizes, ends, strict=True)
+        ]
+
+    def infer(self):
+        self.outputs[0].constant = np.concatenate([ch.constant for ch in self.inputs])
+
+
+class Reshape(Channelwise):
+    """Flattening, or another shape with the same last axis."""
+
+    shareable = False
+
+    def refusal(self):
+        if not (self.inputs[0].is_sized and self.outputs[0].is_sized):
+            return "has channels of unknown number"
+        if not self._flattens and self.inputs[0].kept.size != self.outputs[0].kept.size:
+            return "does not keep channels together"
+        return super().refusal()
+
+    @property
+    def _flattens(self):
+        return len(self.outputs[0].spec.shape) == 2
+
+    def links(self):
+        there = np.arange(self.outputs[0].kept.size)
+        return [(there % self.inputs[0].kept.size, there)]
+
+    def infer(self):
+        ((own, _),) = self.links()
+        self.outputs[0].constant = self.inputs[0].constant[own]
+
+    def remake(self):
+        if isinstance(self.layer, keras.layers.Flatten):
+            return super().remake()
+        target = (*self.layer.target_shape[:-1], self.outputs[0].kept_shape[-1])
+        return self.resized({"target_shape": target}, {})

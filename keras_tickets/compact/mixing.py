@@ -1,0 +1,138 @@
+"""Layers whose every output channel reads all input channels: dense layers and convolutions."""
+
+import functools
+
+import numpy as np
+
+from keras_tickets.compact.activations import is_elementwise, map_constants
+from keras_tickets.compact.call import Call
+from keras_tickets.compact.channelwise import PADDED, is_unpadded
+
+
+class Mixing(Call):
+    """A dense layer or convolution of `kernel` (…, input channels, output channels) and `bias`.
+
+    A constant input channel is folded into the bias where every output position reads it alike: in
+    a dense layer, in a convolution without padding, or where the constant is 0.
+    """
+
+    size_name = "filters"
+
+    def refusal(self):
+        layer = self.layer
+        if len(self.inputs) != 1:
+            return "has more than one tensor argument"
+        if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
+            return "is quantized or has LoRA weights"
+        if getattr(layer, "groups", 1) > 1:
+            return "is a grouped convolution"
+        return None
+
+    @property
+    def folds_any(self) -> bool:
+        """Whether constants other than 0 can be folded."""
+        return is_unpadded(self.layer)
+
+    def kernel(self) -> np.ndarray:
+        """The kernel, input channels and output channels last."""
+        return self.layer.kernel.numpy()
+
+    @functools.cached_property
+    def _reads(self) -> np.ndarray:
+        """Boolean (input channels, output channels): which have a weight that is not 0."""
+        kernel = self.kernel()
+        return (kernel != 0).any(axis=tuple(range(kernel.ndim - 2)))
+
+    @functools.cached_property
+    def _folds(self) -> np.ndarray:
+        constant = self.inputs[0].constant
+        return (constant == 0) | ~np.isnan(constant) & np.bool_(self.folds_any)
+
+    def _bias(self, folded: np.ndarray) -> np.ndarray:
+        """The bias, with what the `folded` of the input channels add to it."""
+        bias = np.zeros(self.outputs[0].kept.size)
+        if self.layer.use_bias:
+            bias += self.layer.bias.numpy()
+        constant = self.inputs[0].constant
+        rows = np.flatnonzero(folded & (np.nan_to_num(constant) != 0))
+        if rows.size:
+            kernel = self.kernel()[..., rows, :].astype("float64")
+            bias += constant[rows] @ kernel.sum(axis=tuple(range(kernel.ndim - 2)))
+        return bias
+
+    def infer(self):
+        if is_elementwise(self.layer.activation):
+            live = self._reads[~self._folds].any(axis=0)
+            constant = np.where(live, np.nan, self._bias(self._folds))
+            self.outputs[0].constant = map_constants(self.layer.activation, constant)
+
+    def keep(self):
+        output = self.outputs[0]
+        if not is_elementwise(self.layer.activation):
+            output.kept[:] = True
+        self.inputs[0].kept |= self._reads[:, output.kept].any(axis=1) & ~self._folds
+
+    def stayed(self):
+        read = self._reads[:, self.outputs[0].kept].any(axis=1)
+        stuck = self.inputs[0].is_constant & read & ~self._folds
+        if stuck.any():
+            yield int(stuck.sum()), PADDED
+
+    def kernel_shapes(self):
+        before = tuple(self.layer.kernel.shape)
+        return before, self._sliced_kernels()["kernel"].shape
+
+    def _sliced_kernels(self) -> dict[str, np.ndarray]:
+        kernel = self.layer.kernel.numpy()
+        return {"kernel": kernel[..., self.inputs[0].kept, :][..., self.outputs[0].kept]}
+
+    def remake(self):
+        kept = self.outputs[0].kept
+        bias = self._bias(self._folds & ~self.inputs[0].kept)[kept]
+        use_bias = self.layer.use_bias or bool(bias.any())
+        weights = self._sliced_kernels() | ({"bias": bias} if use_bias else {})
+        return self.resized({self.size_name: int(kept.sum()), "use_bias": use_bias}, weights)
+
+
+class Dense(Mixing):
+    """A dense layer."""
+
+    size_name = "units"
+    folds_any = True
+
+
+class TransposedConvolution(Mixing):
+    """A transposed convolution: positions at the border read less, so only 0 is folded."""
+
+    folds_any = False
+
+    def kernel(self):
+        return np.swapaxes(self.layer.kernel.numpy(), -1, -2)
+
+    def _sliced_kernels(self):
+        kernel = self.layer.kernel.numpy()
+        return {"kernel": kernel[..., self.outputs[0].kept, :][..., self.inputs[0].kept]}
+
+
+class SeparableConvolution(Mixing):
+    """A depthwise convolution and a pointwise one, which are one convolution in effect."""
+
+    def kernel(self):
+        depthwise = self.layer.depthwise_kernel.numpy()
+        pointwise = self.layer.pointwise_kernel.numpy()
+        pointwise = pointwise.reshape((*depthwise.shape[-2:], -1))
+        return np.einsum("...im,imo->...io", depthwise, pointwise)
+
+    def kernel_shapes(self):
+        before = tuple(self.layer.pointwise_kernel.shape)
+        return before, self._sliced_kernels()["pointwise_kernel"].shape
+
+    def _sliced_kernels(self):
+        depthwise = self.layer.depthwise_kernel.numpy()
+        kept = self.inputs[0].kept
+        rows = np.repeat(kept, depthwise.shape[-1])
+        pointwise = self.layer.pointwise_kernel.numpy()[..., rows, :]
+        return {
+            "depthwise_kernel": depthwise[..., kept, :],
+            "pointwise_kernel": pointwise[..., self.outputs[0].kept],
+        }

@@ -1,0 +1,160 @@
+"""`prune`: a sparse model from scores, in one shot or in rounds."""
+
+import warnings
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+
+from keras_tickets import _keras_compat, masks, scoring
+from keras_tickets.checks import check_model
+from keras_tickets.distributions import check_sparsity, nonzeros
+from keras_tickets.distributions.ranking import sparsity_of
+from keras_tickets.kernels import Filters, find_kernels
+from keras_tickets.layers.sparse import Sparse
+from keras_tickets.model import SparseModel, sparsify
+from keras_tickets.optimizers.magnitude_pruning import SCOPES
+from keras_tickets.optimizers.periodic import positive_int
+
+
+def prune(
+    model: keras.Model,
+    scores: Mapping[str, np.ndarray] | Callable[[keras.Model], dict] | str,
+    sparsity: float,
+    *,
+    scope: str = "global",
+    iterations: int = 1,
+    floor: int = 0,
+    filters: Filters = None,
+) -> SparseModel:
+    """Makes a sparse model whose masks keep the weights with the highest scores.
+
+    Args:
+        model: Built dense Keras model; it is copied and left as it is.
+        scores: `{kernel path: array}` from `kt.scoring`; or a function of the model that returns
+            them, such as `functools.partial(kt.scoring.snip, x=x, y=y, loss=loss)`; or "magnitude",
+            "random" or "synflow".
+        sparsity: Share of zeros in [0, 1) over the masked kernels.
+        scope: "global", one ranking of all weights, whose total is exact; or "local", the same
+            sparsity for each kernel. Ties go to the earlier kernel, then to the lowest flat index.
+        iterations: Rounds of scoring and pruning, for `scores` that are computed anew on the model
+            as pruned so far. The density falls by the same factor in each.
+        floor: Weights that every kernel keeps at least.
+        filters: As in `kt.sparsify`.
+
+    Returns:
+        A `kt.SparseModel`, not compiled.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range or unknown, or scores do not fit the model.
+
+    Warns:
+        UserWarning: A kernel has lost all its weights; it is named.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    model = kt.prune(kt.models.lenet_300_100(), "synflow", 0.95, iterations=10)
+    assert abs(model.sparsity - 0.95) < 1e-3
+    ```
+
+    References:
+        - [Tanaka et al., 2020](https://arxiv.org/abs/2006.05467), Algorithm 1, for the rounds
+    """
+    check_model(model)
+    sparsity = check_sparsity(sparsity)
+    positive_int("iterations", iterations)
+    if scope not in SCOPES:
+        raise ValueError(f"`scope` must be one of {SCOPES}. Received: scope={scope!r}")
+    if isinstance(floor, bool) or not isinstance(floor, int) or floor < 0:
+        raise ValueError(f"`floor` must be a non-negative integer. Received: floor={floor!r}")
+    score = _scorer(scores, iterations)
+    pruned = sparsify(model, {"": 0.0}, mask="ones", filters=filters)
+    records = masks.masked_kernels(pruned)
+    sizes = [record.size for record in records]
+    for i in range(1, iterations + 1):
+        share = 1 - (1 - sparsity) ** (i / iterations) if i < iterations else sparsity
+        scored = score(pruned)
+        ranked = [_checked(scored, record) for record in records]
+        if scope == "global":
+            parts = _rank(ranked, nonzeros(sum(sizes), share), floor)
+        else:
+            parts = [_rank([r], max(nonzeros(r.size, share), floor), 0)[0] for r in ranked]
+        for record, part in zip(records, parts, strict=True):
+            record.set(part.reshape(record.mask.shape))
+    _settle(pruned, records)
+    if collapsed := [record.path for record in records if not record.count()]:
+        warnings.warn(
+            f"Layer collapse: no weight is left in {', '.join(collapsed)}. Use a lower sparsity, "
+            '`floor`, `scope="local"`, or synflow in rounds.',
+            stacklevel=2,
+        )
+    return pruned
+
+
+def _scorer(scores, iterations) -> Callable:
+    if isinstance(scores, str):
+        if scores not in scoring.DATA_FREE:
+            raise ValueError(
+                f"`scores` must be one of {sorted(scoring.DATA_FREE)}, a function or a dict; snip "
+                "and grasp need data: functools.partial(kt.scoring.snip, x=x, y=y, loss=loss). "
+                f"Received: scores={scores!r}"
+            )
+        return scoring.DATA_FREE[scores]
+    if callable(scores):
+        return scores
+    if not isinstance(scores, Mapping):
+        raise TypeError(
+            f"`scores` must be a dict, a function or a name. Received: scores={scores!r}"
+        )
+    if iterations > 1:
+        raise ValueError(
+            "`iterations` above 1 needs scores that can be computed anew: pass a function or a "
+            f"name. Received: iterations={iterations} with a dict."
+        )
+    return lambda model: scores
+
+
+def _checked(scores, record) -> np.ndarray:
+    """The flat scores of a kernel, -inf where its mask is `False` already."""
+    if record.path not in scores:
+        raise ValueError(f"`scores` has none for kernel {record.path!r}; it has {list(scores)}.")
+    score = np.asarray(scores[record.path], np.float32)
+    if score.shape != tuple(record.kernel.shape):
+        raise ValueError(
+            f"`scores[{record.path!r}]` has shape {score.shape}; the kernel has "
+            f"{tuple(record.kernel.shape)}."
+        )
+    if np.isnan(score).any():
+        raise ValueError(f"`scores[{record.path!r}]` has NaN.")
+    return np.where(record.mask.numpy(), score, -np.inf).reshape(-1)
+
+
+def _rank(scores: list[np.ndarray], count: int, floor: int) -> list[np.ndarray]:
+    """Boolean arrays that mark the `count` highest of all scores, `floor` in each at least."""
+    kept = [np.zeros(score.size, bool) for score in scores]
+    for mask, score in zip(kept, scores, strict=True):
+        mask[np.argsort(-score, kind="stable")[:floor]] = True
+    everything = np.concatenate(kept)
+    rest = np.where(everything, -np.inf, np.concatenate(scores))
+    more = max(count - int(everything.sum()), 0)
+    order = np.argsort(-rest, kind="stable")
+    everything[order[~everything[order]][:more]] = True
+    return np.split(everything, np.cumsum([score.size for score in scores])[:-1])
+
+
+def _settle(model, records) -> None:
+    """Makes the counts that the masks have the targets, in the records and the saved layers."""
+    shares = {}
+    for record in records:
+        record.sparsity = sparsity_of(record.size, max(record.count(), 1))
+        shares[id(record.kernel)] = record.sparsity
+    for layer in _keras_compat.all_layers(model):
+        if isinstance(layer, Sparse):
+            own, _ = find_kernels(layer.layer, filters=lambda path: True)
+            layer.sparsity = {
+                k.path: shares[id(k.variable)] for k in own if id(k.variable) in shares
+            }

@@ -1,0 +1,258 @@
+"""Scores by which `kt.prune` ranks weights: the higher, the more a weight is worth keeping."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_tickets import _keras_compat, masks
+from keras_tickets.checks import check_model
+from keras_tickets.kernels import Filters, Kernel, find_kernels
+from keras_tickets.randomness import random_scores
+
+Scores = dict[str, np.ndarray]
+
+
+def magnitude(model: keras.Model, *, filters: Filters = None) -> Scores:
+    """Scores weights by their magnitude.
+
+    Args:
+        model: Built Keras model, sparse or not; it is left as it is.
+        filters: As in `kt.sparsify`.
+
+    Returns:
+        `{kernel path: float32 array of the kernel's shape}`, -inf where a mask is `False`.
+
+    Raises:
+        TypeError: `model` is not a Keras 3 model.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    scores = kt.scoring.magnitude(kt.models.lenet_300_100())
+    assert scores["fc1/kernel"].shape == (784, 300)
+    ```
+    """
+    kernels = _kernels(model, filters)
+    return _finish(model, {k.path: np.abs(_values(k)) for k in kernels})
+
+
+def random(model: keras.Model, *, seed: int = 0, filters: Filters = None) -> Scores:
+    """Scores weights at random, the same everywhere for a seed and a kernel path.
+
+    Args:
+        model: As in `magnitude`.
+        seed: Non-negative integer.
+        filters: As in `kt.sparsify`.
+
+    Returns:
+        As `magnitude`.
+    """
+    masks.check_seed(seed)
+    kernels = _kernels(model, filters)
+    return _finish(
+        model, {k.path: random_scores(k.shape, k.path, seed, step=0).numpy() for k in kernels}
+    )
+
+
+def snip(model: keras.Model, x, y, loss: Callable | str, *, filters: Filters = None) -> Scores:
+    """SNIP: how much the loss depends on a connection, |w * g|.
+
+    Args:
+        model: As in `magnitude`. It is run in training mode; statistics and seeds are left alone.
+        x: Batch of inputs.
+        y: Batch of targets.
+        loss: Keras loss, or its name.
+        filters: As in `kt.sparsify`.
+
+    Returns:
+        As `magnitude`.
+
+    Raises:
+        TypeError: `model` is not a Keras 3 model.
+        ValueError: The scores are all 0, or not finite.
+
+    References:
+        - [Lee et al., 2019, "SNIP: single-shot network pruning based on connection sensitivity",
+          Algorithm 1](https://arxiv.org/abs/1810.02340)
+    """
+    kernels = _kernels(model, filters)
+    values = _masked_values(model, kernels)
+    loss = keras.losses.get(loss)
+
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        result = tf.reduce_mean(loss(y, _run(model, kernels, values, x)))
+    gradients = _numpy(_gradient(tape, result, values))
+    scored = [np.abs(v * g) for v, g in zip(_numpy(values), gradients, strict=True)]
+    return _finish(model, _by_path(kernels, scored), "snip")
+
+
+def grasp(
+    model: keras.Model,
+    x,
+    y,
+    loss: Callable | str,
+    *,
+    temperature: float = 200.0,
+    filters: Filters = None,
+) -> Scores:
+    """GraSP: what removing a weight does to the gradient flow, w * (H g).
+
+    The paper removes the weights with the highest -w * (H g); the sign here keeps them lowest.
+
+    Args:
+        model: As in `snip`.
+        x: Batch of inputs.
+        y: Batch of targets.
+        loss: Keras loss on logits, or its name.
+        temperature: Positive number by which the model's outputs are divided.
+        filters: As in `kt.sparsify`.
+
+    Returns:
+        As `magnitude`.
+
+    Raises:
+        TypeError: `model` is not a Keras 3 model.
+        ValueError: `temperature` is not positive; the scores are all 0, or not finite.
+
+    References:
+        - [Wang et al., 2020, "Picking winning tickets before training by preserving gradient
+          flow", Algorithm 1](https://arxiv.org/abs/2002.07376)
+    """
+    if not temperature > 0:
+        raise ValueError(f"`temperature` must be positive. Received: temperature={temperature!r}")
+    kernels = _kernels(model, filters)
+    values = _masked_values(model, kernels)
+    loss = keras.losses.get(loss)
+
+    with tf.GradientTape() as outer:
+        outer.watch(values)
+        with tf.GradientTape() as inner:
+            inner.watch(values)
+            outputs = _run(model, kernels, values, x) / temperature
+            result = tf.reduce_mean(loss(y, outputs))
+        first = _gradient(inner, result, values)
+        flow = tf.add_n([tf.reduce_sum(g * tf.stop_gradient(g)) for g in first])
+    products = _numpy(_gradient(outer, flow, values))
+    scored = [v * hg for v, hg in zip(_numpy(values), products, strict=True)]
+    return _finish(model, _by_path(kernels, scored), "grasp")
+
+
+def synflow(model: keras.Model, *, filters: Filters = None) -> Scores:
+    """SynFlow: how much of the flow of absolute weights passes through a connection; needs no data.
+
+    With all weights replaced by their absolute values, biases and shifts by 0, and an input of
+    ones, it is |w| times the gradient of the summed outputs. The model runs in inference mode. Each
+    kernel is scaled first so that no flow overflows: that multiplies all scores alike.
+
+    Args:
+        model: As in `magnitude`; sizes that its inputs leave open are taken as 1.
+        filters: As in `kt.sparsify`.
+
+    Returns:
+        As `magnitude`.
+
+    Raises:
+        TypeError: `model` is not a Keras 3 model.
+        ValueError: The scores are all 0 (as behind a softmax), or not finite.
+
+    References:
+        - [Tanaka et al., 2020, "Pruning neural networks without any data by iteratively conserving
+          synaptic flow", Algorithm 1](https://arxiv.org/abs/2006.05467)
+    """
+    kernels = _kernels(model, filters)
+    absolute = [tf.abs(value) for value in _masked_values(model, kernels)]
+    values = [_unit_flow(v, k) for v, k in zip(absolute, kernels, strict=True)]
+    replaced = {id(k.variable) for k in kernels}
+    others = []
+    for variable in model.trainable_variables:
+        if id(variable) not in replaced:
+            value = tf.abs(tf.convert_to_tensor(variable))
+            shift = len(variable.shape) < 2 and variable.name in ("bias", "beta")
+            others.append((variable, tf.zeros_like(value) if shift else value))
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            f"synflow needs the shapes of the inputs of model {model.name!r}: make it functional, "
+            "or pass `kt.SparseModel(model)`."
+        )
+    inputs = [tf.ones([1 if n is None else n for n in t.shape], t.dtype) for t in model.inputs]
+
+    feed = inputs if len(inputs) > 1 else inputs[0]
+
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        outputs = _run(model, kernels, values, feed, training=False, others=others)
+        flow = tf.add_n([tf.reduce_sum(output) for output in tf.nest.flatten(outputs)])
+    gradients = _numpy(_gradient(tape, flow, values))
+    scored = [np.abs(v * g) for v, g in zip(_numpy(values), gradients, strict=True)]
+    return _finish(model, _by_path(kernels, scored), "synflow")
+
+
+DATA_FREE = {"magnitude": magnitude, "random": random, "synflow": synflow}
+
+
+def _kernels(model, filters) -> list[Kernel]:
+    check_model(model)
+    kernels, _ = find_kernels(model, filters)
+    masked = {id(record.kernel) for record in masks.masked_kernels(model)}
+    return [k for k in kernels if not masked or id(k.variable) in masked]
+
+
+def _values(kernel):
+    return kernel.variable.numpy().astype(np.float32)
+
+
+def _masked_values(model, kernels) -> list[tf.Tensor]:
+    found = {id(r.kernel): r.mask for r in masks.masked_kernels(model)}
+    values = [tf.convert_to_tensor(kernel.variable) for kernel in kernels]
+    return [
+        masks.apply_mask(tf.convert_to_tensor(found[id(k.variable)]), v)
+        if id(k.variable) in found
+        else v
+        for k, v in zip(kernels, values, strict=True)
+    ]
+
+
+def _run(model, kernels, values, x, *, training=True, others=()):
+    """The model's outputs with other values for its kernels; nothing it assigns is kept."""
+    mapping = [(k.variable, v) for k, v in zip(kernels, values, strict=True)]
+    with _keras_compat.masked_scope([*mapping, *others]):
+        return model(x, training=training)
+
+
+def _gradient(tape, result, values):
+    return tape.gradient(result, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def _unit_flow(value, kernel):
+    """The kernel scaled so that, on average, its outputs are as large as its inputs."""
+    outputs = np.prod([kernel.shape[axis] for axis in kernel.output_axes])
+    return value * (float(outputs) / tf.maximum(tf.reduce_sum(value), np.finfo(np.float32).tiny))
+
+
+def _numpy(tensors):
+    return [tensor.numpy().astype(np.float32) for tensor in tensors]
+
+
+def _by_path(kernels, scored):
+    return {kernel.path: score for kernel, score in zip(kernels, scored, strict=True)}
+
+
+def _finish(model, scores: Scores, name: str | None = None) -> Scores:
+    """The scores, checked, with -inf off the masks that the model has already."""
+    for path, score in scores.items():
+        if not np.isfinite(score).all():
+            raise ValueError(f"The scores of {path!r} are not finite: its weights or data are not.")
+    if name and not any(score.any() for score in scores.values()):
+        raise ValueError(
+            f"{name} scores all weights of model {model.name!r} 0: no gradient reaches them. A "
+            "softmax at the end (use logits), dead units or a batch of zeros may be the cause."
+        )
+    for record in masks.masked_kernels(model):
+        if record.path in scores:
+            scores[record.path][~record.mask.numpy()] = -np.inf
+    return scores
