@@ -18,6 +18,7 @@ _INFINITY = 0x7F800000
 _NAN = -_INFINITY - 1
 _EXCLUDED = tf.int32.min
 _LARGE = 1 << 20
+_SHORT_ROW = 16
 
 
 def choose(
@@ -70,9 +71,10 @@ def choose(
 def choose_rows(
     scores: tf.Tensor, k: int | tf.Tensor, *, among: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Marks the `k` highest scores of each row, exactly, by a bit search over all rows at once.
+    """Marks the `k` highest scores of each row, exactly; XLA compiles it.
 
-    Ties, zeros and NaNs are treated as in `choose`. XLA compiles it.
+    Ties go to the lowest column; zeros and NaNs are as in `choose`. Short rows are ranked by
+    comparing all their scores, long ones are searched bit by bit, all rows at once.
 
     Args:
         scores: Float tensor of static shape (rows, columns), compared in float32.
@@ -85,7 +87,8 @@ def choose_rows(
 
     Raises:
         TypeError: As in `choose`.
-        ValueError: As in `choose`, and if `scores` has another rank than 2.
+        ValueError: As in `choose`, and if `scores` has another rank than 2 or `k` another number
+            of rows.
 
     Example:
 
@@ -93,37 +96,30 @@ def choose_rows(
     >>> selection.choose_rows([[1.0, 3.0, 2.0], [5.0, 5.0, 5.0]], 2).numpy().tolist()
     [[False, True, True], [True, True, False]]
     """
-    if tf.convert_to_tensor(scores).shape.rank != 2:
-        raise ValueError(f"`scores` must have rank 2. Received: shape={tf.shape(scores)}")
-    rows, columns = tf.convert_to_tensor(scores).shape
-    k = tf.cast(tf.convert_to_tensor(k), tf.int32)
-    scores, _, among = _check(scores, tf.constant(0), among, "bit_search")
+    scores = tf.convert_to_tensor(scores)
+    if scores.shape.rank != 2:
+        raise ValueError(f"`scores` must have rank 2. Received: shape={scores.shape}")
+    scores, k, among = _check(scores, k, among, "bit_search", rows=scores.shape[0])
+    rows, columns = scores.shape
     if 0 in scores.shape:
         return tf.zeros(scores.shape, tf.bool)
     keys = tf.reshape(_sort_keys(scores, among, "bit_search"), (rows, columns))
+    if columns <= _SHORT_ROW:
+        return tf.transpose(_best_of_columns(tf.transpose(keys), k))
     k = tf.broadcast_to(k, (rows,))[:, None]
-    at_least = tf.maximum(k, 1)
-
-    def settle(bit, threshold):
-        candidate = tf.bitwise.bitwise_xor(threshold, tf.bitwise.left_shift(1, bit))
-        enough = _count_rows(keys >= candidate) >= at_least
-        return bit - 1, tf.where(enough, candidate, threshold)
-
-    _, threshold = tf.while_loop(
-        lambda bit, _: bit >= 0,
-        settle,
-        (tf.constant(31), tf.fill((rows, 1), _EXCLUDED)),
-        maximum_iterations=32,
-    )
-    above = keys > threshold
+    threshold, needed, _ = _bit_search(keys, k, axis=1)
     ties = (keys == threshold) & (keys > _EXCLUDED)
-    needed = k - _count_rows(above)
     first = tf.cumsum(tf.cast(ties, tf.int32), axis=1) <= needed
-    return (above | (ties & first)) & (k > 0)
+    return ((keys > threshold) | (ties & first)) & (k > 0)
 
 
-def _count_rows(condition):
-    return tf.reduce_sum(tf.cast(condition, tf.int32), axis=1, keepdims=True)
+def _best_of_columns(keys, k):
+    """The k largest keys of each column, by counting those that come before each."""
+    below = tf.range(keys.shape[0])[:, None]
+    before = tf.zeros_like(keys)
+    for i, key in enumerate(tf.unstack(keys)):
+        before += tf.cast(key >= keys + tf.cast(below <= i, tf.int32), tf.int32)
+    return (before < k) & (keys > _EXCLUDED)
 
 
 def kth_largest(
@@ -164,7 +160,7 @@ def kth_largest(
     return tf.where(threshold <= _NAN, tf.constant(float("nan")), number)
 
 
-def _check(scores, k, among, method):
+def _check(scores, k, among, method, rows=None):
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}. Received: method={method!r}")
     scores = tf.convert_to_tensor(scores)
@@ -175,8 +171,9 @@ def _check(scores, k, among, method):
     k = tf.convert_to_tensor(k)
     if not k.dtype.is_integer:
         raise TypeError(f"`k` must be an integer. Received: dtype={k.dtype.name}")
-    if k.shape.rank != 0:
-        raise ValueError(f"`k` must be a scalar. Received: shape={k.shape}")
+    if k.shape.rank != 0 and (rows is None or k.shape != (rows,)):
+        each = "" if rows is None else f" or have one number for each of {rows} rows"
+        raise ValueError(f"`k` must be a scalar{each}. Received: shape={k.shape}")
     if among is not None:
         among = tf.convert_to_tensor(among)
         if among.dtype != tf.bool:
@@ -245,26 +242,27 @@ def _count(values, size):
     )
 
 
-def _bit_search(keys, k):
-    """As `_histogram_search`."""
+def _bit_search(keys, k, axis=None):
+    """As `_histogram_search`, of all keys or, with as many `k`, along an axis."""
     at_least = tf.maximum(k, 1)
 
     def settle(bit, threshold):
         candidate = tf.bitwise.bitwise_xor(threshold, tf.bitwise.left_shift(1, bit))
-        enough = _count_true(keys >= candidate) >= at_least
+        enough = _count_true(keys >= candidate, axis) >= at_least
         return bit - 1, tf.where(enough, candidate, threshold)
 
     _, threshold = tf.while_loop(
         lambda bit, _: bit >= 0,
         settle,
-        (tf.constant(31), tf.constant(_EXCLUDED)),
+        (tf.constant(31), tf.fill(k.shape, _EXCLUDED)),
         maximum_iterations=32,
     )
-    return threshold, k - _count_true(keys > threshold), _count_true(keys == threshold)
+    above, ties = _count_true(keys > threshold, axis), _count_true(keys == threshold, axis)
+    return threshold, k - above, ties
 
 
-def _count_true(condition):
-    return tf.reduce_sum(tf.cast(condition, tf.int32))
+def _count_true(condition, axis=None):
+    return tf.reduce_sum(tf.cast(condition, tf.int32), axis, keepdims=axis is not None)
 
 
 def _first(ties, needed):

@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import pathlib
+import sys
 
 import pytest
 
@@ -9,10 +10,12 @@ PATH = pathlib.Path(__file__).parents[1] / "tools" / "benchmark.py"
 
 @pytest.fixture(scope="module")
 def benchmark():
+    sys.path.insert(0, str(PATH.parent))
     spec = importlib.util.spec_from_file_location("benchmark", PATH)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    yield module
+    sys.path.remove(str(PATH.parent))
 
 
 def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys):
@@ -23,7 +26,9 @@ def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys):
     training, update = figures["train lenet_300_100"], figures["update 30000"]
     assert {"stock fit @2", "SparseModel, dense @2", "Static @2", "RigL @2"} < set(training)
     assert set(update) == {"graph", "graph, full sort", "XLA", "XLA, full sort"}
-    for seconds in [*training.values(), *update.values()]:
+    methods = figures["methods lenet_300_100"]
+    assert {"Static", "RigL", "SNFS", "GradualMagnitude", "DNW", "TopKAST"} < set(methods)
+    for seconds in [*training.values(), *methods.values(), *update.values()]:
         assert len(seconds) == 2 and min(seconds) > 0
     assert figures["memory lenet_300_100"]["added per masked weight, bytes"] == 1
     assert "All masks are the same" in capsys.readouterr().out
@@ -35,7 +40,7 @@ def test_blocks_take_turns_in_rotated_order(benchmark):
     def block(name):
         return lambda: order.append(name) or len(order)
 
-    seconds = benchmark.take_turns({name: block(name) for name in "abc"}, rounds=3)
+    seconds = benchmark.training.take_turns({name: block(name) for name in "abc"}, rounds=3)
     assert "".join(order) == "abc" + "abc" + "bca" + "cab"
     assert seconds == {"a": [4, 9, 11], "b": [5, 7, 12], "c": [6, 8, 10]}
 

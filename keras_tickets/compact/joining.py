@@ -22,6 +22,10 @@ _FUNCTIONS = {
 }
 
 
+def _reads_tensors_only(call):
+    return len(keras.tree.flatten(call.args)) == len(call.inputs)
+
+
 class Merge(Channelwise):
     """Channel by channel: add, subtract, multiply, average, maximum, minimum.
 
@@ -31,6 +35,8 @@ class Merge(Channelwise):
     turns_live = "another branch of it is live there"
 
     def refusal(self):
+        if not _reads_tensors_only(self):
+            return "has other arguments than tensors of the graph"
         if len({channels.spec.shape[-1] for channels in self.inputs}) > 1:
             return "broadcasts channels"
         return None
@@ -63,6 +69,8 @@ class Concatenate(Channelwise):
     def refusal(self):
         if self.layer.axis not in (-1, len(self.outputs[0].spec.shape) - 1):
             return "concatenates over another axis than the last"
+        if not _reads_tensors_only(self):
+            return "has other arguments than tensors of the graph"
         return None
 
     def links(self):
@@ -77,21 +85,13 @@ class Concatenate(Channelwise):
         self.outputs[0].constant = np.concatenate([ch.constant for ch in self.inputs])
 
 
-class Reshape(Channelwise):
-    """Flattening, or another shape with the same last axis."""
-
-    shareable = False
+class Flatten(Channelwise):
+    """All positions of a channel become channels, which stay or go together."""
 
     def refusal(self):
         if not (self.inputs[0].is_sized and self.outputs[0].is_sized):
             return "has channels of unknown number"
-        if not self._flattens and self.inputs[0].kept.size != self.outputs[0].kept.size:
-            return "does not keep channels together"
         return super().refusal()
-
-    @property
-    def _flattens(self):
-        return len(self.outputs[0].spec.shape) == 2
 
     def links(self):
         there = np.arange(self.outputs[0].kept.size)
@@ -101,8 +101,18 @@ class Reshape(Channelwise):
         ((own, _),) = self.links()
         self.outputs[0].constant = self.inputs[0].constant[own]
 
+
+class Reshape(Flatten):
+    """Flattening, or another shape with the same last axis."""
+
+    shareable = False
+
+    def refusal(self):
+        flattens = len(self.outputs[0].spec.shape) == 2
+        if not flattens and self.inputs[0].kept.size != self.outputs[0].kept.size:
+            return "does not keep channels together"
+        return super().refusal()
+
     def remake(self):
-        if isinstance(self.layer, keras.layers.Flatten):
-            return super().remake()
         target = (*self.layer.target_shape[:-1], self.outputs[0].kept_shape[-1])
         return self.resized({"target_shape": target}, {})

@@ -13,6 +13,24 @@ from train_worker import SPEC, make_strategy  # noqa: E402
 import keras_tickets as kt  # noqa: E402
 
 SHAPE, STEPS = (37, 23), 24
+WINDOW = {"update_every": 2, "begin": 1, "end": STEPS}
+GROWING = {**WINDOW, "drop_fraction": 0.5, "seed": 3}
+
+
+def sgd():
+    return keras.optimizers.SGD(0.0)
+
+
+OPTIMIZERS = {
+    "RigL": lambda: kt.optimizers.RigL(sgd(), **GROWING),
+    "RigL, mean": lambda: kt.optimizers.RigL(sgd(), mean_over=2, **GROWING),
+    "SET": lambda: kt.optimizers.SET(sgd(), **GROWING),
+    "SNFS": lambda: kt.optimizers.SNFS(sgd(), momentum=0.5, **GROWING),
+    "GradualMagnitude": lambda: kt.optimizers.GradualMagnitude(sgd(), scope="global", **WINDOW),
+    "regrow": lambda: kt.optimizers.GradualMagnitude(sgd(), regrow=True, **WINDOW),
+    "DNW": lambda: kt.optimizers.DNW(sgd()),
+    "TopKAST": lambda: kt.optimizers.TopKAST(sgd(), update_every=2),
+}
 
 
 def main():
@@ -22,12 +40,12 @@ def main():
     weights = rng.normal(size=(STEPS, *SHAPE)).astype("float32")
     dense = (rng.integers(-64, 65, size=(STEPS, *SHAPE)) / 32).astype("float32")
     with strategy.scope():
-        layer = kt.layers.Sparse(keras.layers.Dense(SHAPE[1], use_bias=False, name="fc"), 0.8)
+        start = "random" if SPEC["method"] in ("RigL", "RigL, mean", "SET", "SNFS") else "ones"
+        dense = keras.layers.Dense(SHAPE[1], use_bias=False, name="fc")
+        layer = kt.layers.Sparse(dense, 0.8, mask=start)
         layer.build((None, SHAPE[0]))
         (record,) = layer.masked_kernels
-        optimizer = getattr(kt.optimizers, SPEC["method"])(
-            keras.optimizers.SGD(0.0), update_every=2, begin=1, end=STEPS, drop_fraction=0.5, seed=3
-        )
+        optimizer = OPTIMIZERS[SPEC["method"]]()
         optimizer.compiles_under_xla = SPEC.get("jit_compile", False)
         optimizer.build([record.kernel])
 
@@ -43,7 +61,8 @@ def main():
 
     masks = []
     for t in range(STEPS):
-        record.kernel.assign(np.where(record.mask.numpy(), weights[t], 0))
+        raw = optimizer.trains_off_mask
+        record.kernel.assign(weights[t] if raw else np.where(record.mask.numpy(), weights[t], 0))
         run(tf.constant(dense[t]))
         masks.append(record.mask.numpy())
     np.savez(SPEC["output"], masks=masks)

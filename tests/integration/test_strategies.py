@@ -74,6 +74,9 @@ SLOW_RUNS = [
     ("RigL", "mirrored", {"jit_compile": True, "steps_per_execution": 8}),
     ("RigL", "workers", {"steps_per_execution": 8}),
     ("RigL", "workers", {"jit_compile": True}),
+    ("SNFS", "none", {"jit_compile": True, "steps_per_execution": 8}),
+    ("SNFS", "mirrored", {"steps_per_execution": 8}),
+    ("SNFS", "workers", {}),
     ("SET", "none", {"jit_compile": True, "steps_per_execution": 8}),
     ("SET", "mirrored", {"steps_per_execution": 8}),
     ("SET", "workers", {"steps_per_execution": 8}),
@@ -102,7 +105,14 @@ def test_the_first_hundred_steps_choose_the_same_masks(alone, tmp_path, method, 
     np.testing.assert_array_equal(results[0]["weights"], results[-1]["weights"])
 
 
-@pytest.mark.parametrize("method", ["RigL", "SET"])
+SLOW_METHODS = ["RigL, mean", "regrow", "DNW", "TopKAST"]
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["RigL", "SET", "SNFS", "GradualMagnitude"]
+    + [pytest.param(method, marks=pytest.mark.slow) for method in SLOW_METHODS],
+)
 def test_recorded_inputs_give_the_same_masks_everywhere(tmp_path, method):
     (expected,) = run(tmp_path, "none", RECORDED, method=method)
     changes = (expected["masks"][1:] != expected["masks"][:-1]).any(axis=(1, 2))

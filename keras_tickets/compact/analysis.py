@@ -1,0 +1,70 @@
+"""Which channels of a graph can go."""
+
+from collections.abc import Sequence
+
+from keras_tickets.compact.call import Call
+from keras_tickets.compact.channels import Channels
+from keras_tickets.compact.graph import Graph
+
+LAST = "a layer keeps at least one channel"
+OUTPUT = "they are outputs of the model"
+
+
+def analyse(graph: Graph) -> list[tuple[str, int, str]]:
+    """Marks the channels that are constant, and those that have to stay.
+
+    Args:
+        graph: The graph; its `Channels` are changed.
+
+    Returns:
+        What stays although it is dead: path of the layer, number of channels, and the reason.
+    """
+    steps = list(dict.fromkeys(graph.steps()))
+    for call in steps:
+        call.infer()
+    steps = _wanted(graph, steps)
+    for channels in graph.ends:
+        channels.kept[:] = True
+    _settle(steps)
+    last = _keep_one(steps)
+    stayed = [(call.path, dead, reason) for call in steps for dead, reason in call.stayed()]
+    return stayed + last + _constant_outputs(graph, steps)
+
+
+def _wanted(graph, steps):
+    """The calls that the outputs depend on."""
+    for channels in graph.ends:
+        channels.wanted = True
+    for call in reversed(steps):
+        if call.wanted:
+            for channels in (*call.inputs, *call.outputs):
+                channels.wanted = True
+    return [call for call in steps if call.wanted]
+
+
+def _settle(steps: Sequence[Call]) -> None:
+    """Keeps what has to stay because of what stays, until nothing changes."""
+    tensors = {channels for call in steps for channels in (*call.inputs, *call.outputs)}
+    before = -1
+    while before != (before := sum(int(channels.kept.sum()) for channels in tensors)):
+        for call in (*reversed(steps), *steps):
+            call.keep()
+
+
+def _keep_one(steps):
+    """Keeps the first channel of each tensor that would have none left."""
+    last = []
+    for call in sorted(reversed(steps), key=lambda call: not call.kernel_shapes()):
+        for channels in call.outputs:
+            if not channels.kept.any():
+                channels.kept[0] = True
+                _settle(steps)
+                last.append((call.path, 1, LAST))
+    return last
+
+
+def _constant_outputs(graph, steps):
+    makers = {channels: call.path for call in steps for channels in call.outputs}
+    ends: list[Channels] = [channels for channels in graph.ends if channels in makers]
+    counts = [(makers[channels], int(channels.is_constant.sum())) for channels in ends]
+    return [(path, dead, OUTPUT) for path, dead in counts if dead]

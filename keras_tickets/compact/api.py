@@ -1,0 +1,102 @@
+"""`kt.compact`: a model without its dead units and channels."""
+
+import keras
+
+from keras_tickets.checks import check_model
+from keras_tickets.compact.analysis import analyse
+from keras_tickets.compact.graph import Graph, build, is_graph, read
+from keras_tickets.compact.report import CompactionReport, CompactionRow, Stayed
+from keras_tickets.model import strip
+
+
+def compact(sparse_model: keras.Model) -> keras.Model:
+    """A smaller dense model with the same outputs, without dead units and channels.
+
+    A unit of a dense layer or a channel of a convolution goes if nothing reads it, or if its value
+    is the same for every input (it has no weights into it, or reads constants only) and can be
+    folded into the biases of the layers that read it. What goes may leave others dead, which then
+    go too. A branch of an `Add` that is zero everywhere goes with its layers. Channels go through
+    batch normalization, activations, pooling, merging, flattening and nested models; where two
+    branches are merged, a channel goes only if it is dead in all. Constants other than 0 are folded
+    into dense layers and into convolutions without padding (or of size 1). Around a layer of
+    another class, or one that is called more than once, all channels stay, as do the model's
+    inputs and outputs. `kt.compaction_report` lists what stays and why.
+
+    Args:
+        sparse_model: A built `kt.SparseModel` or any other built `keras.Model`; it is left as it
+            is. A sparse one is stripped first (`kt.strip`).
+
+    Returns:
+        A functional Keras model of the same names, inputs, and outputs to float rounding (at
+        inference), that needs no keras_tickets; not compiled. A subclassed model, whose calls
+        cannot be seen, is a copy as it was.
+
+    Raises:
+        TypeError: `sparse_model` is not a Keras 3 model.
+        ValueError: It is not built, or a layer cannot be copied.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    layers = [keras.Input((16,)), keras.layers.Dense(32, "relu", name="fc"), keras.layers.Dense(4)]
+    dense = keras.Sequential(layers)
+    sparse = kt.sparsify(dense, {"fc": 0.75}, structure=kt.structures.Channel())
+    smaller = kt.compact(sparse)
+    assert smaller.get_layer("fc").units == 8
+    ```
+    """
+    return _compact(sparse_model)[0]
+
+
+def compaction_report(sparse_model: keras.Model) -> CompactionReport:
+    """Shows what `kt.compact` does to a model: every kernel's shape, and what stays and why.
+
+    Args:
+        sparse_model: As in `kt.compact`.
+
+    Returns:
+        The report. Print it for a table.
+
+    Raises:
+        TypeError: `sparse_model` is not a Keras 3 model.
+        ValueError: It is not built, or a layer cannot be copied.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    layers = [keras.Input((16,)), keras.layers.Dense(32, "relu", name="fc"), keras.layers.Dense(4)]
+    dense = keras.Sequential(layers)
+    sparse = kt.sparsify(dense, {"fc": 0.75}, structure=kt.structures.Channel())
+    print(kt.compaction_report(sparse))
+    ```
+    """
+    return _compact(sparse_model)[1]
+
+
+def _compact(sparse_model):
+    check_model(sparse_model)
+    plain = strip(sparse_model)
+    parameters = plain.count_params()
+    if not is_graph(plain):
+        reason = "it is a subclassed model, whose calls of layers cannot be seen"
+        return plain, CompactionReport([], [Stayed(plain.name, 0, reason)], parameters, parameters)
+    graph = read(plain)
+    stayed = [Stayed(*entry) for entry in analyse(graph)]
+    smaller = build(graph)
+    return smaller, CompactionReport(_rows(graph), stayed, parameters, smaller.count_params())
+
+
+def _rows(graph: Graph) -> list[CompactionRow]:
+    rows = []
+    for call in dict.fromkeys(graph.steps()):
+        if shapes := call.kernel_shapes():
+            shape, compact_shape = shapes
+            path = f"{call.path}/{call.kernel_name}"
+            rows.append(CompactionRow(path, shape, compact_shape if call.wanted else None))
+    return rows

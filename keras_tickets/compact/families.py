@@ -1,0 +1,65 @@
+"""Which class of call each layer class is."""
+
+import keras
+from keras import layers
+
+from keras_tickets.compact.call import Call
+from keras_tickets.compact.channelwise import (
+    BatchNormalization,
+    Channelwise,
+    DepthwiseConvolution,
+    Elementwise,
+    ZeroPadding,
+)
+from keras_tickets.compact.joining import Concatenate, Flatten, Merge, Reshape
+from keras_tickets.compact.mixing import (
+    Dense,
+    Mixing,
+    SeparableConvolution,
+    TransposedConvolution,
+)
+
+_BY_NAME = {
+    Dense: "Dense",
+    Mixing: "Conv1D Conv2D Conv3D",
+    TransposedConvolution: "Conv1DTranspose Conv2DTranspose Conv3DTranspose",
+    SeparableConvolution: "SeparableConv1D SeparableConv2D",
+    DepthwiseConvolution: "DepthwiseConv1D DepthwiseConv2D",
+    BatchNormalization: "BatchNormalization",
+    Elementwise: "Activation ReLU LeakyReLU ELU",
+    Channelwise: "Identity Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout "
+    "GaussianDropout GaussianNoise ActivityRegularization RepeatVector "
+    "MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D AveragePooling3D "
+    "GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GlobalAveragePooling1D "
+    "GlobalAveragePooling2D GlobalAveragePooling3D UpSampling1D UpSampling2D UpSampling3D "
+    "Cropping1D Cropping2D Cropping3D",
+    ZeroPadding: "ZeroPadding1D ZeroPadding2D ZeroPadding3D",
+    Merge: "Add Subtract Multiply Average Maximum Minimum",
+    Concatenate: "Concatenate",
+    Flatten: "Flatten",
+    Reshape: "Reshape",
+}
+FAMILIES = {getattr(layers, name): cls for cls, names in _BY_NAME.items() for name in names.split()}
+
+
+def understand(is_shared: bool, layer: keras.layers.Layer, *where) -> Call:
+    """The call of a layer, of the class that knows what it does to channels.
+
+    Args:
+        is_shared: Whether the layer is called more than once.
+        layer: The layer or operation.
+        *where: Path, arguments and outputs, as in `Call`.
+    """
+    cls = FAMILIES.get(type(layer), Call)
+    call = cls(layer, *where)
+    if call.kwargs.get("training"):
+        reason = "is called with training=True"
+    elif cls is Call:
+        reason = "cannot be taken apart"
+    elif is_shared and not cls.shareable:
+        reason = "is called more than once"
+    elif getattr(layer, "data_format", None) == "channels_first":
+        reason = "has its channels first"
+    else:
+        reason = call.refusal()
+    return Call(layer, *where, reason=reason) if reason else call

@@ -1,0 +1,76 @@
+"""`CompactionReport`: what `kt.compact` removes, and what stays and why."""
+
+import dataclasses
+
+from keras_tickets.tables import render_table, shape_text
+
+
+@dataclasses.dataclass(frozen=True)
+class CompactionRow:
+    """A kernel whose channels were looked at.
+
+    Attributes:
+        path: Kernel path.
+        shape: Shape of the kernel before.
+        compact_shape: Shape after; `None` where the whole layer goes.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    compact_shape: tuple[int, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Stayed:
+    """A layer that keeps dead channels, or would if it had any, and why.
+
+    Attributes:
+        path: The names on the way to the layer.
+        channels: Number of channels known to be dead that stay because of it.
+        reason: In words.
+    """
+
+    path: str
+    channels: int
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CompactionReport:
+    """What `kt.compact` does to a model. Prints as a table.
+
+    Attributes:
+        rows: One `CompactionRow` for each kernel of a dense layer or convolution, in order.
+        stayed: What stays although it may be dead.
+        parameters: Number of weights before, those that are not trained included.
+        compact_parameters: Number of weights after.
+    """
+
+    rows: list[CompactionRow]
+    stayed: list[Stayed]
+    parameters: int
+    compact_parameters: int
+
+    def __str__(self):
+        table = render_table(
+            ("kernel", "shape", "compact"),
+            [
+                (
+                    row.path,
+                    shape_text(row.shape),
+                    "removed" if row.compact_shape is None else shape_text(row.compact_shape),
+                )
+                for row in self.rows
+            ],
+        )
+        share = self.compact_parameters / self.parameters if self.parameters else 1.0
+        lines = [
+            table,
+            f"{self.compact_parameters:,} of {self.parameters:,} weights ({share:.1%})",
+        ]
+        for entry in self.stayed:
+            dead = f"{entry.channels} dead channels stay" if entry.channels else "all channels stay"
+            lines.append(f"{entry.path}: {dead}, because {entry.reason}")
+        return "\n".join(lines)
+
+    __repr__ = __str__

@@ -1,0 +1,1 @@
+"""The sections of `tools/benchmark.py`, one file each."""
