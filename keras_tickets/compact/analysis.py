@@ -7,7 +7,7 @@ from keras_tickets.compact.channels import Channels
 from keras_tickets.compact.graph import Graph
 
 LAST = "a layer keeps at least one channel"
-OUTPUT = "they are outputs of the model"
+OUTPUT = "an output of the model"
 
 
 def analyse(graph: Graph) -> list[tuple[str, int, str]]:
@@ -54,7 +54,7 @@ def _settle(steps: Sequence[Call]) -> None:
 def _keep_one(steps):
     """Keeps the first channel of each tensor that would have none left."""
     last = []
-    for call in sorted(reversed(steps), key=lambda call: not call.kernel_shapes()):
+    for call in sorted(reversed(steps), key=lambda call: call.kernel_name is None):
         for channels in call.outputs:
             if not channels.kept.any():
                 channels.kept[0] = True

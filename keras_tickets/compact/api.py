@@ -84,7 +84,7 @@ def _compact(sparse_model):
     plain = strip(sparse_model)
     parameters = plain.count_params()
     if not is_graph(plain):
-        reason = "it is a subclassed model, whose calls of layers cannot be seen"
+        reason = "a subclassed model, whose calls of layers cannot be seen"
         return plain, CompactionReport([], [Stayed(plain.name, 0, reason)], parameters, parameters)
     graph = read(plain)
     stayed = [Stayed(*entry) for entry in analyse(graph)]
@@ -95,8 +95,8 @@ def _compact(sparse_model):
 def _rows(graph: Graph) -> list[CompactionRow]:
     rows = []
     for call in dict.fromkeys(graph.steps()):
-        if shapes := call.kernel_shapes():
-            shape, compact_shape = shapes
-            path = f"{call.path}/{call.kernel_name}"
-            rows.append(CompactionRow(path, shape, compact_shape if call.wanted else None))
+        if name := call.kernel_name:
+            shape = tuple(getattr(call.layer, name).shape)
+            compact_shape = call.weights()[name].shape if call.wanted else None
+            rows.append(CompactionRow(f"{call.path}/{name}", shape, compact_shape))
     return rows

@@ -25,6 +25,8 @@ class Call:
 
     shareable = False
     """Whether a layer that is called more than once can still be taken apart."""
+    kernel_name: str | None = None
+    """Attribute with the kernel whose shape tells what has gone."""
 
     def __init__(self, layer, path: str, args, kwargs, outputs: list[Channels], reason=None):
         self.layer, self.path, self.reason = layer, path, reason
@@ -59,18 +61,18 @@ class Call:
             dead = sum(int(channels.is_constant.sum()) for channels in self.inputs)
             yield dead, self.reason
 
-    def kernel_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """Shapes of the layer's kernel before and after, `None` if it has none."""
-        return None
+    def weights(self) -> dict[str, np.ndarray]:
+        """The layer's weights for the channels that are kept, by attribute."""
+        return {}
 
     def remake(self) -> keras.layers.Layer | None:
         """The layer for the channels that are kept; `None` if the call returns its first input."""
         return copy_layer(self.layer)
 
-    def resized(self, config: dict, weights: dict[str, np.ndarray]) -> keras.layers.Layer:
-        """The layer with changes to its configuration, built on the kept channels."""
+    def resized(self, **config) -> keras.layers.Layer:
+        """The layer with changes to its configuration, and the weights for the kept channels."""
         layer = type(self.layer).from_config({**self.layer.get_config(), **config})
         layer.build(self.inputs[0].kept_shape)
-        for name, value in weights.items():
+        for name, value in self.weights().items():
             getattr(layer, name).assign(value)
         return layer

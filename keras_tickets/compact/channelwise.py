@@ -6,7 +6,7 @@ import numpy as np
 from keras_tickets.compact.activations import is_elementwise, map_constants
 from keras_tickets.compact.call import Call
 
-PADDED = "it pads with zeros, and their constant is not 0"
+PADDED = "a constant other than 0 meets zero padding"
 
 
 class Channelwise(Call):
@@ -16,10 +16,10 @@ class Channelwise(Call):
     """
 
     shareable = True
-    turns_live = "they are live after it"
+    turns_live = "a constant becomes live"
 
     def refusal(self):
-        return None if len(self.inputs) == 1 else "has more than one tensor argument"
+        return None if len(self.inputs) == 1 else "called on more than one tensor"
 
     def links(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """For each input, indices of its channels and of the output channels that go with them."""
@@ -63,7 +63,7 @@ class Elementwise(Channelwise):
         if isinstance(self.layer, keras.layers.Activation) and not is_elementwise(
             self.layer.activation
         ):
-            return "has an activation that is not known to act on each channel alone"
+            return "its activation may join channels"
         return super().refusal()
 
     def infer(self):
@@ -77,38 +77,42 @@ class BatchNormalization(Channelwise):
 
     def refusal(self):
         if self.layer.axis not in (-1, len(self.inputs[0].spec.shape) - 1):
-            return "does not normalize over the last axis"
+            return "its axis is not the last one"
         if getattr(self.layer, "renorm", False):
-            return "renormalizes batches"
+            return "batch renormalization"
         return super().refusal()
 
-    def _weights(self):
+    def _statistics(self):
         names = ("gamma",) * self.layer.scale + ("beta",) * self.layer.center
         names += ("moving_mean", "moving_variance")
         return {name: getattr(self.layer, name).numpy() for name in names}
 
     def infer(self):
-        values = {name: value.astype("float64") for name, value in self._weights().items()}
+        values = {name: value.astype("float64") for name, value in self._statistics().items()}
         factor = values.get("gamma", 1.0) / np.sqrt(values["moving_variance"] + self.layer.epsilon)
         centred = self.inputs[0].constant - values["moving_mean"]
         centred = np.where(factor == 0, 0.0, centred)
         constant = factor * centred + values.get("beta", 0.0)
         self.outputs[0].constant = np.where(np.isfinite(constant), constant, np.nan)
 
-    def remake(self):
+    def weights(self):
         kept = self.inputs[0].kept
-        return self.resized({}, {name: value[kept] for name, value in self._weights().items()})
+        return {name: value[kept] for name, value in self._statistics().items()}
+
+    def remake(self):
+        return self.resized()
 
 
 class DepthwiseConvolution(Channelwise):
     """A depthwise convolution: some output channels of its own for each input channel."""
 
     shareable = False
+    kernel_name = "kernel"
     turns_live = PADDED
 
     def refusal(self):
         if not is_elementwise(self.layer.activation):
-            return "has an activation that is not known to act on each channel alone"
+            return "its activation may join channels"
         return super().refusal()
 
     def links(self):
@@ -126,15 +130,14 @@ class DepthwiseConvolution(Channelwise):
             constant = constant + self.layer.bias.numpy()
         self.outputs[0].constant = map_constants(self.layer.activation, constant)
 
-    def kernel_shapes(self):
-        before = tuple(self.layer.kernel.shape)
-        return before, (*before[:-2], int(self.inputs[0].kept.sum()), before[-1])
-
-    def remake(self):
+    def weights(self):
         weights = {"kernel": self.layer.kernel.numpy()[..., self.inputs[0].kept, :]}
         if self.layer.use_bias:
             weights["bias"] = self.layer.bias.numpy()[self.outputs[0].kept]
-        return self.resized({}, weights)
+        return weights
+
+    def remake(self):
+        return self.resized()
 
 
 def is_unpadded(layer: keras.layers.Layer) -> bool:

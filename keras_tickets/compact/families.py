@@ -53,13 +53,13 @@ def understand(is_shared: bool, layer: keras.layers.Layer, *where) -> Call:
     cls = FAMILIES.get(type(layer), Call)
     call = cls(layer, *where)
     if call.kwargs.get("training"):
-        reason = "is called with training=True"
+        reason = "called with training=True"
     elif cls is Call:
-        reason = "cannot be taken apart"
+        reason = f"{type(layer).__name__} cannot be taken apart"
     elif is_shared and not cls.shareable:
-        reason = "is called more than once"
+        reason = "called more than once"
     elif getattr(layer, "data_format", None) == "channels_first":
-        reason = "has its channels first"
+        reason = "its channels come first"
     else:
         reason = call.refusal()
     return Call(layer, *where, reason=reason) if reason else call

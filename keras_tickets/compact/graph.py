@@ -68,7 +68,7 @@ class Repeated(Nested):
 
     def stayed(self):
         dead = sum(int(channels.is_constant.sum()) for channels in self.dead_inputs)
-        yield dead, "is called more than once"
+        yield dead, "called more than once"
 
 
 class _Boundary(Call):

@@ -32,13 +32,13 @@ class Merge(Channelwise):
     A branch of an addition that is zero in all channels is dropped.
     """
 
-    turns_live = "another branch of it is live there"
+    turns_live = "live in another branch"
 
     def refusal(self):
         if not _reads_tensors_only(self):
-            return "has other arguments than tensors of the graph"
+            return "called on values from outside the model"
         if len({channels.spec.shape[-1] for channels in self.inputs}) > 1:
-            return "broadcasts channels"
+            return "one channel is joined with many"
         return None
 
     def links(self):
@@ -68,9 +68,9 @@ class Concatenate(Channelwise):
 
     def refusal(self):
         if self.layer.axis not in (-1, len(self.outputs[0].spec.shape) - 1):
-            return "concatenates over another axis than the last"
+            return "its axis is not the last one"
         if not _reads_tensors_only(self):
-            return "has other arguments than tensors of the graph"
+            return "called on values from outside the model"
         return None
 
     def links(self):
@@ -90,7 +90,7 @@ class Flatten(Channelwise):
 
     def refusal(self):
         if not (self.inputs[0].is_sized and self.outputs[0].is_sized):
-            return "has channels of unknown number"
+            return "the number of channels is open"
         return super().refusal()
 
     def links(self):
@@ -110,9 +110,9 @@ class Reshape(Flatten):
     def refusal(self):
         flattens = len(self.outputs[0].spec.shape) == 2
         if not flattens and self.inputs[0].kept.size != self.outputs[0].kept.size:
-            return "does not keep channels together"
+            return "channels do not stay together"
         return super().refusal()
 
     def remake(self):
         target = (*self.layer.target_shape[:-1], self.outputs[0].kept_shape[-1])
-        return self.resized({"target_shape": target}, {})
+        return self.resized(target_shape=target)

@@ -17,15 +17,16 @@ class Mixing(Call):
     """
 
     size_name = "filters"
+    kernel_name = "kernel"
 
     def refusal(self):
         layer = self.layer
         if len(self.inputs) != 1:
-            return "has more than one tensor argument"
+            return "called on more than one tensor"
         if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
-            return "is quantized or has LoRA weights"
+            return "quantized, or with LoRA weights"
         if getattr(layer, "groups", 1) > 1:
-            return "is a grouped convolution"
+            return "a grouped convolution"
         return None
 
     @property
@@ -78,20 +79,19 @@ class Mixing(Call):
         if stuck.any():
             yield int(stuck.sum()), PADDED
 
-    def kernel_shapes(self):
-        before = tuple(self.layer.kernel.shape)
-        return before, self._sliced_kernels()["kernel"].shape
-
-    def _sliced_kernels(self) -> dict[str, np.ndarray]:
+    def sliced_kernels(self) -> dict[str, np.ndarray]:
+        """The kernels for the channels that are kept, by attribute."""
         kernel = self.layer.kernel.numpy()
         return {"kernel": kernel[..., self.inputs[0].kept, :][..., self.outputs[0].kept]}
 
+    def weights(self):
+        bias = self._bias(self._folds & ~self.inputs[0].kept)[self.outputs[0].kept]
+        needs_bias = self.layer.use_bias or bias.any()
+        return self.sliced_kernels() | ({"bias": bias} if needs_bias else {})
+
     def remake(self):
-        kept = self.outputs[0].kept
-        bias = self._bias(self._folds & ~self.inputs[0].kept)[kept]
-        use_bias = self.layer.use_bias or bool(bias.any())
-        weights = self._sliced_kernels() | ({"bias": bias} if use_bias else {})
-        return self.resized({self.size_name: int(kept.sum()), "use_bias": use_bias}, weights)
+        size = {self.size_name: int(self.outputs[0].kept.sum())}
+        return self.resized(**size, use_bias="bias" in self.weights())
 
 
 class Dense(Mixing):
@@ -109,7 +109,7 @@ class TransposedConvolution(Mixing):
     def kernel(self):
         return np.swapaxes(self.layer.kernel.numpy(), -1, -2)
 
-    def _sliced_kernels(self):
+    def sliced_kernels(self):
         kernel = self.layer.kernel.numpy()
         return {"kernel": kernel[..., self.outputs[0].kept, :][..., self.inputs[0].kept]}
 
@@ -117,17 +117,15 @@ class TransposedConvolution(Mixing):
 class SeparableConvolution(Mixing):
     """A depthwise convolution and a pointwise one, which are one convolution in effect."""
 
+    kernel_name = "pointwise_kernel"
+
     def kernel(self):
         depthwise = self.layer.depthwise_kernel.numpy()
         pointwise = self.layer.pointwise_kernel.numpy()
         pointwise = pointwise.reshape((*depthwise.shape[-2:], -1))
         return np.einsum("...im,imo->...io", depthwise, pointwise)
 
-    def kernel_shapes(self):
-        before = tuple(self.layer.pointwise_kernel.shape)
-        return before, self._sliced_kernels()["pointwise_kernel"].shape
-
-    def _sliced_kernels(self):
+    def sliced_kernels(self):
         depthwise = self.layer.depthwise_kernel.numpy()
         kept = self.inputs[0].kept
         rows = np.repeat(kept, depthwise.shape[-1])

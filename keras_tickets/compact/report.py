@@ -68,9 +68,12 @@ class CompactionReport:
             table,
             f"{self.compact_parameters:,} of {self.parameters:,} weights ({share:.1%})",
         ]
+        by_reason = {}
         for entry in self.stayed:
-            dead = f"{entry.channels} dead channels stay" if entry.channels else "all channels stay"
-            lines.append(f"{entry.path}: {dead}, because {entry.reason}")
+            count = f" ({entry.channels} dead)" if entry.channels else ""
+            by_reason.setdefault(entry.reason, []).append(entry.path + count)
+        for reason, paths in by_reason.items():
+            lines.append(f"stays ({reason}): {', '.join(paths)}")
         return "\n".join(lines)
 
     __repr__ = __str__
