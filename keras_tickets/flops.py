@@ -5,13 +5,12 @@ import math
 
 import keras
 
-from keras_tickets import _keras_compat
 from keras_tickets.checks import check_model
 from keras_tickets.kernel_axes import is_depthwise, is_transposed, output_channels
 from keras_tickets.kernels import Kernel, multiplied_kernels
 from keras_tickets.masks import masked_kernels
 from keras_tickets.tables import render_table, shape_text
-from keras_tickets.tracing import Call, trace
+from keras_tickets.tracing import Call, recurrent_layers, trace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,9 +205,9 @@ def kernel_costs(
     Returns:
         `{kernel path: cost}`, `None` where a size is not known.
     """
-    loops = _recurrent_layers(model)
+    loops = recurrent_layers(model)
     callers = {kernel.path: loops.get(id(kernel.layer), kernel.layer) for kernel in kernels}
-    calls, _ = trace(model, callers.values(), input_shape)
+    calls, _, _ = trace(model, callers.values(), input_shape)
     costs, first = {}, set()
     for kernel in kernels:
         uses = [_use(kernel, call) for call in calls if call.layer is callers[kernel.path]]
@@ -224,16 +223,6 @@ def kernel_costs(
             activation=is_first and _has_activation(kernel.layer),
         )
     return costs
-
-
-def _recurrent_layers(model):
-    """`{id of a layer: the recurrent layer it runs in}`."""
-    loops = {}
-    for layer in _keras_compat.all_layers(model):
-        if isinstance(layer, keras.layers.RNN):
-            for inner in _keras_compat.all_layers(layer):
-                loops.setdefault(id(inner), layer)
-    return loops
 
 
 def _use(kernel: Kernel, call: Call) -> tuple[int, int] | None:

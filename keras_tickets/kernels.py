@@ -17,7 +17,7 @@ from keras_tickets.kernel_axes import (
     find_axes,
     stays_dense,
 )
-from keras_tickets.tracing import first_convolutions
+from keras_tickets.tracing import first_convolutions, last_layers, recurrent_layers
 
 _VECTOR_LIKE = re.compile(r"(^|_)(gamma|beta|alpha|scale|offset)(_|$)|embed")
 _AUTOMATIC_VARIABLE = re.compile(r"variable(_\d+)?")
@@ -151,6 +151,25 @@ def multiplied_kernels(model: keras.layers.Layer) -> list[Kernel]:
         and not isinstance(layer, keras.layers.Embedding)
         and not _VECTOR_LIKE.search(variable.name)
     ]
+
+
+def output_kernels(model: keras.Model) -> list[Kernel]:
+    """The kernels that make a model's outputs: no layer with another kernel comes after theirs.
+
+    Args:
+        model: Built Keras model.
+
+    Returns:
+        The kernels, in layer order; those of the last layer with a kernel where the model does not
+        know the shape of its inputs.
+    """
+    kernels, loops = multiplied_kernels(model), recurrent_layers(model)
+    callers = [loops.get(id(kernel.layer), kernel.layer) for kernel in kernels]
+    try:
+        last = last_layers(model, callers)
+    except ValueError:
+        last = {id(caller) for caller in callers[-1:]}
+    return [k for k, caller in zip(kernels, callers, strict=True) if id(caller) in last]
 
 
 class _Walk:

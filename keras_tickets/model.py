@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_tickets import _keras_compat, masks, structures
 from keras_tickets.graphs import copy_layer, graph_of
-from keras_tickets.kernels import Kernel, find_kernels
+from keras_tickets.kernels import Kernel, find_kernels, output_kernels
 from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
 from keras_tickets.layers.sparse import Sparse, SparseRoot
 from keras_tickets.plan import SparsityPlan, allocate, check_model, summary
@@ -181,8 +181,8 @@ def sparsify(
             stacklevel=2,
         )
     _warn_of_lost_methods(model)
-    options = {"structure": structures.get(structure), "mask": mask, "seed": seed}
-    sparse_model = _wrap(model, kernels, chosen, options, in_place)
+    each = _structures_of(model, kernels, structures.get(structure))
+    sparse_model = _wrap(model, kernels, chosen, each, {"mask": mask, "seed": seed}, in_place)
     for record in masks.masked_kernels(sparse_model):
         if mask != "ones":
             record.set(record.layout.draw(scores[record.path], record.sparsity))
@@ -264,9 +264,17 @@ def _warn_of_lost_methods(model):
         )
 
 
-def _wrap(model, kernels: list[Kernel], chosen, options, in_place) -> SparseModel:
+def _structures_of(model, kernels: list[Kernel], structure) -> dict[int, structures.Structure]:
+    """`{id of the variable: structure}`."""
+    each = {id(kernel.variable): structure for kernel in kernels}
+    at_output = structure.at_output()
+    if at_output is not structure:
+        each.update({id(kernel.variable): at_output for kernel in output_kernels(model)})
+    return each
+
+
+def _wrap(model, kernels: list[Kernel], chosen, each, options, in_place) -> SparseModel:
     by_variable = {id(k.variable): chosen[k.path] for k in kernels if k.path in chosen}
-    at_output = {**options, "structure": options["structure"].at_output()}
     owners = {}
 
     def convert(layer, wrapper=Sparse):
@@ -285,9 +293,10 @@ def _wrap(model, kernels: list[Kernel], chosen, options, in_place) -> SparseMode
         layer = layer if in_place else copy_layer(layer)
         if not shares and wrapper is Sparse:
             return layer
-        if any(kernel.variable is kernels[-1].variable for kernel in own):
-            return wrapper(layer, sparsity=shares, **at_output)
-        return wrapper(layer, sparsity=shares, **options)
+        structure = {k.path: each[id(k.variable)] for k in own if k.path in shares}
+        if len(set(map(id, structure.values()))) == 1:
+            structure = next(iter(structure.values()))
+        return wrapper(layer, sparsity=shares, structure=structure or None, **options)
 
     inputs, outputs = graph_of(model, convert, lambda model: convert(model, SparseRoot))
     return SparseModel(inputs, outputs, name=model.name)

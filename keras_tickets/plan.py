@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_tickets import distributions, masks, structures
 from keras_tickets.checks import check_model
-from keras_tickets.distributions import Allocation, Custom, check_sparsity, nonzeros
+from keras_tickets.distributions import Allocation, Custom, check_sparsity
 from keras_tickets.flops import kernel_costs
 from keras_tickets.kernels import Filters, Kernel, Skipped, find_kernels
 from keras_tickets.tables import render_table, shape_text
@@ -157,7 +157,10 @@ def plan(
     chosen = allocate(kernels, sparsity, distribution, structure, scores)
     masked = [kernel for kernel in kernels if kernel.path in chosen.sparsity]
     structure = structures.get(structure)
-    counts = {k.path: structure.layout(k).count(chosen.sparsity[k.path]) for k in masked}
+    counts = {}
+    for kernel in masked:
+        share, layout = structures.fit(structure, kernel, chosen.sparsity[kernel.path])
+        counts[kernel.path] = layout.count(share)
     left_dense = [Skipped(path, reason) for path, reason in chosen.left_dense.items()]
     return _plan(model, masked, chosen.sparsity, counts, left_dense + skipped)
 
@@ -226,50 +229,44 @@ def allocate(
         UserWarning: The sparsity over all given kernels falls short by more than 0.01.
     """
     structure = structures.get(structure)
-    if isinstance(sparsity, Mapping):
-        chosen = Custom(sparsity).allocate(kernels)
-    elif structure.sparsity is not None:
-        share = check_sparsity(sparsity)
-        chosen = Allocation({kernel.path: share for kernel in kernels})
-    else:
-        sparsity = check_sparsity(sparsity)
-        distribution = distributions.get(distribution)
-        if distribution.needs_scores and not isinstance(structure, structures.Unstructured):
-            raise ValueError(
-                f"{distribution!r} ranks single weights and does not go with structure="
-                f"{structure!r}; use another distribution."
-            )
-        chosen = distribution.allocate(kernels, sparsity, scores)
-        if not isinstance(distribution, Custom):
-            _warn_of_shortfall(kernels, sparsity, chosen)
-    return _fit_structure(kernels, structure, chosen)
-
-
-def _fit_structure(kernels, structure, chosen: Allocation) -> Allocation:
-    """The allocation in what the structure allows; a `ValueError` where it does not fit."""
-    shares = {}
+    by_regex = isinstance(sparsity, Mapping)
+    distribution = Custom(sparsity) if by_regex else distributions.get(distribution)
+    sparsity = 0.0 if by_regex else check_sparsity(sparsity)
+    chosen = _share(kernels, sparsity, distribution, structure, scores)
+    shares, kept = {}, 0
     for kernel in kernels:
-        if (share := chosen.sparsity.get(kernel.path)) is None:
+        if kernel.path not in chosen.sparsity:
+            kept += kernel.size
             continue
-        if structure.sparsity is not None:
-            if not math.isclose(share, structure.sparsity, abs_tol=1e-6):
-                raise ValueError(
-                    f"With structure={structure!r} the sparsity is {structure.sparsity:.6g}. "
-                    f"Received: {share} for kernel {kernel.path!r}."
-                )
-            share = structure.sparsity
-        structure.layout(kernel)
+        share, layout = structures.fit(structure, kernel, chosen.sparsity[kernel.path])
         shares[kernel.path] = share
+        kept += layout.count(share)
+    if not isinstance(distribution, Custom):
+        _warn_of_shortfall(kernels, sparsity, structure, shares, kept)
     return Allocation(shares, chosen.left_dense)
 
 
-def _warn_of_shortfall(kernels, sparsity, chosen):
+def _share(kernels, sparsity, distribution, structure, scores) -> Allocation:
+    if structure.sparsity is not None and not isinstance(distribution, Custom):
+        return Allocation({kernel.path: sparsity for kernel in kernels})
+    ranks = getattr(distribution, "needs_scores", False)
+    if ranks and not isinstance(structure, structures.Unstructured):
+        raise ValueError(
+            f"{distribution!r} ranks single weights and does not go with structure={structure!r}; "
+            "use another distribution."
+        )
+    return distribution.allocate(kernels, sparsity, scores)
+
+
+def _warn_of_shortfall(kernels, sparsity, structure, shares, kept):
     size = sum(kernel.size for kernel in kernels)
-    kept = sum(nonzeros(k.size, chosen.sparsity.get(k.path, 0.0)) for k in kernels)
     reached = 1 - kept / size if size else sparsity
     if sparsity - reached > SHORTFALL:
-        dense = [k.path for k in kernels if not chosen.sparsity.get(k.path)]
-        why = f"{dense} stay dense" if dense else "numbers of weights are whole"
+        why = "numbers of weights are whole"
+        if not isinstance(structure, structures.Unstructured):
+            why = f"the masks keep to {structure!r}"
+        if dense := [kernel.path for kernel in kernels if not shares.get(kernel.path)]:
+            why = f"{dense} stay dense"
         warnings.warn(
             f"The sparsity falls short: {sparsity:.4f} was asked for, {reached:.4f} is reached "
             f"over {size:,} weights in {len(kernels)} kernels, because {why}.",

@@ -27,7 +27,7 @@ class Call:
 
 def trace(
     model: keras.Model, layers: Iterable[keras.layers.Layer], input_shape=None
-) -> tuple[list[Call], list[tf.Tensor]]:
+) -> tuple[list[Call], list[tf.Tensor], list[tf.Tensor]]:
     """Traces a model for inference with batch size 1.
 
     Args:
@@ -37,21 +37,22 @@ def trace(
             the model's own leaves sizes open.
 
     Returns:
-        The calls in order, and the symbolic tensors that stand for the model's inputs.
+        The calls in order, and the symbolic tensors that stand for the model's inputs and outputs.
 
     Raises:
         ValueError: The model does not know the shape of its inputs and `input_shape` is `None`.
     """
-    calls, stand_ins = [], []
+    calls, stand_ins, results = [], [], []
 
     def run(arguments):
         stand_ins.extend(tf.nest.flatten(arguments))
-        return tf.nest.flatten(model(*arguments[0], **arguments[1], training=False))
+        results.extend(tf.nest.flatten(model(*arguments[0], **arguments[1], training=False)))
+        return results
 
     with _recording(layers, calls), keras.StatelessScope():
         function = tf.function(run, autograph=False)
         function.get_concrete_function(_arguments(model, input_shape))
-    return calls, stand_ins
+    return calls, stand_ins, results
 
 
 def first_convolutions(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> set[int]:
@@ -64,9 +65,42 @@ def first_convolutions(model: keras.Model, layers: Iterable[keras.layers.Layer])
     Returns:
         The `id`s of the layers that do.
     """
-    calls, model_inputs = trace(model, layers)
+    calls, model_inputs, _ = trace(model, layers)
     model_inputs = {tensor.op for tensor in model_inputs}
     return {id(call.layer) for call in calls if _reads_directly(call.inputs[0].op, model_inputs)}
+
+
+def last_layers(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> set[int]:
+    """Those of some layers whose outputs reach a model's with none of the others in between.
+
+    Args:
+        model: Built Keras model.
+        layers: Layers of the model.
+
+    Returns:
+        The `id`s of the layers that do.
+    """
+    calls, _, waiting = trace(model, layers)
+    makers = {tensor.ref(): id(call.layer) for call in calls for tensor in call.outputs}
+    seen, last = set(), set()
+    while waiting:
+        tensor = waiting.pop()
+        if tensor.ref() in makers:
+            last.add(makers[tensor.ref()])
+        elif tensor.op not in seen:
+            seen.add(tensor.op)
+            waiting.extend(tensor.op.inputs)
+    return last
+
+
+def recurrent_layers(model: keras.Model) -> dict[int, keras.layers.Layer]:
+    """`{id of a layer: the recurrent layer in whose loop it runs}`."""
+    loops = {}
+    for layer in _keras_compat.all_layers(model):
+        if isinstance(layer, keras.layers.RNN):
+            for inner in _keras_compat.all_layers(layer):
+                loops.setdefault(id(inner), layer)
+    return loops
 
 
 def _reads_directly(operation, model_inputs):

@@ -54,14 +54,15 @@ class Sparse(keras.layers.Wrapper):
         sparsity: Share of zeros in [0, 1) for every kernel of the layer, or `{path: share}` with
             paths from the layer on (`"kernel"`, `"query/kernel"`); kernels not named stay dense and
             have no mask.
-        structure: Which sets of weights the masks may leave: `None` or an object of
-            `kt.structures`.
+        structure: Which sets of weights the masks may leave: `None` for single weights, an object
+            of `kt.structures`, or `{path: structure}` with paths as in `sparsity`.
         mask: How the first mask is drawn: `"random"`, `"magnitude"` or `"ones"`.
         seed: Non-negative integer for `"random"`; the draw also depends on the layer's name.
         **kwargs: Arguments of `keras.layers.Layer`. The name is the inner layer's by default.
 
     Raises:
-        ValueError: `sparsity` is out of range or names no kernel; `mask` is unknown.
+        ValueError: `sparsity` is out of range, or it or `structure` names no kernel; a structure
+            does not fit a kernel; `mask` is unknown.
 
     Example:
 
@@ -89,7 +90,10 @@ class Sparse(keras.layers.Wrapper):
         if not isinstance(sparsity, dict):
             check_sparsity(sparsity)
         self.sparsity = sparsity
-        self.structure = structures.get(structure)
+        if isinstance(structure, dict):
+            self.structure = {path: structures.get(each) for path, each in structure.items()}
+        else:
+            self.structure = structures.get(structure)
         self.mask = masks.check_mask(mask)
         self.seed = masks.check_seed(seed)
         self.masked_kernels: list[MaskedKernel] = []
@@ -121,18 +125,18 @@ class Sparse(keras.layers.Wrapper):
         else:
             kernels, _ = find_kernels(self.layer)
             chosen = {kernel.path: self.sparsity for kernel in kernels}
-        paths = [kernel.path for kernel in kernels]
-        if unknown := sorted(set(chosen) - set(paths)):
-            raise ValueError(
-                f"`sparsity` of Sparse layer {self.name!r} names {unknown}, which are not kernels "
-                f"of {self.layer.name!r}: {paths}"
-            )
+        each = self.structure
+        if not isinstance(each, dict):
+            each = {kernel.path: each for kernel in kernels}
+        self._check_paths("sparsity", chosen, kernels)
+        self._check_paths("structure", each, kernels)
         records = []
         for kernel in kernels:
             if kernel.path in chosen:
                 sparsity = check_sparsity(chosen[kernel.path], f"sparsity[{kernel.path!r}]")
                 path = f"{self.layer.name}/{kernel.path}"
-                layout = self.structure.layout(kernel)
+                structure = structures.get(each.get(kernel.path))
+                sparsity, layout = structures.fit(structure, kernel, sparsity)
                 mask = self._add_mask(kernel, path, sparsity, layout)
                 records.append(MaskedKernel(path, kernel.variable, mask, sparsity, layout))
                 if _keras_compat.is_initialized(mask):
@@ -141,6 +145,14 @@ class Sparse(keras.layers.Wrapper):
         for record in records:
             # `tf.train.Checkpoint` follows attributes, not lists.
             setattr(self, record.mask.name, record.mask)
+
+    def _check_paths(self, argument, named, kernels):
+        paths = [kernel.path for kernel in kernels]
+        if unknown := sorted(set(named) - set(paths)):
+            raise ValueError(
+                f"`{argument}` of Sparse layer {self.name!r} names {unknown}, which are not "
+                f"kernels of {self.layer.name!r}: {paths}"
+            )
 
     def _add_mask(self, kernel, path, sparsity, layout):
         def initialize(shape, dtype=None):

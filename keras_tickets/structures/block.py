@@ -10,7 +10,8 @@ from keras_tickets.structures.structure import Layout, Matrix, Structure, mean
 class Block(Structure):
     """Rectangles of weights, each of which stays or goes as a whole by its mean score.
 
-    A rectangle covers some inputs by some outputs; in a convolution at one spatial position.
+    A rectangle covers some inputs by some outputs, in a convolution at one spatial position, in a
+    recurrent kernel of one gate.
 
     Args:
         shape: (inputs, outputs) of a block; they must divide those of every masked kernel.
@@ -40,7 +41,7 @@ class Block(Structure):
 
     def layout(self, kernel):
         matrix = Matrix(kernel)
-        sizes = (matrix.inputs, matrix.outputs)
+        sizes = (matrix.inputs, kernel.outputs)
         if any(size % block for size, block in zip(sizes, self.shape, strict=True)):
             raise ValueError(
                 f"{self!r} does not fit kernel {kernel.path!r}: its {sizes[0]} inputs and "

@@ -12,8 +12,8 @@ class Channel(Structure):
 
     Each stays or goes as a whole by its mean score. Behind a ReLU the gradient of a channel without
     weights is 0, so methods that grow by gradients only bring back what they have just dropped; SET
-    does explore. Leave the kernel that makes the model's outputs
-    out with `filters`, or some outputs become constant.
+    does explore. Leave the kernel that makes the model's outputs out with `filters`, or some
+    outputs become constant.
 
     Example:
 

@@ -15,11 +15,13 @@ class FanIn(Structure):
     few salient weights loses all at an update, and its weights go to the others: an update counts
     as salient the weights that it would keep by magnitude and those that it would grow, over the
     whole kernel. A neuron that becomes salient again comes back. The output of an ablated neuron is
-    its bias alone. `kt.sparsify` never ablates in the layer that holds the model's last kernel.
+    its bias alone. `kt.sparsify` never ablates in the kernels that make a model's outputs; in a
+    `kt.layers.Sparse` of your own, use `FanIn(None)` there.
 
     Args:
-        ablation: A neuron needs this share of its weights to be salient; a number of at least 1 is
-            that many weights. `None` for no ablation.
+        ablation: A neuron needs this share of its constant fan-in, before ablation, to be salient;
+            a number of at least 1 is that many weights. `None` for no ablation: then all neurons
+            stay, and an update drops over the whole kernel and grows in each neuron what it lost.
 
     Raises:
         ValueError: `ablation` is out of range.
@@ -68,30 +70,27 @@ class _Neurons(Layout):
         return self.matrix.to_kernel(units)
 
     def update(self, mask, drop_scores, grow_scores, fraction, *, grown=None, target, method):
-        if self.ablation is None:
-            return super().update(
-                mask, drop_scores, grow_scores, fraction, target=target, method=method
-            )
+        if self.ablation is None or self.groups == 1:
+            options = {"grown": grown, "target": target, "method": method}
+            return super().update(mask, drop_scores, grow_scores, fraction, **options)
         active = self.matrix.of(mask)
         drop, grow = self.matrix.of(drop_scores), self.matrix.of(grow_scores)
         count = tf.math.count_nonzero(active, dtype=tf.int32)
         dropped = tf.cast(tf.cast(count, tf.float32) * fraction, tf.int32)
         kept = selection.choose(drop, count - dropped, among=active, method=method)
         salient = kept | selection.choose(grow, dropped, method=method)
-        live = self._live(tf.math.count_nonzero(salient, axis=1, dtype=tf.int32), target)
-        fan_in = tf.minimum(
-            target // tf.maximum(tf.math.count_nonzero(live, dtype=tf.int32), 1), self.units
-        )
+        live = self._live(salient, target, method)
+        fan_in = tf.minimum(target // tf.math.count_nonzero(live, dtype=tf.int32), self.units)
         kept = selection.choose(drop, count - dropped, among=active & live[:, None], method=method)
         kept = selection.choose_rows(drop, fan_in, among=kept)
         missing = fan_in - tf.math.count_nonzero(kept, axis=1, dtype=tf.int32)
         missing = tf.where(live, missing, 0)
         return self.matrix.to_kernel(kept | selection.choose_rows(grow, missing, among=~kept))
 
-    def _live(self, salient, target):
+    def _live(self, salient, target, method):
         """Neurons with enough salient weights, never fewer than it takes to hold the target."""
+        counts = tf.math.count_nonzero(salient, axis=1, dtype=tf.int32)
         share = self.ablation * (target // self.groups) if self.ablation < 1 else self.ablation
-        enough = tf.constant(max(int(share), 1))
-        least = min(target // self.units, self.groups - 1)
-        ranked = tf.sort(salient, direction="DESCENDING")
-        return salient >= tf.minimum(enough, tf.gather(ranked, least))
+        needed = min(target // self.units + 1, self.groups)
+        most = selection.kth_largest(tf.cast(counts, tf.float32), needed, method=method)
+        return counts >= tf.minimum(max(int(share), 1), tf.cast(most, tf.int32))

@@ -1,10 +1,9 @@
 """`NM`: n of every m weights."""
 
-import math
-
 import keras
 import tensorflow as tf
 
+from keras_tickets.distributions.ranking import sparsity_of
 from keras_tickets.structures.structure import Layout, Matrix, Structure
 
 
@@ -13,7 +12,8 @@ class NM(Structure):
     """In every m consecutive weights along the input axis, n stay.
 
     In a convolution a group is of m input channels at one spatial position and output. The
-    sparsity is 1 - n / m for every kernel, whatever the distribution.
+    sparsity is 1 - n / m for every kernel, whatever the distribution; a dict of sparsities may
+    also leave a kernel dense, with 0.
 
     Args:
         n: Weights that stay, at least 1.
@@ -46,25 +46,22 @@ class NM(Structure):
 
     @property
     def sparsity(self) -> float:
-        return 1 - self.n / self.m
+        return sparsity_of(self.m, self.n)
 
     def layout(self, kernel):
-        inputs = math.prod(kernel.shape[axis] for axis in kernel.input_axes)
-        if inputs % self.m:
+        matrix = Matrix(kernel)
+        if matrix.inputs % self.m:
             raise ValueError(
                 f"{self!r} does not fit kernel {kernel.path!r}: m={self.m} does not divide its "
-                f"{inputs} inputs. Leave that kernel out with `filters`."
+                f"{matrix.inputs} inputs. Leave that kernel out with `filters`."
             )
-        return _Groups(kernel, self.m)
+        return _Groups(matrix, self.m)
 
 
 class _Groups(Layout):
-    def __init__(self, kernel, m):
-        super().__init__(groups=kernel.size // m, units=m, unit_size=1)
-        self.matrix = Matrix(kernel)
-
-    def left(self, sparsity):
-        return self.units - math.floor(sparsity * self.units + 1e-6)
+    def __init__(self, matrix, m):
+        super().__init__(groups=matrix.outputs * matrix.fan_in // m, units=m, unit_size=1)
+        self.matrix = matrix
 
     def pool(self, values):
         return tf.reshape(self.matrix.of(values), (self.groups, self.units))

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_tickets import selection
 from keras_tickets.distributions import nonzeros
+from keras_tickets.kernel_axes import is_depthwise
 from keras_tickets.kernels import Kernel
 
 
@@ -178,8 +179,11 @@ class Layout(abc.ABC):
 class Matrix:
     """A kernel seen as a matrix: a row for each output, with spatial positions and inputs in it.
 
+    Where an einsum stacks independent kernels, each has its own outputs. A depthwise kernel has an
+    output for each channel and multiplier, and no input but the spatial positions.
+
     Args:
-        kernel: The kernel. Where an einsum stacks independent kernels, each has its own outputs.
+        kernel: The kernel.
 
     Attributes:
         inputs: Number of inputs.
@@ -188,11 +192,13 @@ class Matrix:
     """
 
     def __init__(self, kernel: Kernel):
-        rank = range(len(kernel.shape))
-        inputs = list(kernel.input_axes)
-        spatial = [a for a in rank if a not in (*kernel.input_axes, *kernel.output_axes)]
-        outputs = [*([] if kernel.spatial else spatial), *kernel.output_axes]
-        self.order = [*outputs, *(spatial if kernel.spatial else []), *inputs]
+        inputs, outputs = list(kernel.input_axes), list(kernel.output_axes)
+        others = [axis for axis in range(len(kernel.shape)) if axis not in inputs + outputs]
+        if is_depthwise(kernel.layer, kernel.variable):
+            inputs, outputs = [], inputs + outputs
+        if not kernel.spatial:
+            others, outputs = [], others + outputs
+        self.order = outputs + others + inputs
         self.back = list(np.argsort(self.order))
         self.shape = kernel.shape
         self.moved = tuple(kernel.shape[axis] for axis in self.order)

@@ -41,8 +41,8 @@ def main():
     dense = (rng.integers(-64, 65, size=(STEPS, *SHAPE)) / 32).astype("float32")
     with strategy.scope():
         start = "random" if SPEC["method"] in ("RigL", "RigL, mean", "SET", "SNFS") else "ones"
-        dense = keras.layers.Dense(SHAPE[1], use_bias=False, name="fc")
-        layer = kt.layers.Sparse(dense, 0.8, mask=start)
+        inner = keras.layers.Dense(SHAPE[1], use_bias=False, name="fc")
+        layer = kt.layers.Sparse(inner, 0.8, mask=start)
         layer.build((None, SHAPE[0]))
         (record,) = layer.masked_kernels
         optimizer = OPTIMIZERS[SPEC["method"]]()

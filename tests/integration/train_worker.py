@@ -120,7 +120,8 @@ def main():
         masks=[flat(masks) for masks in (first_masks, *record.masks)],
         weights=np.concatenate([w.numpy().ravel() for w in model.trainable_weights]),
         leaked=max(
-            np.abs(t.masked.kernel.numpy()[~t.masked.mask.numpy()]).max() for t in topologies
+            np.abs(t.masked.kernel.numpy()[~t.masked.mask.numpy()]).max(initial=0)
+            for t in topologies
         ),
     )
 
