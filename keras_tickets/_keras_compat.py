@@ -10,6 +10,8 @@ import tensorflow as tf
 from keras.src import backend, tree
 from keras.src.losses.loss import unscale_loss_for_distribution
 from keras.src.models.functional import Functional as Functional
+from keras.src.ops import nn as nn_operations
+from keras.src.ops import numpy as numpy_operations
 from keras.src.utils import tracking
 from keras.src.utils.naming import to_snake_case
 
@@ -18,6 +20,25 @@ if backend.backend() != "tensorflow":
         "keras_tickets needs the TensorFlow backend of Keras: set KERAS_BACKEND=tensorflow before "
         f"keras is imported. Received: KERAS_BACKEND={backend.backend()}"
     )
+
+
+# --- Operations ---------------------------------------------------------------------------------
+
+# What `a + b` and functions such as `keras.ops.relu` become in the graph of a functional model.
+MERGING_OPERATIONS = {
+    keras.layers.Add: numpy_operations.Add,
+    keras.layers.Subtract: numpy_operations.Subtract,
+    keras.layers.Multiply: numpy_operations.Multiply,
+    keras.layers.Maximum: numpy_operations.Maximum,
+    keras.layers.Minimum: numpy_operations.Minimum,
+}
+ELEMENTWISE_OPERATIONS = (
+    *(
+        getattr(nn_operations, name)
+        for name in "Relu Relu6 Sigmoid Silu Gelu Elu LeakyRelu".split()
+    ),
+    numpy_operations.Tanh,
+)
 
 
 # --- Layers -------------------------------------------------------------------------------------

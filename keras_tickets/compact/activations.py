@@ -26,6 +26,6 @@ def map_constants(function: Callable, constant: np.ndarray) -> np.ndarray:
     What is not finite becomes NaN, that is live: it cannot be folded.
     """
     live = np.isnan(constant)
-    values = keras.ops.convert_to_tensor(np.where(live, 0.0, constant)[None], "float32")
+    values = keras.ops.convert_to_tensor(np.where(live, 0.0, constant)[None], "float64")
     results = keras.ops.convert_to_numpy(function(values))[0].astype("float64")
     return np.where(live | ~np.isfinite(results), np.nan, results)

@@ -43,6 +43,8 @@ class Channelwise(Call):
                 yield np.unique(own[turned]).size, self.turns_live
 
     def remake(self):
+        if not isinstance(self.layer, keras.layers.Layer):
+            return self.layer
         return type(self.layer).from_config(self.layer.get_config())
 
 
@@ -68,6 +70,29 @@ class Elementwise(Channelwise):
 
     def infer(self):
         self.outputs[0].constant = map_constants(self.layer, self.inputs[0].constant)
+
+
+class PReLU(Channelwise):
+    """An activation with slopes of its own for each channel."""
+
+    shareable = False
+
+    def refusal(self):
+        if self.layer.alpha.shape[-1] != self.inputs[0].kept.size:
+            return "channels share a slope"
+        return super().refusal()
+
+    def infer(self):
+        slopes = self.layer.alpha.numpy().reshape((-1, self.inputs[0].kept.size))
+        constant = self.inputs[0].constant
+        negative = np.where((slopes == slopes[0]).all(axis=0), slopes[0] * constant, np.nan)
+        self.outputs[0].constant = np.where(constant >= 0, constant, negative)
+
+    def weights(self):
+        return {"alpha": self.layer.alpha.numpy()[..., self.inputs[0].kept]}
+
+    def remake(self):
+        return self.resized()
 
 
 class BatchNormalization(Channelwise):

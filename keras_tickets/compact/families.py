@@ -3,12 +3,14 @@
 import keras
 from keras import layers
 
+from keras_tickets._keras_compat import ELEMENTWISE_OPERATIONS, MERGING_OPERATIONS
 from keras_tickets.compact.call import Call
 from keras_tickets.compact.channelwise import (
     BatchNormalization,
     Channelwise,
     DepthwiseConvolution,
     Elementwise,
+    PReLU,
     ZeroPadding,
 )
 from keras_tickets.compact.joining import Concatenate, Flatten, Merge, Reshape
@@ -26,6 +28,7 @@ _BY_NAME = {
     SeparableConvolution: "SeparableConv1D SeparableConv2D",
     DepthwiseConvolution: "DepthwiseConv1D DepthwiseConv2D",
     BatchNormalization: "BatchNormalization",
+    PReLU: "PReLU",
     Elementwise: "Activation ReLU LeakyReLU ELU",
     Channelwise: "Identity Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout "
     "GaussianDropout GaussianNoise ActivityRegularization RepeatVector "
@@ -40,6 +43,8 @@ _BY_NAME = {
     Reshape: "Reshape",
 }
 FAMILIES = {getattr(layers, name): cls for cls, names in _BY_NAME.items() for name in names.split()}
+FAMILIES |= dict.fromkeys(MERGING_OPERATIONS.values(), Merge)
+FAMILIES |= dict.fromkeys(ELEMENTWISE_OPERATIONS, Elementwise)
 
 
 def understand(is_shared: bool, layer: keras.layers.Layer, *where) -> Call:

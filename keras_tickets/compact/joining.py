@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 
+from keras_tickets._keras_compat import MERGING_OPERATIONS
 from keras_tickets.compact.channelwise import Channelwise
 
 
@@ -20,6 +21,8 @@ _FUNCTIONS = {
     keras.layers.Maximum: np.maximum,
     keras.layers.Minimum: np.minimum,
 }
+_FUNCTIONS |= {operation: _FUNCTIONS[layer] for layer, operation in MERGING_OPERATIONS.items()}
+_ADDITIONS = (keras.layers.Add, MERGING_OPERATIONS[keras.layers.Add])
 
 
 def _reads_tensors_only(call):
@@ -54,7 +57,7 @@ class Merge(Channelwise):
 
     def _drop_zeros(self):
         same_shapes = len({tuple(channels.spec.shape) for channels in self.inputs}) == 1
-        if isinstance(self.layer, keras.layers.Add) and same_shapes:
+        if isinstance(self.layer, _ADDITIONS) and same_shapes:
             live = [channels for channels in self.inputs if not (channels.constant == 0).all()]
             self.inputs = live or self.inputs[:1]
             self.args = (self.inputs,)
