@@ -56,9 +56,9 @@ class Merge(Channelwise):
         self._drop_zeros()
 
     def _drop_zeros(self):
+        live = [channels for channels in self.inputs if not (channels.constant == 0).all()]
         same_shapes = len({tuple(channels.spec.shape) for channels in self.inputs}) == 1
-        if isinstance(self.layer, _ADDITIONS) and same_shapes:
-            live = [channels for channels in self.inputs if not (channels.constant == 0).all()]
+        if type(self.layer) in _ADDITIONS and same_shapes and len(live) < len(self.inputs):
             self.inputs = live or self.inputs[:1]
             self.args = (self.inputs,)
 
