@@ -1,6 +1,7 @@
 """`SparseModel`, and the ways into it (`sparsify`) and out of it (`strip`)."""
 
 import warnings
+import zipfile
 from collections.abc import Callable
 
 import keras
@@ -72,18 +73,36 @@ class SparseModel(SparseTraining, _keras_compat.Functional):
             **kwargs: As in `keras.Model.load_weights`.
 
         Raises:
-            ValueError: The file fits neither; the weights are then left as they were.
+            ValueError: The file fits neither, or lacks a mask; nothing is changed then.
+            OSError: The file cannot be read; nothing is changed then.
         """
-        before = self.get_weights()
+        variables = [*self.variables, *(self.optimizer.variables if self.compiled else ())]
+        before = [variable.numpy() for variable in variables]
+        try:
+            self._load_weights(filepath, *args, **kwargs)
+        except BaseException:
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
+            raise
+        self.rest()
+
+    def _load_weights(self, filepath, *args, **kwargs):
         try:
             super().load_weights(filepath, *args, **kwargs)
         except ValueError as failure:
             try:
                 _unwrap(self, lambda layer: layer).load_weights(filepath, *args, **kwargs)
-            except ValueError:
-                self.set_weights(before)
-                raise failure from None
-        self.rest()
+            except ValueError as dense_failure:
+                raise ValueError(
+                    f"Weights file {str(filepath)!r} fits neither model {self.name!r} nor its "
+                    f"dense one.\n\nAs weights of the sparse model: {failure}\n\n"
+                    f"As weights of the dense model: {dense_failure}"
+                ) from None
+        except (FileNotFoundError, PermissionError, IsADirectoryError):
+            raise
+        except (OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+            # `keras.callbacks.BackupAndRestore` takes its older file after an `OSError`.
+            raise OSError(f"Weights file {str(filepath)!r} is damaged: {error}") from error
 
     @property
     def masks(self) -> dict[str, np.ndarray]:

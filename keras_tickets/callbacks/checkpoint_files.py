@@ -11,6 +11,8 @@ import zipfile
 
 import numpy as np
 
+from keras_tickets.mask_bits import pack_mask, unpack_mask
+
 FORMAT = 1
 ARRAYS = "variables.npz"
 DESCRIPTION = "checkpoint.json"
@@ -42,7 +44,7 @@ def write_checkpoint(
         directory: Directory of all checkpoints, made where it is missing.
         epoch: Number of epochs that were trained.
         description: What to keep beside the arrays; must be representable in JSON.
-        arrays: The values, of any numeric dtype.
+        arrays: The values, of any numeric dtype; booleans are written as bits.
         keep: Number of checkpoints to keep.
 
     Returns:
@@ -60,6 +62,7 @@ def write_checkpoint(
         "epoch": epoch,
         "sha256": hashlib.sha256(content).hexdigest(),
         "dtypes": [array.dtype.name for array in arrays],
+        "shapes": [array.shape for array in arrays],
         **description,
     }
     _write_synced(temporary / ARRAYS, content)
@@ -96,11 +99,12 @@ def read_checkpoint(path: pathlib.Path) -> tuple[dict, list[np.ndarray]]:
         if hashlib.sha256(content).hexdigest() != description["sha256"]:
             raise ValueError(f"not the {len(content)} bytes that were written")
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = [archive[name] for name in sorted(archive.files)]
+            plain = [archive[name] for name in sorted(archive.files)]
+        kinds = zip(description["dtypes"], description["shapes"], strict=True)
+        arrays = [_typed(array, *kind) for array, kind in zip(plain, kinds, strict=True)]
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"checkpoint file {str(file)!r} is damaged: {error}") from error
-    dtypes = [np.dtype(name) for name in description["dtypes"]]
-    return description, [a.view(dtype) for a, dtype in zip(arrays, dtypes, strict=True)]
+    return description, arrays
 
 
 def remove_unfinished(directory: pathlib.Path) -> None:
@@ -117,10 +121,17 @@ def _remove(path):
 
 
 def _plain(array):
-    """The array in a dtype that NumPy's own file format knows (bfloat16 is not one)."""
-    if array.dtype.kind in "biufc":
+    """The array as bits where it is a mask, and in a dtype that NumPy's file format knows."""
+    if array.dtype == bool:
+        return pack_mask(array)
+    if array.dtype.kind in "iufc":
         return array
     return array.view(f"uint{8 * array.dtype.itemsize}")
+
+
+def _typed(array, dtype, shape):
+    """The array that `_plain` was given."""
+    return unpack_mask(array, shape) if dtype == "bool" else array.view(np.dtype(dtype))
 
 
 def _write_synced(path, content):

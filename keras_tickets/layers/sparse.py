@@ -4,11 +4,13 @@ import contextlib
 import threading
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks, structures
 from keras_tickets.distributions import check_sparsity
 from keras_tickets.kernels import find_kernels
+from keras_tickets.mask_bits import pack_mask, unpack_mask
 from keras_tickets.masks import MaskedKernel
 
 _collector = threading.local()
@@ -44,7 +46,8 @@ class Sparse(keras.layers.Wrapper):
 
     The inner layer's class does not matter: its kernels are found once it is built, its call
     arguments, masking, dtype policy, state (batch statistics, dropout seeds) and losses are its
-    own. Biases and other small weights stay dense. The masks are boolean, one byte per weight.
+    own. Biases and other small weights stay dense. The masks are boolean, one byte per weight, and
+    one bit per weight in `.keras` and `.weights.h5` files.
 
     `kt.sparsify` wraps whole models; wrap layers by hand to choose each sparsity yourself. Train
     the result in a `kt.SparseModel`.
@@ -117,6 +120,23 @@ class Sparse(keras.layers.Wrapper):
             self.layer.build_from_config(config)
         if not self.built:
             self.build()
+
+    def save_own_variables(self, store):
+        for record in self.masked_kernels:
+            mask = record.mask.numpy()
+            store[record.mask.name] = pack_mask(mask)
+            store[f"{record.mask.name}_shape"] = np.array(mask.shape, np.int32)
+
+    def load_own_variables(self, store):
+        loaded = [(record.mask, _stored_mask(record, store)) for record in self.masked_kernels]
+        known = {mask.name + suffix for mask, _ in loaded for suffix in ("", "_shape")}
+        if unknown := sorted(set(store.keys()) - known):
+            raise ValueError(
+                f"The file holds {unknown}, for which layer {self.name!r} has no masked kernel. "
+                f"Its masked kernels: {[record.path for record in self.masked_kernels]}"
+            )
+        for mask, value in loaded:
+            mask.assign(value)
 
     def _create_masks(self):
         if isinstance(self.sparsity, dict):
@@ -208,6 +228,22 @@ class Sparse(keras.layers.Wrapper):
     def from_config(cls, config, custom_objects=None):
         structure = keras.saving.deserialize_keras_object(config["structure"], custom_objects)
         return super().from_config({**config, "structure": structure}, custom_objects)
+
+
+def _stored_mask(record, store):
+    name, shape = record.mask.name, tuple(record.kernel.shape)
+    stored = set(store.keys())
+    if not {name, f"{name}_shape"} <= stored:
+        raise ValueError(
+            f"The file holds no mask for kernel {record.path!r} of shape {shape}: it was not masked "
+            "in the model that was saved."
+        )
+    found = tuple(int(size) for size in store[f"{name}_shape"])
+    if found != shape:
+        raise ValueError(
+            f"The file's mask for kernel {record.path!r} has shape {found}; the kernel has {shape}."
+        )
+    return unpack_mask(np.asarray(store[name]), shape)
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
