@@ -69,7 +69,9 @@ class _Neurons(Layout):
     def spread(self, units):
         return self.matrix.to_kernel(units)
 
-    def update(self, mask, drop_scores, grow_scores, fraction, *, grown=None, target, method):
+    def update(
+        self, mask, drop_scores, grow_scores, fraction, *, grown=None, target, method="histogram"
+    ):
         if self.ablation is None or self.groups == 1:
             options = {"grown": grown, "target": target, "method": method}
             return super().update(mask, drop_scores, grow_scores, fraction, **options)

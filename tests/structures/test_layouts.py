@@ -1,4 +1,4 @@
-"""The groups and units of every kind of kernel, and the masks drawn by them, against plain loops."""
+"""The groups and units of every kind of kernel, and the masks drawn by them, by plain loops."""
 
 import itertools
 
