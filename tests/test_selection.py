@@ -153,6 +153,70 @@ def test_kth_largest_is_the_kth_of_a_sort(method, case):
         assert float(value) == descending[rank - 1]
 
 
+def compiled_rows(shape, jit_compile, masked, each):
+    signature = [
+        tf.TensorSpec(shape),
+        tf.TensorSpec(shape[:1] if each else [], tf.int32),
+        tf.TensorSpec(shape, tf.bool),
+    ]
+
+    @tf.function(jit_compile=jit_compile, input_signature=signature)
+    def run(scores, k, among):
+        return selection.choose_rows(scores, k, among=among if masked else None)
+
+    return run
+
+
+# Rows of 16 and 17 lie on both sides of the length at which the body changes.
+@pytest.mark.parametrize("shape", [(1, 1), (7, 4), (5, 16), (5, 17), (1, 300), (40, 65)])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("each", [False, True])
+def test_chooses_from_each_row_as_a_stable_sort_does(shape, masked, each):
+    rng = np.random.default_rng(6)
+    functions = [compiled_rows(shape, jit, masked, each) for jit in (False, True)]
+    columns = shape[1]
+    kinds = [
+        rng.normal(size=shape),
+        rng.integers(0, 3, size=shape),
+        np.zeros(shape),
+        rng.choice(SPECIAL + DENORMAL, size=shape),
+    ]
+    for scores in kinds:
+        scores = np.asarray(scores, np.float32)
+        among = rng.random(shape) < 0.4
+        for least in (-2, 0, 1, columns // 2, columns, columns + 3):
+            k = rng.integers(-2, columns + 3, shape[0]) if each else least
+            want = [
+                expected(
+                    scores[row], np.broadcast_to(k, shape[0])[row], among[row] if masked else None
+                )
+                for row in range(shape[0])
+            ]
+            for function in functions:
+                np.testing.assert_array_equal(function(scores, k, among), want)
+
+
+def test_rows_without_columns_have_nothing_to_choose():
+    assert selection.choose_rows(tf.zeros((3, 0)), 2).shape == (3, 0)
+    assert selection.choose_rows(tf.zeros((0, 3)), 2).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "error, words, scores, k, options",
+    [
+        (ValueError, r"`scores` must have rank 2.*\(3,\)", [1.0, 2.0, 3.0], 1, {}),
+        (TypeError, "`scores` must be floating point.*int32", [[1, 2]], 1, {}),
+        (TypeError, "`k` must be an integer.*float32", [[1.0, 2.0]], 0.5, {}),
+        (ValueError, r"`k` must be a scalar or .* 1 rows.*\(2,\)", [[1.0, 2.0]], [1, 2], {}),
+        (TypeError, "`among` must be boolean.*float32", [[1.0]], 1, {"among": [[1.0]]}),
+        (ValueError, "`among` must have the shape", [[1.0]], 1, {"among": [True]}),
+    ],
+)
+def test_wrong_arguments_for_rows_are_named(error, words, scores, k, options):
+    with pytest.raises(error, match=words):
+        selection.choose_rows(scores, k, **options)
+
+
 def test_compiled_search_has_static_shapes_and_calls_nothing_on_the_host():
     run = compiled((300, 100), "bit_search", True, True)
     arguments = np.zeros((300, 100), np.float32), 5, np.ones((300, 100), bool)

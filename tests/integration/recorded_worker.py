@@ -24,6 +24,7 @@ def sgd():
 OPTIMIZERS = {
     "RigL": lambda: kt.optimizers.RigL(sgd(), **GROWING),
     "RigL, mean": lambda: kt.optimizers.RigL(sgd(), mean_over=2, **GROWING),
+    "RigL, fan-in": lambda: kt.optimizers.RigL(sgd(), **GROWING),
     "SET": lambda: kt.optimizers.SET(sgd(), **GROWING),
     "SNFS": lambda: kt.optimizers.SNFS(sgd(), momentum=0.5, **GROWING),
     "GradualMagnitude": lambda: kt.optimizers.GradualMagnitude(sgd(), scope="global", **WINDOW),
@@ -31,6 +32,7 @@ OPTIMIZERS = {
     "DNW": lambda: kt.optimizers.DNW(sgd()),
     "TopKAST": lambda: kt.optimizers.TopKAST(sgd(), update_every=2),
 }
+STRUCTURES = {"RigL, fan-in": kt.structures.FanIn(0.9)}
 
 
 def main():
@@ -40,9 +42,10 @@ def main():
     weights = rng.normal(size=(STEPS, *SHAPE)).astype("float32")
     dense = (rng.integers(-64, 65, size=(STEPS, *SHAPE)) / 32).astype("float32")
     with strategy.scope():
-        start = "random" if SPEC["method"] in ("RigL", "RigL, mean", "SET", "SNFS") else "ones"
+        start = "random" if SPEC["method"].startswith(("RigL", "SET", "SNFS")) else "ones"
         inner = keras.layers.Dense(SHAPE[1], use_bias=False, name="fc")
-        layer = kt.layers.Sparse(inner, 0.8, mask=start)
+        structure = STRUCTURES.get(SPEC["method"])
+        layer = kt.layers.Sparse(inner, 0.8, structure=structure, mask=start)
         layer.build((None, SHAPE[0]))
         (record,) = layer.masked_kernels
         optimizer = OPTIMIZERS[SPEC["method"]]()

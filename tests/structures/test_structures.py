@@ -2,14 +2,10 @@
 
 import keras
 import numpy as np
-import oracle
 import pytest
-import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import keras_tickets as kt
-from keras_tickets import masks, selection
+from keras_tickets import masks
 
 NM, Block, Channel, FanIn = (
     kt.structures.NM,
@@ -17,25 +13,6 @@ NM, Block, Channel, FanIn = (
     kt.structures.Channel,
     kt.structures.FanIn,
 )
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    shape=st.tuples(st.integers(1, 9), st.integers(1, 12)),
-    seed=st.integers(0, 10**6),
-    each=st.booleans(),
-    compiled=st.booleans(),
-)
-def test_choose_rows_agrees_with_sorting(shape, seed, each, compiled):
-    rng = np.random.default_rng(seed)
-    scores = (rng.integers(-3, 4, shape) / 2).astype(np.float32)
-    among = rng.random(shape) < 0.7
-    k = rng.integers(-1, shape[1] + 2, shape[0] if each else ())
-    choose = tf.function(selection.choose_rows, jit_compile=compiled)
-    got = choose(tf.constant(scores), tf.constant(k, tf.int32), among=tf.constant(among)).numpy()
-    for row in range(shape[0]):
-        count = int(np.broadcast_to(k, shape[:1])[row])
-        np.testing.assert_array_equal(got[row], oracle.top(scores[row], count, among[row]))
 
 
 def network():
