@@ -49,6 +49,8 @@ def _settle(steps: Sequence[Call]) -> None:
     while before != (before := sum(int(channels.kept.sum()) for channels in tensors)):
         for call in (*reversed(steps), *steps):
             call.keep()
+    if any([call.keep_constant() for call in steps]):
+        _settle(steps)
 
 
 def _keep_one(steps):

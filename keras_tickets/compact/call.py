@@ -39,6 +39,11 @@ class Call:
         """Whether the outputs of the model depend on the call."""
         return any(output.wanted for output in self.outputs)
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether the call returns its only input."""
+        return False
+
     def refusal(self) -> str | None:
         """Why this call is not one that the class understands; `None` if it is."""
         return None
@@ -55,6 +60,10 @@ class Call:
         for channels in (*self.inputs, *self.outputs):
             channels.kept[:] = True
 
+    def keep_constant(self) -> bool:
+        """Keeps a constant channel if one is needed to stand for others; whether it did so."""
+        return False
+
     def stayed(self) -> Iterator[tuple[int, str]]:
         """Pairs of a number of dead channels that stay because of this call, and the reason."""
         if self.reason:
@@ -65,8 +74,8 @@ class Call:
         """The layer's weights for the channels that are kept, by attribute."""
         return {}
 
-    def remake(self) -> keras.layers.Layer | None:
-        """The layer for the channels that are kept; `None` if the call returns its first input."""
+    def remake(self) -> keras.layers.Layer:
+        """The layer for the channels that are kept."""
         return copy_layer(self.layer)
 
     def resized(self, **config) -> keras.layers.Layer:

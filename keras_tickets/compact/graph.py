@@ -54,12 +54,13 @@ class Nested(Call):
         yield _Boundary(self.layer, self.path, (outputs,), {}, self.outputs)
 
 
-class Repeated(Nested):
-    """A nested model that is called more than once: channels go inside it only."""
+class Bounded(Nested):
+    """A nested model whose inputs and outputs stay: channels go inside it only."""
 
-    def __init__(self, *args):
+    def __init__(self, *args, reason):
         super().__init__(*args)
-        self.dead_inputs = self.inputs
+        self.reason = reason
+        self.arguments = self.inputs
         self.inputs = self.inputs + self.inside.ends
 
     def steps(self):
@@ -67,8 +68,8 @@ class Repeated(Nested):
         yield self
 
     def stayed(self):
-        dead = sum(int(channels.is_constant.sum()) for channels in self.dead_inputs)
-        yield dead, "called more than once"
+        dead = sum(int(channels.is_constant.sum()) for channels in self.arguments)
+        yield dead, self.reason
 
 
 class _Boundary(Call):
@@ -124,8 +125,12 @@ def _read(model, prefix, times, graphs):
         is_shared = times[id(layer)] > 1
         if is_graph(layer) and not kwargs.get("training"):
             inside = _read(layer, f"{prefix}{layer.name}/", times, graphs)
-            cls = Nested if not is_shared and _takes(layer, args, kwargs) else Repeated
-            calls.append(cls(*where, inside))
+            if is_shared:
+                calls.append(Bounded(*where, inside, reason="called more than once"))
+            elif not _takes(layer, args, kwargs):
+                calls.append(Bounded(*where, inside, reason="called on inputs of another kind"))
+            else:
+                calls.append(Nested(*where, inside))
         else:
             calls.append(understand(is_shared, *where))
     graphs[id(model)] = Graph(model.name, inputs, outputs, calls)
@@ -135,7 +140,7 @@ def _read(model, prefix, times, graphs):
 def _takes(model, args, kwargs):
     """Whether a nested model is called on exactly the tensors that its graph starts from."""
     inputs, _, _ = _keras_compat.read_graph(model)
-    if len(args) != 1 or any(value is not None for value in keras.tree.flatten(kwargs)):
+    if len(args) != 1 or any(isinstance(value, Channels) for value in keras.tree.flatten(kwargs)):
         return False
     try:
         keras.tree.assert_same_structure(args[0], inputs)
@@ -168,13 +173,15 @@ def build(graph: Graph, layers: dict[int, keras.layers.Layer] | None = None) -> 
     for call in graph.calls:
         if not call.wanted:
             continue
-        args, kwargs = keras.tree.map_structure(tensor, (call.args, call.kwargs))
+        if call.is_identity:
+            tensors[call.outputs[0]] = tensors[call.inputs[0]]
+            continue
         if id(call.layer) not in layers:
             is_nested = isinstance(call, Nested)
             made = build(call.inside, layers) if is_nested else call.remake()
             layers[id(call.layer)] = made
-        layer = layers[id(call.layer)]
-        results = args[0][0] if layer is None else layer(*args, **kwargs)
+        args, kwargs = keras.tree.map_structure(tensor, (call.args, call.kwargs))
+        results = layers[id(call.layer)](*args, **kwargs)
         tensors.update(zip(call.outputs, keras.tree.flatten(results), strict=True))
     outputs = keras.tree.map_structure(tensor, graph.outputs)
     return keras.Model(inputs, outputs, name=graph.name)

@@ -62,8 +62,9 @@ class Merge(Channelwise):
             self.inputs = live or self.inputs[:1]
             self.args = (self.inputs,)
 
-    def remake(self):
-        return super().remake() if len(self.inputs) > 1 else None
+    @property
+    def is_identity(self):
+        return len(self.inputs) == 1
 
 
 class Concatenate(Channelwise):

@@ -13,11 +13,13 @@ class Mixing(Call):
     """A dense layer or convolution of `kernel` (…, input channels, output channels) and `bias`.
 
     A constant input channel is folded into the bias where every output position reads it alike: in
-    a dense layer, in a convolution without padding, or where the constant is 0.
+    a dense layer, in a convolution without padding, or where the constant is 0. Elsewhere one
+    constant channel is kept, and the weights of the others are added to its own.
     """
 
     size_name = "filters"
     kernel_name = "kernel"
+    merges_constants = True
 
     def refusal(self):
         layer = self.layer
@@ -36,7 +38,11 @@ class Mixing(Call):
 
     def kernel(self) -> np.ndarray:
         """The kernel, input channels and output channels last."""
-        return self.layer.kernel.numpy()
+        return self.orient(self.layer.kernel.numpy())
+
+    def orient(self, kernel: np.ndarray) -> np.ndarray:
+        """From the axes of the layer's kernel to input and output channels last, and back."""
+        return kernel
 
     @functools.cached_property
     def _reads(self) -> np.ndarray:
@@ -48,6 +54,11 @@ class Mixing(Call):
     def _folds(self) -> np.ndarray:
         constant = self.inputs[0].constant
         return (constant == 0) | ~np.isnan(constant) & np.bool_(self.folds_any)
+
+    @functools.cached_property
+    def _merges(self) -> np.ndarray:
+        """Boolean (input channels): constants that one kept channel can stand for."""
+        return self.inputs[0].is_constant & ~self._folds & np.bool_(self.merges_constants)
 
     def _bias(self, folded: np.ndarray) -> np.ndarray:
         """The bias, with what the `folded` of the input channels add to it."""
@@ -71,18 +82,43 @@ class Mixing(Call):
         output = self.outputs[0]
         if not is_elementwise(self.layer.activation):
             output.kept[:] = True
-        self.inputs[0].kept |= self._reads[:, output.kept].any(axis=1) & ~self._folds
+        self.inputs[0].kept |= self._read() & ~self._folds & ~self._merges
+
+    def _read(self):
+        return self._reads[:, self.outputs[0].kept].any(axis=1)
+
+    def keep_constant(self):
+        channels = self.inputs[0]
+        merged = self._read() & self._merges
+        if not merged.any() or (channels.kept & self._merges).any():
+            return False
+        channels.kept[np.argmax(np.where(merged, np.abs(channels.constant), 0.0))] = True
+        return True
 
     def stayed(self):
-        read = self._reads[:, self.outputs[0].kept].any(axis=1)
-        stuck = self.inputs[0].is_constant & read & ~self._folds
+        channels = self.inputs[0]
+        stuck = channels.is_constant & channels.kept & self._read() & ~self._folds
         if stuck.any():
             yield int(stuck.sum()), PADDED
 
+    def _merged_kernel(self):
+        """The kernel, with the weights of merged constants added to those of the kept one."""
+        channels, kernel = self.inputs[0], self.kernel()
+        merged = np.flatnonzero(self._read() & self._merges & ~channels.kept)
+        if not merged.size:
+            return kernel
+        sizes = np.where(channels.kept & self._merges, np.abs(channels.constant), 0.0)
+        target = np.argmax(sizes)
+        shares = channels.constant[merged] / channels.constant[target]
+        added = np.einsum("i,...io->...o", shares, kernel[..., merged, :].astype("float64"))
+        kernel = kernel.copy()
+        kernel[..., target, :] += added.astype(kernel.dtype)
+        return kernel
+
     def sliced_kernels(self) -> dict[str, np.ndarray]:
         """The kernels for the channels that are kept, by attribute."""
-        kernel = self.layer.kernel.numpy()
-        return {"kernel": kernel[..., self.inputs[0].kept, :][..., self.outputs[0].kept]}
+        kernel = self._merged_kernel()[..., self.inputs[0].kept, :][..., self.outputs[0].kept]
+        return {"kernel": self.orient(kernel)}
 
     def weights(self):
         bias = self._bias(self._folds & ~self.inputs[0].kept)[self.outputs[0].kept]
@@ -106,18 +142,15 @@ class TransposedConvolution(Mixing):
 
     folds_any = False
 
-    def kernel(self):
-        return np.swapaxes(self.layer.kernel.numpy(), -1, -2)
-
-    def sliced_kernels(self):
-        kernel = self.layer.kernel.numpy()
-        return {"kernel": kernel[..., self.outputs[0].kept, :][..., self.inputs[0].kept]}
+    def orient(self, kernel):
+        return np.swapaxes(kernel, -1, -2)
 
 
 class SeparableConvolution(Mixing):
     """A depthwise convolution and a pointwise one, which are one convolution in effect."""
 
     kernel_name = "pointwise_kernel"
+    merges_constants = False
 
     def kernel(self):
         depthwise = self.layer.depthwise_kernel.numpy()

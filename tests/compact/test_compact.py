@@ -106,13 +106,17 @@ def test_removal_goes_on_upstream_and_downstream():
     assert_same_outputs(model, smaller)
 
 
-@pytest.mark.parametrize("padding, stays", [("valid", False), ("same", True)])
-def test_a_constant_is_folded_into_a_convolution_without_padding_only(padding, stays):
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("reader", [layers.Conv2D, layers.Conv2DTranspose])
+def test_where_zeros_are_padded_one_constant_stays_for_all(padding, reader):
     inputs = keras.Input((6, 6, 2))
-    x = layers.Conv2D(4, 3, activation="sigmoid", name="a")(inputs)
-    model = randomize(keras.Model(inputs, layers.Conv2D(3, 3, padding=padding, name="b")(x)))
-    kill(model.get_layer("a"), [1])
-    assert sizes(compact(model))["a"] == (4 if stays else 3)
+    x = layers.Conv2D(6, 3, activation="sigmoid", name="a")(inputs)
+    model = randomize(keras.Model(inputs, reader(3, 3, strides=2, padding=padding, name="b")(x)))
+    kill(model.get_layer("a"), [1, 2, 5])
+    transposed = reader is layers.Conv2DTranspose
+    (kill if transposed else disuse)(model.get_layer("b"), [0])
+    stays = padding == "same" or transposed
+    assert sizes(compact(model))["a"] == (3 if stays else 2)
     expected = {("b", 1, "a constant other than 0 meets zero padding")} if stays else set()
     assert reasons(model) == expected
     assert_same_outputs(model, compact(model))
@@ -177,3 +181,16 @@ def test_nothing_dead_nothing_changes():
     smaller = compact(model)
     for a, b in zip(model.get_weights(), smaller.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_an_addition_called_twice_may_be_dropped_in_one_place_only():
+    inputs = keras.Input((4,))
+    add = layers.Add()
+    a = layers.Dense(4, name="a")(inputs)
+    b = layers.Dense(4, name="b")(inputs)
+    x = add([add([inputs, a]), b])
+    model = randomize(keras.Model(inputs, layers.Dense(2, name="c")(x)))
+    kill(model.get_layer("a"), slice(None), bias=0.0)
+    smaller = compact(model)
+    assert sizes(smaller) == {"b": 4, "c": 2}
+    assert_same_outputs(model, smaller)

@@ -117,6 +117,7 @@ def test_the_model_is_left_as_it_is_and_the_result_needs_no_keras_tickets(tmp_pa
         randomize(kt.models.resnet20(input_shape=(8, 8, 3), width=0.5)),
         {"conv1$|_conv1/": 0.4},
         structure=kt.structures.Channel(),
+        mask="magnitude",
     )
     before = sparse.get_weights()
     smaller = compact(sparse)
@@ -267,7 +268,7 @@ def random_graph(draw):
 @given(st.data())
 def test_random_graphs_lose_exactly_what_is_dead(data):
     """Dead: constant over random inputs, or without a gradient from the outputs."""
-    with_policy = keras.config.dtype_policy()
+    policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
     try:
         model, tensors, makers, classes, input_ids = random_graph(data.draw)
@@ -289,7 +290,7 @@ def test_random_graphs_lose_exactly_what_is_dead(data):
                 assert list(smaller.get_layer(layer.name).kernel.shape[-2:]) == expected
         assert compact(smaller).count_params() == smaller.count_params()
     finally:
-        keras.config.set_dtype_policy(with_policy)
+        keras.config.set_dtype_policy(policy)
 
 
 def alive_classes(model, tensors, classes):
