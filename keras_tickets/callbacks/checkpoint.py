@@ -1,5 +1,6 @@
 """Exact resume of `fit`."""
 
+import itertools
 import math
 import pathlib
 import re
@@ -161,25 +162,25 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _restore(self, path, description, arrays):
         variables, saved = self._variables(), description["variables"]
-        if len(saved) != len(variables):
-            raise ValueError(
-                f"Checkpoint {str(path)!r} is of another model or optimizer: it holds {len(saved)} "
-                f"variables, this one has {len(variables)}."
-            )
         remaining = iter(arrays)
         values = [[next(remaining) for _ in range(entry["copies"])] for entry in saved]
-        targets = [self._local(variable) for variable in variables]
-        for variable, entry, copies, local in zip(variables, saved, values, targets, strict=True):
-            there = (_anonymous(entry["path"]), tuple(entry["shape"]), copies[0].dtype.name)
-            here = (_anonymous(variable.path), tuple(variable.shape), _dtype(variable))
-            if there != here or len(copies) not in (1, len(local)):
+        here = [(_kind(v.path, v.shape, _dtype(v)), len(self._local(v))) for v in variables]
+        there = [
+            (_kind(entry["path"], entry["shape"], copies[0].dtype.name), len(copies))
+            for entry, copies in zip(saved, values, strict=True)
+        ]
+        for (kind, replicas), (found, copies) in itertools.zip_longest(
+            here, there, fillvalue=("nothing", 0)
+        ):
+            if kind != found or copies not in (1, replicas):
                 raise ValueError(
                     f"Checkpoint {str(path)!r} is of another model, optimizer or number of "
-                    f"replicas: it holds {there} in {len(copies)} copies where this one has {here} "
-                    f"on {len(local)} replicas."
+                    f"replicas: of its {len(there)} variables the first that differs is {found}, "
+                    f"in {copies} copies, where this one of {len(here)} variables has {kind} on "
+                    f"{replicas} replicas."
                 )
-        for copies, local in zip(values, targets, strict=True):
-            for i, target in enumerate(local):
+        for variable, copies in zip(variables, values, strict=True):
+            for i, target in enumerate(self._local(variable)):
                 target.assign(copies[i % len(copies)])
 
     def _local(self, variable):
@@ -197,9 +198,10 @@ def _dtype(variable) -> str:
     return np.dtype(variable.dtype).name
 
 
-def _anonymous(path: str) -> str:
-    """The path without the numbers that Keras appends to names that it has given before."""
-    return re.sub(r"_\d+(?=[/_]|$)", "", path)
+def _kind(path: str, shape, dtype: str) -> str:
+    """A variable in words, without the numbers that Keras appends to names given before."""
+    name = re.sub(r"_\d+(?=[/_]|$)", "", path)
+    return f"{name} of shape {tuple(shape)} ({dtype})"
 
 
 def _not_finite(logs, weights, values) -> str | None:

@@ -235,8 +235,8 @@ def _stored_mask(record, store):
     stored = set(store.keys())
     if not {name, f"{name}_shape"} <= stored:
         raise ValueError(
-            f"The file holds no mask for kernel {record.path!r} of shape {shape}: it was not masked "
-            "in the model that was saved."
+            f"The file holds no mask for kernel {record.path!r} of shape {shape}: it was not "
+            "masked in the model that was saved."
         )
     found = tuple(int(size) for size in store[f"{name}_shape"])
     if found != shape:

@@ -1,0 +1,377 @@
+"""Every way to save a sparse model and to load it again, and what is refused."""
+
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+import keras_tickets as kt
+from keras_tickets.mask_bits import pack_mask, unpack_mask
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(24, 7)).astype("float32")
+Y = RNG.normal(size=(24, 3)).astype("float32")
+
+
+def network(width=9, dropout=0.0):
+    layers = [
+        keras.layers.Dense(width, "relu", name="fc"),
+        keras.layers.BatchNormalization(name="norm"),
+        keras.layers.Dropout(dropout, seed=3, name="drop"),
+        keras.layers.Dense(3, name="head"),
+    ]
+    return keras.Sequential([keras.Input((7,)), *layers], name="network")
+
+
+def sparse(seed=0, **kwargs):
+    model = kt.sparsify(network(**kwargs), 0.5, seed=seed)
+    inner = keras.optimizers.SGD(0.1, momentum=0.9)
+    model.compile(kt.optimizers.RigL(inner, update_every=2, end=100), "mse")
+    return model
+
+
+def fit(model, epochs=2, **kwargs):
+    return model.fit(X, Y, batch_size=8, epochs=epochs, shuffle=False, verbose=0, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    keras.utils.set_random_seed(0)
+    model = sparse(dropout=0.2)
+    fit(model)
+    return model
+
+
+def state(model):
+    """Masks, weights, seeds, slots and counters; no metrics."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    kept = [v for v in model.variables if id(v) not in metrics]
+    return [v.numpy() for v in [*kept, *model.optimizer.variables]]
+
+
+def assert_same(model, other):
+    for ours, theirs in zip(state(model), state(other), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays.arrays(bool, arrays.array_shapes(min_dims=1, max_dims=4, max_side=9)))
+def test_bits_hold_the_mask(mask):
+    bits = pack_mask(mask)
+    assert bits.dtype == np.uint8 and len(bits) == -(-mask.size // 8)
+    expected = [
+        sum(128 >> i for i, kept in enumerate(mask.flat[start : start + 8]) if kept)
+        for start in range(0, mask.size, 8)
+    ]
+    assert bits.tolist() == expected
+    np.testing.assert_array_equal(unpack_mask(bits, mask.shape), mask)
+    with pytest.raises(ValueError, match="bytes of bits"):
+        unpack_mask(bits, (mask.size + 8,))
+
+
+@given(st.sampled_from(["float32", "int32", "bool"]))
+def test_bits_of_another_dtype_are_refused(dtype):
+    with pytest.raises(ValueError, match=f"dtype {dtype}"):
+        unpack_mask(np.zeros(1, dtype), (2, 3))
+
+
+def mask_datasets(file):
+    found = {}
+    file.visit(lambda name: found.update({name: file[name][()]}) if "_mask" in name else None)
+    return found
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
+def test_files_hold_one_bit_a_weight(name, trained, tmp_path):
+    (trained.save if name.endswith(".keras") else trained.save_weights)(tmp_path / name)
+    path = tmp_path / name
+    if name.endswith(".keras"):
+        with zipfile.ZipFile(path) as archive:
+            path = archive.extract("model.weights.h5", tmp_path)
+    with h5py.File(path) as file:
+        stored = mask_datasets(file)
+    bits = [value for name, value in stored.items() if name.endswith("kernel_mask")]
+    shapes = [value for name, value in stored.items() if name.endswith("_shape")]
+    assert len(bits) == len(shapes) == len(trained.masks) == 2
+    for mask, packed, shape in zip(trained.masks.values(), bits, shapes, strict=True):
+        assert packed.dtype == np.uint8 and packed.nbytes == -(-mask.size // 8)
+        np.testing.assert_array_equal(np.unpackbits(packed)[: mask.size].reshape(shape), mask)
+
+
+def whole_model(model, path):
+    model.save(path / "model.keras")
+    return keras.models.load_model(path / "model.keras")
+
+
+def weights_file(model, path, name="model.weights.h5"):
+    model.save_weights(path / name)
+    return into_another(model, lambda other: other.load_weights(path / name))
+
+
+def sharded_weights(model, path):
+    model.save_weights(path / "model.weights.json", max_shard_size=1e-6)
+    return into_another(model, lambda other: other.load_weights(path / "model.weights.json"))
+
+
+def weights_of_a_model_file(model, path):
+    model.save(path / "model.keras")
+    return into_another(model, lambda other: other.load_weights(path / "model.keras"))
+
+
+def tensorflow_checkpoint(model, path):
+    saved = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(path / "ckpt")
+
+    def restore(other):
+        checkpoint = tf.train.Checkpoint(model=other, optimizer=other.optimizer)
+        checkpoint.restore(saved).assert_existing_objects_matched()
+
+    return into_another(model, restore)
+
+
+def into_another(model, load):
+    other = sparse(seed=5)
+    other.optimizer.build(other.trainable_variables)
+    assert any((a != b).any() for a, b in zip(state(model), state(other), strict=True))
+    load(other)
+    return other
+
+
+@pytest.mark.parametrize(
+    "through",
+    [whole_model, weights_file, sharded_weights, weights_of_a_model_file, tensorflow_checkpoint],
+)
+def test_everything_comes_back_and_training_goes_on_alike(through, tmp_path):
+    model = sparse()
+    fit(model)
+    other = through(model, tmp_path)
+    assert list(other.masks) == ["fc/kernel", "head/kernel"]
+    assert_same(model, other)
+    histories = [fit(each, epochs=3).history["loss"] for each in (model, other)]
+    assert histories[0] == histories[1]
+    assert_same(model, other)
+
+
+def test_keras_leaves_the_states_of_random_layers_out_of_its_files(trained, tmp_path):
+    """`docs/saving.md` says so; `kt.callbacks.Checkpoint` keeps them."""
+    seeds = trained.get_layer("drop").seed_generator.state.numpy()
+    assert seeds[1] == 6, "one draw a step"
+    other = whole_model(trained, tmp_path)
+    np.testing.assert_array_equal(other.get_layer("drop").seed_generator.state, [3, 0])
+
+
+def test_legacy_h5_needs_the_classes_by_name(trained, tmp_path):
+    trained.save(tmp_path / "model.h5")
+    with pytest.raises(ValueError, match="Unknown layer: 'SparseModel'"):
+        keras.models.load_model(tmp_path / "model.h5")
+    classes = {"SparseModel": kt.SparseModel, "Sparse": kt.layers.Sparse}
+    loaded = keras.models.load_model(tmp_path / "model.h5", custom_objects=classes, compile=False)
+    assert list(loaded.masks) == list(trained.masks)
+    for ours, theirs in zip(loaded.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+def test_model_checkpoint(weights_only, tmp_path):
+    path = tmp_path / ("best.weights.h5" if weights_only else "best.keras")
+    model = sparse()
+    fit(
+        model,
+        callbacks=[keras.callbacks.ModelCheckpoint(path, save_weights_only=weights_only)],
+    )
+    loaded = sparse(seed=5) if weights_only else keras.models.load_model(path)
+    if weights_only:
+        loaded.optimizer.build(loaded.trainable_variables)
+        loaded.load_weights(path)
+    assert_same(model, loaded)
+
+
+class Interrupt(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_backup_and_restore(damaged, tmp_path):
+    def backup():
+        return keras.callbacks.BackupAndRestore(tmp_path / "backup", double_checkpoint=True)
+
+    keras.utils.set_random_seed(0)
+    whole = sparse()
+    first = whole.get_weights()
+    fit(whole, epochs=4)
+    model = sparse()
+    model.set_weights(first)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, epochs=4, callbacks=[backup(), Interrupt()])
+    if damaged:
+        file = tmp_path / "backup" / "latest.weights.h5"
+        file.write_bytes(file.read_bytes()[:1000])
+    resumed = sparse(seed=5)
+    history = fit(resumed, epochs=4, callbacks=[backup()])
+    assert history.epoch == ([1, 2, 3] if damaged else [2, 3])
+    assert_same(whole, resumed)
+
+
+def refuses(model, load, error, message):
+    """`load` raises and leaves masks, weights and slots as they were."""
+    before = state(model)
+    with pytest.raises(error, match=message):
+        load()
+    for ours, theirs in zip(state(model), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def edit(path, change):
+    """Changes the group of a weights file that holds the mask of the first kernel."""
+    with h5py.File(path, "r+") as file:
+        groups = []
+        file.visit(lambda name: groups.append(name) if name.endswith("/kernel_mask") else None)
+        group, _, name = groups[0].rpartition("/")
+        change(file[group], name)
+
+
+def without(group, name):
+    del group[name], group[f"{name}_shape"]
+
+
+def of_another_shape(group, name):
+    del group[name], group[f"{name}_shape"]
+    group[name] = np.zeros(8, np.uint8)
+    group[f"{name}_shape"] = np.array([8, 8])
+
+
+def too_short(group, name):
+    del group[name]
+    group[name] = np.zeros(2, np.uint8)
+
+
+def of_one_more(group, name):
+    group["extra_mask"] = np.zeros(2, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without, r"no mask for kernel 'fc/kernel' of shape \(7, 9\)"),
+        (of_another_shape, r"kernel 'fc/kernel' has shape \(8, 8\); the kernel has \(7, 9\)"),
+        (too_short, r"a mask of shape \(7, 9\) has 8 bytes of bits, got .*\(2,\)"),
+        (of_one_more, r"holds \['extra_mask'\], for which layer 'fc' has no masked kernel"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(change, message, trained, tmp_path):
+    path = tmp_path / "changed.weights.h5"
+    trained.save_weights(path)
+    edit(path, change)
+    other = sparse(dropout=0.2)
+    fit(other, epochs=1)
+    refuses(other, lambda: other.load_weights(path), ValueError, message)
+
+
+def test_a_model_in_which_fewer_kernels_are_masked_is_refused(tmp_path):
+    less = kt.sparsify(network(), {"fc": 0.5})
+    less.save_weights(tmp_path / "less.weights.h5")
+    model = sparse()
+    fit(model, epochs=1)
+    message = r"no mask for kernel 'head/kernel' of shape \(9, 3\)"
+    refuses(model, lambda: model.load_weights(tmp_path / "less.weights.h5"), ValueError, message)
+
+
+def test_another_width_is_refused_with_both_shapes(tmp_path):
+    sparse(width=8).save_weights(tmp_path / "narrow.weights.h5")
+    network(width=8).save_weights(tmp_path / "dense.weights.h5")
+    model = sparse()
+    fit(model, epochs=1)
+    message = r"'fc/kernel' has shape \(7, 8\); the kernel has \(7, 9\)"
+    refuses(model, lambda: model.load_weights(tmp_path / "narrow.weights.h5"), ValueError, message)
+    message = r"(?s)As weights of the dense model.*\(7, 9\).*\(7, 8\)"
+    refuses(model, lambda: model.load_weights(tmp_path / "dense.weights.h5"), ValueError, message)
+
+
+def test_tensorflow_checkpoints_that_do_not_fit(tmp_path):
+    dense = network()
+    of_dense = tf.train.Checkpoint(model=dense).save(tmp_path / "dense")
+    of_narrow = tf.train.Checkpoint(model=sparse(width=8)).save(tmp_path / "narrow")
+    model = sparse()
+    masks = model.masks
+    status = tf.train.Checkpoint(model=model).restore(of_dense)
+    with pytest.raises(AssertionError, match="Unresolved|not found|No checkpointed value|matched"):
+        status.assert_existing_objects_matched()
+    for path, mask in model.masks.items():
+        np.testing.assert_array_equal(mask, masks[path])
+    with pytest.raises(ValueError, match=r"\(7, 8\).*\(7, 9\)"):
+        tf.train.Checkpoint(model=model).restore(of_narrow)
+
+
+def test_a_dense_model_takes_the_weights_of_a_sparse_one_through_strip(trained, tmp_path):
+    kt.strip(trained).save_weights(tmp_path / "stripped.weights.h5")
+    dense = keras.Model(trained.inputs, network(dropout=0.2)(trained.inputs[0])).layers[-1]
+    dense.load_weights(tmp_path / "stripped.weights.h5")
+    np.testing.assert_array_equal(dense(X), trained(X))
+    kernel = dense.get_layer("fc").kernel.numpy()
+    np.testing.assert_array_equal(kernel[~trained.masks["fc/kernel"]], 0)
+
+
+def damage(path, kind):
+    content = bytearray(path.read_bytes())
+    if kind == "truncated":
+        content = content[: len(content) // 2]
+    else:
+        at = content.index(b"kernel_mask") if kind == "changed" else 0
+        content[at : at + 8] = bytes(255 - byte for byte in content[at : at + 8])
+    path.write_bytes(content)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "changed", "no such file"])
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
+def test_damaged_weights_are_named_and_change_nothing(name, kind, trained, tmp_path):
+    path = tmp_path / name
+    (trained.save if name.endswith(".keras") else trained.save_weights)(path)
+    content = None
+    if kind == "no such file":
+        path = tmp_path / f"missing.{name.partition('.')[2]}"
+    else:
+        content = damage(path, kind)
+    model = sparse(dropout=0.2)
+    fit(model, epochs=1)
+    if kind == "changed" and name == "model.weights.h5":
+        error, message = ValueError, "no mask for kernel 'fc/kernel'|is damaged"
+    elif kind == "no such file":
+        error, message = FileNotFoundError, "missing"
+    else:
+        error, message = OSError, f"Weights file '.*{name}' is damaged: "
+    refuses(model, lambda: model.load_weights(path), error, message)
+    assert content is None or path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [("truncated", "model.keras"), ("changed", "Bad CRC-32")]
+)
+def test_a_damaged_model_file_is_not_loaded(kind, message, trained, tmp_path):
+    path = tmp_path / "model.keras"
+    trained.save(path)
+    content = damage(path, kind)
+    with pytest.raises((ValueError, zipfile.BadZipFile), match=message):
+        keras.models.load_model(path)
+    assert path.read_bytes() == content
+
+
+def test_a_layer_whose_class_is_not_registered_is_named(tmp_path):
+    class Unregistered(keras.layers.Dense):
+        pass
+
+    dense = keras.Sequential([keras.Input((4,)), Unregistered(3)])
+    model = kt.sparsify(dense, 0.5)
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(TypeError, match="Could not locate class 'Unregistered'"):
+        keras.models.load_model(tmp_path / "model.keras")
+    classes = {"Unregistered": Unregistered}
+    loaded = keras.models.load_model(tmp_path / "model.keras", custom_objects=classes)
+    np.testing.assert_array_equal(loaded.masks["unregistered/kernel"], *model.masks.values())
