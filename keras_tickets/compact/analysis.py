@@ -22,19 +22,31 @@ def analyse(graph: Graph) -> list[tuple[str, int, str]]:
     steps = list(dict.fromkeys(graph.steps()))
     for call in steps:
         call.infer()
-    steps = _wanted(graph, steps)
-    for channels in graph.ends:
-        channels.kept[:] = True
-    _settle(steps)
-    last = _keep_one(steps)
+    last = _choose(graph, steps)
+    while any([call.drop_branches() for call in steps]):
+        last = _choose(graph, steps)
+    steps = [call for call in steps if call.wanted]
     stayed = [(call.path, dead, reason) for call in steps for dead, reason in call.stayed()]
     return stayed + last + _constant_outputs(graph, steps)
 
 
-def _wanted(graph, steps):
-    """The calls that the outputs depend on."""
+def _choose(graph, steps):
+    """Marks what is wanted and kept, afresh; returns what is kept because it is the last."""
+    for channels in _tensors(steps):
+        channels.kept[:], channels.wanted = False, False
     for channels in graph.ends:
-        channels.wanted = True
+        channels.kept[:], channels.wanted = True, True
+    steps = _wanted(steps)
+    _settle(steps)
+    return _keep_one(steps)
+
+
+def _tensors(steps):
+    return {channels for call in steps for channels in (*call.inputs, *call.outputs)}
+
+
+def _wanted(steps):
+    """The calls that the outputs depend on."""
     for call in reversed(steps):
         if call.wanted:
             for channels in (*call.inputs, *call.outputs):
@@ -44,7 +56,7 @@ def _wanted(graph, steps):
 
 def _settle(steps: Sequence[Call]) -> None:
     """Keeps what has to stay because of what stays, until nothing changes."""
-    tensors = {channels for call in steps for channels in (*call.inputs, *call.outputs)}
+    tensors = _tensors(steps)
     before = -1
     while before != (before := sum(int(channels.kept.sum()) for channels in tensors)):
         for call in (*reversed(steps), *steps):

@@ -64,6 +64,10 @@ class Call:
         """Keeps a constant channel if one is needed to stand for others; whether it did so."""
         return False
 
+    def drop_branches(self) -> bool:
+        """Takes out inputs that add nothing to the kept channels; whether there were any."""
+        return False
+
     def stayed(self) -> Iterator[tuple[int, str]]:
         """Pairs of a number of dead channels that stay because of this call, and the reason."""
         if self.reason:

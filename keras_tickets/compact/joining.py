@@ -32,7 +32,7 @@ def _reads_tensors_only(call):
 class Merge(Channelwise):
     """Channel by channel: add, subtract, multiply, average, maximum, minimum.
 
-    A branch of an addition that is zero in all channels is dropped.
+    A branch of an addition that is zero in all channels that are kept is dropped.
     """
 
     turns_live = "live in another branch"
@@ -53,14 +53,15 @@ class Merge(Channelwise):
         if isinstance(self.layer, keras.layers.Average):
             constant = constant / len(constants)
         self.outputs[0].constant = np.where(np.isfinite(constant), constant, np.nan)
-        self._drop_zeros()
 
-    def _drop_zeros(self):
-        live = [channels for channels in self.inputs if not (channels.constant == 0).all()]
+    def drop_branches(self):
         same_shapes = len({tuple(channels.spec.shape) for channels in self.inputs}) == 1
-        if type(self.layer) in _ADDITIONS and same_shapes and len(live) < len(self.inputs):
-            self.inputs = live or self.inputs[:1]
-            self.args = (self.inputs,)
+        if type(self.layer) not in _ADDITIONS or not same_shapes or self.is_identity:
+            return False
+        live = [ch for ch in self.inputs if (ch.constant != 0)[ch.kept].any()] or self.inputs[:1]
+        drops = len(live) < len(self.inputs)
+        self.inputs, self.args = live, (live,) if drops else self.args
+        return drops
 
     @property
     def is_identity(self):

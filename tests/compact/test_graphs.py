@@ -285,7 +285,11 @@ def test_random_graphs_lose_exactly_what_is_dead(data):
         smaller = compact(model)
         assert_same_outputs(model, smaller)
         if all(any(classes.find(i) in alive for i in ids) for _, _, ids in makers):
+            left = {layer.name for layer in smaller.layers}
             for layer, ins, outs in makers:
+                if layer.name not in left:
+                    assert not any(values.any() for values in layer.get_weights())
+                    continue
                 expected = [sum(classes.find(i) in alive for i in ids) for ids in (ins, outs)]
                 assert list(smaller.get_layer(layer.name).kernel.shape[-2:]) == expected
         assert compact(smaller).count_params() == smaller.count_params()
