@@ -5,7 +5,7 @@ their initial values, with a share of the channels that may be masked taken out.
 with zeros and the compact one take turns.
 
     python tools/compact_figures.py
-    python tools/compact_figures.py --dead 0.5 --rounds 20
+    python tools/compact_figures.py --dead=0.5 --rounds=20
 """
 
 import argparse
