@@ -12,6 +12,7 @@ from keras_tickets import (
     scoring,
     structures,
 )
+from keras_tickets.compact import CompactionReport, compact, compaction_report
 from keras_tickets.export import ExportReport, export
 from keras_tickets.flops import Flops, flops
 from keras_tickets.masks import get_masks, set_masks
@@ -23,12 +24,15 @@ from keras_tickets.step import Step
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "CompactionReport",
     "ExportReport",
     "Flops",
     "SparseModel",
     "SparsityPlan",
     "Step",
     "callbacks",
+    "compact",
+    "compaction_report",
     "data",
     "distributions",
     "export",
