@@ -77,7 +77,7 @@ class Translation:
         """
         model = self._graph(legacy)
         for source, target in self.layers:
-            if not hasattr(source, "layers"):
+            if not _is_model(source):
                 _copy_weights(source, target)
         return model
 
@@ -127,8 +127,7 @@ class Translation:
         if id(legacy) not in self._made:
             if type(legacy).__name__ == "TFOpLambda":
                 return self._operation(legacy)
-            nested = hasattr(legacy, "layers") and hasattr(legacy, "inputs")
-            layer = self._graph(legacy) if nested else self._plain(legacy)
+            layer = self._graph(legacy) if _is_model(legacy) else self._plain(legacy)
             self._made[id(legacy)] = layer
             self.layers.append((legacy, layer))
         return self._made[id(legacy)]
@@ -185,6 +184,10 @@ class Translation:
         return keras.saving.serialize_keras_object(
             self._class(value["class_name"], bool(value["registered_name"])).from_config(config)
         )
+
+
+def _is_model(legacy):
+    return hasattr(legacy, "layers") and hasattr(legacy, "inputs")
 
 
 def _nodes(legacy):

@@ -1,0 +1,174 @@
+"""Random graphs, from dense model to exported files: the same outputs at every stage."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+import keras_tickets as kt
+from keras_tickets.compact import compact
+
+SIZE, BATCH, STEPS = 8, 6, 3
+METHODS = {
+    "static": lambda: kt.optimizers.Static(keras.optimizers.SGD(0.05, momentum=0.9)),
+    "set": lambda: kt.optimizers.SET(keras.optimizers.Adam(0.01), update_every=1, end=100),
+    "rigl": lambda: kt.optimizers.RigL(keras.optimizers.SGD(0.05), update_every=2, end=100),
+}
+
+
+class Graph:
+    """A functional model drawn layer by layer."""
+
+    def __init__(self, draw):
+        self.draw = draw
+        self.images = [keras.Input((SIZE, SIZE, 2), name="image")]
+        self.shared = []
+
+    def pick(self, options):
+        return self.draw(st.sampled_from(list(options)))
+
+    def like(self, tensor):
+        """A drawn image of the same height and width."""
+        return self.pick(x for x in self.images if x.shape[1:3] == tensor.shape[1:3])
+
+    def conv(self, x, filters, **options):
+        layer = layers.Conv2D(
+            filters,
+            self.pick([1, 3]),
+            padding="same",
+            activation=self.pick(["relu", "tanh", None]),
+            use_bias=self.draw(st.booleans()),
+            **options,
+        )
+        self.shared.append((layer, x.shape[-1]))
+        return layer(x)
+
+    def add_image(self):
+        x = self.pick(self.images)
+        kind = self.pick(
+            ["conv", "strided", "norm", "add", "concatenate", "pool", "shared", "nested"]
+        )
+        if kind == "conv":
+            x = self.conv(x, self.draw(st.integers(3, 6)))
+        elif kind == "strided":
+            x = self.conv(x, self.draw(st.integers(3, 6)), strides=2)
+        elif kind == "norm":
+            x = layers.ReLU()(layers.BatchNormalization()(x))
+        elif kind == "add":
+            x = layers.Add()([x, self.conv(self.like(x), x.shape[-1])])
+        elif kind == "concatenate":
+            x = layers.Concatenate()([x, self.like(x)])
+        elif kind == "pool":
+            pool = self.pick([layers.MaxPooling2D, layers.AveragePooling2D])
+            x = pool(2, padding="same")(x)
+        elif kind == "shared" and self.shared:
+            layer, channels = self.pick(self.shared)
+            x = layer(x if x.shape[-1] == channels else self.conv(x, channels))
+        else:
+            inside = keras.Input(x.shape[1:])
+            y = layers.BatchNormalization()(layers.Conv2D(4, 1, use_bias=False)(inside))
+            x = keras.Model(inside, y)(x)
+        self.images.append(x)
+
+    def vector(self):
+        reduce = self.pick([layers.Flatten, layers.GlobalAveragePooling2D])
+        x = reduce()(self.images[-1])
+        for _ in range(self.draw(st.integers(0, 2))):
+            y = layers.Dense(self.draw(st.integers(4, 8)), self.pick(["relu", "tanh", None]))(x)
+            x = self.pick([y, layers.Concatenate()([x, y]), layers.BatchNormalization()(y)])
+        return x
+
+    def model(self):
+        for _ in range(self.draw(st.integers(2, 7))):
+            self.add_image()
+        outputs = [layers.Dense(3)(self.vector()) for _ in range(self.draw(st.integers(1, 2)))]
+        return keras.Model(self.images[0], outputs)
+
+
+def drawn_sparse_model(draw):
+    model = Graph(draw).model()
+    structure = draw(st.sampled_from([None, kt.structures.Channel()]))
+    method = "static" if structure else draw(st.sampled_from(sorted(METHODS)))
+    sparse = kt.sparsify(
+        model,
+        draw(st.sampled_from([0.3, 0.5])),
+        distribution="uniform",
+        structure=structure,
+        mask=draw(st.sampled_from(["random", "magnitude"])),
+        seed=draw(st.integers(0, 1000)),
+    )
+    sparse.compile(METHODS[method](), "mse")
+    return sparse
+
+
+def outputs_of(model, images):
+    return [y.numpy() for y in keras.tree.flatten(model(images, training=False))]
+
+
+def assert_close(actual, expected):
+    for a, b in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * max(np.abs(b).max(), 1))
+
+
+def check_round_trip(draw, folder):
+    sparse = drawn_sparse_model(draw)
+    random = np.random.default_rng(draw(st.integers(0, 1000)))
+    images = random.normal(size=(BATCH * STEPS, SIZE, SIZE, 2)).astype("float32")
+    targets = [random.normal(size=(len(images), 3)) for _ in sparse.outputs]
+    before, plan = kt.strip(sparse), [row.nonzeros for row in sparse.plan.rows]
+    assert_close(outputs_of(sparse, images), outputs_of(before, images))
+
+    sparse.fit(images, targets, batch_size=BATCH, verbose=0)
+    assert [row.nonzeros for row in sparse.plan.rows] == plan
+    expected, masks = outputs_of(sparse, images), kt.get_masks(sparse)
+    assert any(np.any(a != b) for a, b in zip(expected, outputs_of(before, images), strict=True))
+
+    sparse.save(folder / "model.keras")
+    loaded = keras.models.load_model(folder / "model.keras")
+    assert_close(outputs_of(loaded, images), expected)
+    assert list(kt.get_masks(loaded)) == list(masks)
+    for path, mask in kt.get_masks(loaded).items():
+        np.testing.assert_array_equal(mask, masks[path])
+
+    plain = kt.strip(loaded)
+    kernels = {row.path: row for row in kt.plan(plain, 0.0).rows}
+    assert set(masks) <= set(kernels)
+    assert_close(outputs_of(plain, images), expected)
+
+    small = compact(loaded)
+    assert small.count_params() <= plain.count_params()
+    assert_close(outputs_of(small, images), expected)
+
+    for name, model in {"sparse": loaded, "small": small}.items():
+        report = kt.export(model, folder / name)
+        assert report.max_abs_difference <= 1e-4 * max(np.abs(y).max() for y in expected) + 1e-5
+        artifact = tf.saved_model.load(str(folder / name))
+        served = keras.tree.flatten(artifact.serve(images))
+        assert_close([y.numpy() for y in served], expected)
+
+
+# An example takes seconds: failing ones are shown as they are, not made smaller.
+OPTIONS = {
+    "deadline": None,
+    "suppress_health_check": list(HealthCheck),
+    "database": None,
+    "phases": [Phase.generate],
+}
+
+
+@pytest.mark.filterwarnings("ignore:The sparsity falls short")
+@settings(max_examples=8, derandomize=True, **OPTIONS)
+@given(st.data())
+def test_random_graphs_keep_their_outputs(tmp_path_factory, data):
+    check_round_trip(data.draw, tmp_path_factory.mktemp("graph"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The sparsity falls short")
+@settings(max_examples=100, **OPTIONS)
+@given(st.data())
+def test_more_random_graphs_keep_their_outputs(tmp_path_factory, data):
+    check_round_trip(data.draw, tmp_path_factory.mktemp("graph"))
