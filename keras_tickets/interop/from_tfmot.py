@@ -27,12 +27,15 @@ def from_tfmot(
     some is masked where it is 0. A dense model comes back without masks.
 
     The result is not compiled. Optimizer state, pruning schedules and pruning steps are not taken
-    over: pass the schedule to `kt.optimizers.GradualMagnitude` to go on pruning.
+    over: pass the schedule to `kt.optimizers.GradualMagnitude` to go on pruning. N:M and blocks are
+    in the masks, but further training does not keep to them. The wrapper of an
+    `Embedding(mask_zero=True)` drops its padding mask, which `strip_pruning`, and this, bring back.
 
     Args:
         model: Built functional or Sequential model of `tf_keras`, nested or not; it is left as it
-            is. Or the path of one saved as `.keras`, `.h5` or SavedModel, which is loaded by tfmot;
-            importing tfmot makes `tf.keras` Keras 2 in this process.
+            is. Or the path of one saved as `.keras`, `.h5` or SavedModel without classes of your
+            own, of which no Python code is run. Reading it imports tfmot, which makes `tf.keras`
+            Keras 2 in this process.
         custom_objects: `{Keras 2 class name: Keras 3 layer class}` for your own layers and those
             that Keras 3 has not. The class must take the configuration of the old one and create
             its weights in the same order.
@@ -100,11 +103,13 @@ def _load(path):
         raise ValueError(f"`model`: there is no file {str(path)!r}")
     import tensorflow_model_optimization as tfmot
     import tf_keras
+    from tf_keras.src.saving.serialization_lib import SafeModeScope
 
     try:
-        with tfmot.sparsity.keras.prune_scope():
+        # `load_model` itself runs no code of `.keras` files only.
+        with tfmot.sparsity.keras.prune_scope(), SafeModeScope(safe_mode=True):
             return _check(tf_keras.models.load_model(path, compile=False))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"`model`: {str(path)!r} cannot be read as a saved Keras 2 model: {error}"
         ) from error

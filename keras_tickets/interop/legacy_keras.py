@@ -197,12 +197,12 @@ def _nodes(legacy):
 
 def _input(tensor):
     shape, dtype = tuple(tensor.shape), tensor.dtype.name
-    # A Keras 2 tensor is called after the output of its layer.
-    return keras.Input(batch_shape=shape, dtype=dtype, name=tensor.name.partition(":")[0])
+    return keras.Input(batch_shape=shape, dtype=dtype, name=_name(tensor))
 
 
 def _name(legacy):
-    return legacy.name.replace("/", "_")
+    """The name of a layer, or of the layer that a tensor comes from, as Keras 3 allows it."""
+    return legacy.name.partition(":")[0].replace("/", "_")
 
 
 def _refusal(legacy, reason):

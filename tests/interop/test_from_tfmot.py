@@ -1,5 +1,6 @@
 """Models of Keras 2, pruned with tensorflow-model-optimization, against what they become."""
 
+import os
 import subprocess
 import sys
 
@@ -324,3 +325,37 @@ def test_wrong_arguments(tmp_path):
         kt.interop.from_tfmot(k2.Sequential([layers.Dense(2)]))
     with pytest.raises(ValueError, match="there is no file .*missing.h5"):
         kt.interop.from_tfmot(tmp_path / "missing.h5")
+
+
+def test_files_are_read_without_running_their_code(tmp_path):
+    pytest.importorskip("tensorflow_model_optimization")
+    marker = str(tmp_path / "marker")
+    make = lambda x, path=marker: [__import__("os").makedirs(path, exist_ok=True), x][1]  # noqa: E731
+    legacy = k2.Sequential([k2.Input((4,)), layers.Lambda(make)])
+    expected = {"bad.keras": "cannot be read", "bad.h5": "cannot be read", "bad": "cannot be read"}
+    (tmp_path / "bad.keras").write_bytes(b"no model")
+    (tmp_path / "bad.h5").write_bytes(b"no model")
+    (tmp_path / "bad").mkdir()
+    for name in ("lambda.keras", "lambda.h5", "lambda"):
+        legacy.save(tmp_path / name)
+        expected[name] = "Lambda"
+    os.rmdir(marker)
+    command = [sys.executable, "-c", READ, str(tmp_path), *expected]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-3000:]
+    messages = dict(line.split(" ", 1) for line in result.stdout.splitlines())
+    for name, message in expected.items():
+        assert message in messages[name]
+    assert not os.path.exists(marker)
+
+
+READ = """
+import sys
+import keras_tickets as kt
+
+for name in sys.argv[2:]:
+    try:
+        kt.interop.from_tfmot(f"{sys.argv[1]}/{name}")
+    except ValueError as error:
+        print(name, " ".join(str(error).split()))
+"""
