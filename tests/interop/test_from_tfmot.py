@@ -140,7 +140,20 @@ for path, mask in kt.get_masks(model).items():
 """
 
 
-@pytest.mark.parametrize("script", [SEQUENTIAL + CONVOLUTIONAL, TEXT + NESTED])
+MOBILENET = """
+check(prune(k2.applications.MobileNetV2((96, 96, 3), alpha=0.35, weights=None, classes=10)))
+"""
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        SEQUENTIAL + CONVOLUTIONAL,
+        TEXT + NESTED,
+        pytest.param(MOBILENET, marks=pytest.mark.slow),
+    ],
+    ids=["vision", "text", "mobilenet"],
+)
 def test_pruned_models_keep_function_and_masks(script, tmp_path):
     pytest.importorskip("tensorflow_model_optimization")
     command = [sys.executable, "-c", PRUNED + script, str(tmp_path)]
