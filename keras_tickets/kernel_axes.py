@@ -11,6 +11,7 @@ _TRANSPOSED = (
 )
 _DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 _SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
+_GROUPED = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 _CONV_LSTM = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
 
 CONVOLUTIONS = (
@@ -67,13 +68,16 @@ def stays_dense(layer: keras.layers.Layer, variable: keras.Variable) -> str | No
         return "embedding: dense unless `filters` asks for it"
     if is_depthwise(layer, variable):
         return "depthwise kernel: dense unless `filters` asks for it"
+    if isinstance(layer, keras.layers.STFTSpectrogram):
+        return "Fourier transform: dense unless `filters` asks for it"
     return None
 
 
 def is_depthwise(layer: keras.layers.Layer, variable: keras.Variable) -> bool:
     """Whether each input channel has its own outputs."""
     separable = isinstance(layer, _SEPARABLE) and variable.name.startswith("depthwise")
-    return separable or isinstance(layer, _DEPTHWISE)
+    grouped = getattr(layer, "groups", 1) > 1 and variable.shape[-2] == 1
+    return separable or isinstance(layer, _DEPTHWISE) or (grouped and isinstance(layer, _GROUPED))
 
 
 def is_transposed(layer: keras.layers.Layer) -> bool:

@@ -95,8 +95,8 @@ def find_kernels(
     Args:
         model: Built Keras model or layer.
         filters: Which kernels to take: a regex or a list of regexes (`re.search` on the path), or a
-            callable on paths. By default all but embeddings and depthwise kernels, which are taken
-            where a filter selects them.
+            callable on paths. By default all but embeddings, depthwise and Fourier kernels, which are
+            taken where a filter selects them.
 
     Returns:
         The kernels, and what was skipped with the reason.

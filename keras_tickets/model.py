@@ -159,7 +159,7 @@ def sparsify(
         mask: How the first masks are drawn: "random", "magnitude" or "ones" (dense at first, for
             methods that prune on the way).
         filters: Which kernels to mask: a regex, a list of regexes, or a callable on kernel paths.
-            By default all but embeddings and depthwise kernels.
+            By default all but embeddings, depthwise and Fourier kernels.
         seed: Non-negative integer for random masks. The same seed gives the same masks everywhere.
         in_place: Wrap the model's own layers instead of copies, for models that cannot be copied.
 

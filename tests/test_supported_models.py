@@ -1,0 +1,28 @@
+"""Whole models, as `docs/supported_layers.md` has them."""
+
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import model_recipes  # noqa: E402
+import supported_layers  # noqa: E402
+
+PAGE = (ROOT / "docs" / "supported_layers.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if "applications" in name else [])
+        for name in model_recipes.MODELS
+    ],
+)
+def test_each_comes_through_as_the_page_says(name):
+    row = supported_layers.model_row(name)
+    if "not tried" in row:
+        pytest.skip(row)
+    assert row in PAGE.splitlines()
