@@ -1,14 +1,6 @@
 import hashlib
 import json
-import os
-import pathlib
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 
 import keras
 import numpy as np
@@ -17,8 +9,6 @@ import tensorflow as tf
 
 from keras_tickets import data
 from keras_tickets.callbacks import Checkpoint, StopOnNaN
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 def network(units=8, optimizer=None):
@@ -199,54 +189,6 @@ def test_nan_among_several_steps_per_call():
 def test_bad_keep(keep, tmp_path):
     with pytest.raises(ValueError, match="`keep` must be an integer of at least 1"):
         Checkpoint(tmp_path, keep=keep)
-
-
-KILLED = """
-    import sys
-    sys.path.insert(0, "tests/callbacks")
-    import test_checkpoint as t
-    import numpy as np
-    model, checkpoint = t.train(sys.argv[1], 12)
-    np.savez(sys.argv[2], *t.state(model), history=checkpoint.history["loss"])
-"""
-
-
-def test_killed_at_random_moments_ends_the_same(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-
-    def start(directory):
-        arguments = [str(tmp_path / directory), str(tmp_path / f"{directory}.npz")]
-        return subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(KILLED), *arguments],
-            cwd=ROOT,
-            env=environment,
-            stderr=subprocess.PIPE,
-        )
-
-    whole = start("whole")
-    assert whole.wait(120) == 0, whole.stderr.read().decode()[-2000:]
-    rng = random.Random(0)
-    kills = 0
-    for _ in range(2):
-        process = start("killed")
-        seen = set((tmp_path / "killed").glob("epoch_*"))
-        while process.poll() is None and set((tmp_path / "killed").glob("epoch_*")) <= seen:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.05))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait()
-        process.stderr.close()
-        if (tmp_path / "killed.npz").exists():
-            break
-    assert kills
-    process = start("killed")
-    assert process.wait(120) == 0, process.stderr.read().decode()[-2000:]
-    with np.load(tmp_path / "whole.npz") as a, np.load(tmp_path / "killed.npz") as b:
-        assert a.files == b.files
-        for name in a.files:
-            np.testing.assert_array_equal(a[name], b[name])
 
 
 def test_leftovers_of_a_kill_are_ignored_and_removed(tmp_path):

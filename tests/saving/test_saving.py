@@ -375,3 +375,45 @@ def test_a_layer_whose_class_is_not_registered_is_named(tmp_path):
     classes = {"Unregistered": Unregistered}
     loaded = keras.models.load_model(tmp_path / "model.keras", custom_objects=classes)
     np.testing.assert_array_equal(loaded.masks["unregistered/kernel"], *model.masks.values())
+
+
+def exact(model, directory, **kwargs):
+    return fit(model, callbacks=[kt.callbacks.Checkpoint(directory)], **kwargs)
+
+
+def test_exact_checkpoints_hold_one_bit_a_weight(tmp_path):
+    model = sparse(dropout=0.2)
+    exact(model, tmp_path)
+    with np.load(tmp_path / "epoch_000002" / "variables.npz") as archive:
+        stored = [archive[name] for name in archive.files]
+    packed = [array for array in stored if array.dtype == np.uint8]
+    assert [array.nbytes for array in packed] == [8, 4]
+    for bits, mask in zip(packed, model.masks.values(), strict=True):
+        np.testing.assert_array_equal(np.unpackbits(bits)[: mask.size], mask.ravel())
+
+
+@pytest.mark.parametrize(
+    ("width", "sparsity", "message"),
+    [
+        (
+            9,
+            {"head": 0.5},
+            r"is fc/kernel of shape .* has network/fc/kernel_mask of shape \(7, 9\)",
+        ),
+        (
+            8,
+            0.5,
+            r"fc/kernel_mask of shape \(7, 8\).* has network/fc/kernel_mask of shape \(7, 9\)",
+        ),
+    ],
+)
+def test_exact_checkpoints_of_other_masks_are_refused(width, sparsity, message, tmp_path):
+    other = kt.sparsify(network(width), sparsity)
+    other.compile("sgd", "mse")
+    exact(other, tmp_path)
+    model = sparse()
+    before = [variable.numpy() for variable in model.variables]
+    with pytest.raises(ValueError, match=message):
+        exact(model, tmp_path, initial_epoch=2)
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
