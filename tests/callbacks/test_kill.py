@@ -149,7 +149,7 @@ def kill_and_compare(kind, kills, folder, seed):
     resumes += run.resumed
     differences = compare(kind, whole, killed)
     words = ", ".join(f"{moments[moment]} {moment}" for moment in MOMENTS)
-    counts = f"{kills} ({words}; {unfinished} left a checkpoint half written)"
+    counts = f"{kills} ({words}; after {unfinished} a half-written checkpoint lay there)"
     return f"| {kind.name} | {counts} | {resumes} | {len(differences)} |", resumes, differences
 
 
