@@ -157,7 +157,7 @@ def initialize(sparse_model: keras.Model, initializer: SparseVarianceScaling) ->
     records = {id(record.kernel): record for record in masked_kernels(sparse_model)}
     if not records:
         raise ValueError(f"Model {sparse_model.name!r} has no masks: see `kt.sparsify`.")
-    kernels, _ = find_kernels(sparse_model, filters=lambda path: True)
+    kernels, _ = find_kernels(sparse_model, filters=lambda path: True, frozen=True)
     for kernel in kernels:
         if record := records.get(id(kernel.variable)):
             groups = _group_axes(kernel)

@@ -82,7 +82,7 @@ class Skipped:
 
 
 def find_kernels(
-    model: keras.layers.Layer, filters: Filters = None
+    model: keras.layers.Layer, filters: Filters = None, frozen: bool = False
 ) -> tuple[list[Kernel], list[Skipped]]:
     """Finds the kernels of a model, in layer order, each once.
 
@@ -95,8 +95,10 @@ def find_kernels(
     Args:
         model: Built Keras model or layer.
         filters: Which kernels to take: a regex or a list of regexes (`re.search` on the path), or a
-            callable on paths. By default all but embeddings, depthwise and Fourier kernels, which are
-            taken where a filter selects them.
+            callable on paths. By default all but embeddings, depthwise and Fourier kernels, which
+            are taken where a filter selects them.
+        frozen: Take those of layers with `trainable=False` too: a kernel that was masked when its
+            layer was frozen keeps its mask.
 
     Returns:
         The kernels, and what was skipped with the reason.
@@ -119,9 +121,9 @@ def find_kernels(
     selects = _Selection(filters)
     kernels, skipped = [], []
     walk = _Walk(model)
-    for path, layer, variable, frozen in walk:
-        reason = _why_no_kernel(layer, variable, frozen)
-        if reason is None:
+    for path, layer, variable, is_frozen in walk:
+        reason = _why_no_kernel(layer, variable, is_frozen)
+        if reason is None or (frozen and reason == _FROZEN):
             default = stays_dense(layer, variable)
             if selects(path, by_default=default is None):
                 kernels.append(_kernel(path, layer, variable, walk.conv_lstm_cells))

@@ -51,7 +51,7 @@ class SparseModel(SparseTraining, _keras_compat.Functional):
     def __init__(self, *args, **kwargs):
         # Keras makes a functional model again from its config where `__init__` takes anything.
         super().__init__(**_functional_arguments(*args, **kwargs))
-        kernels, _ = find_kernels(self, filters=lambda path: True)
+        kernels, _ = find_kernels(self, filters=lambda path: True, frozen=True)
         paths = {id(kernel.variable): kernel.path for kernel in kernels}
         records = masks.masked_kernels(self)
         if len({id(record.kernel) for record in records}) < len(records):
@@ -248,7 +248,7 @@ def strip(sparse_model: SparseModel, *, in_place: bool = False) -> keras.Model:
             f"Kernels {[record.path for record in inside]} belong to Sparse layers inside other "
             "layers, which cannot be stripped. Wrap the outer layers instead."
         )
-    for kernel in find_kernels(plain, filters=lambda path: True)[0]:
+    for kernel in find_kernels(plain, filters=lambda path: True, frozen=True)[0]:
         if kernel.path in found:
             values = kernel.variable.numpy()
             kernel.variable.assign(np.where(found[kernel.path], values, np.zeros_like(values)))

@@ -189,7 +189,7 @@ def summary(sparse_model: keras.Model) -> SparsityPlan:
     ```
     """
     check_model(sparse_model)
-    kernels, skipped = find_kernels(sparse_model, filters=lambda path: True)
+    kernels, skipped = find_kernels(sparse_model, filters=lambda path: True, frozen=True)
     records = {id(record.kernel): record for record in masks.masked_kernels(sparse_model)}
     masked = [kernel for kernel in kernels if id(kernel.variable) in records]
     left_dense = [

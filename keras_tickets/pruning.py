@@ -154,7 +154,7 @@ def _settle(model, records) -> None:
         shares[id(record.kernel)] = record.sparsity
     for layer in _keras_compat.all_layers(model):
         if isinstance(layer, Sparse):
-            own, _ = find_kernels(layer.layer, filters=lambda path: True)
+            own, _ = find_kernels(layer.layer, filters=lambda path: True, frozen=True)
             layer.sparsity = {
                 k.path: shares[id(k.variable)] for k in own if id(k.variable) in shares
             }

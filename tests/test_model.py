@@ -395,3 +395,20 @@ def test_weights_that_do_not_fit_change_nothing(tmp_path):
         model.load_weights(tmp_path / "other.weights.h5")
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_is_frozen_after_it_was_made_sparse_stays_sparse(whole, tmp_path):
+    dense = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(8, name="fc"), keras.layers.Dense(2, name="head")]
+    )
+    model = kt.sparsify(dense, 0.5, distribution="uniform")
+    (model if whole else model.get_layer("fc")).trainable = False
+    assert [row.path for row in kt.summary(model).rows] == ["fc/kernel", "head/kernel"]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert list(loaded.masks) == ["fc/kernel", "head/kernel"]
+    for path, mask in model.masks.items():
+        np.testing.assert_array_equal(loaded.masks[path], mask)
+    inputs = np.ones((3, 4), "float32")
+    np.testing.assert_array_equal(kt.strip(loaded)(inputs), model(inputs))

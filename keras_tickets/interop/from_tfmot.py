@@ -145,7 +145,7 @@ def _flat(model):
 
 def _masks(by_variable, plain):
     """`{kernel path: mask}`."""
-    kernels, _ = find_kernels(plain, filters=lambda path: True)
+    kernels, _ = find_kernels(plain, filters=lambda path: True, frozen=True)
     if by_variable is not None:
         return {
             k.path: by_variable[id(k.variable)] for k in kernels if id(k.variable) in by_variable

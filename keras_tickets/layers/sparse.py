@@ -140,7 +140,7 @@ class Sparse(keras.layers.Wrapper):
 
     def _create_masks(self):
         if isinstance(self.sparsity, dict):
-            kernels, _ = find_kernels(self.layer, filters=lambda path: True)
+            kernels, _ = find_kernels(self.layer, filters=lambda path: True, frozen=True)
             chosen = self.sparsity
         else:
             kernels, _ = find_kernels(self.layer)
