@@ -189,7 +189,7 @@ def recurrent():
     return keras.Model(inputs, layers.Bidirectional(layers.GRU(4, name="gru"), name="upper")(x))
 
 
-@keras.saving.register_keras_serializable("tests")
+@keras.saving.register_keras_serializable("fan_in_tests")
 class Subclassed(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
