@@ -14,11 +14,12 @@ import numpy as np
 from keras_tickets.interop.legacy_keras import Translation
 from keras_tickets.kernels import find_kernels
 from keras_tickets.masks import set_masks
+from keras_tickets.model import SparseModel, sparsify
 
 
 def from_tfmot(
     model, custom_objects: Mapping[str, type[keras.layers.Layer]] | None = None
-) -> keras.Model:
+) -> SparseModel:
     """Makes a `kt.SparseModel` of a model pruned with tensorflow-model-optimization (tfmot).
 
     Layers are translated one by one from Keras 2 to Keras 3, weights and `trainable` flags copied.
@@ -66,9 +67,6 @@ def from_tfmot(
     References:
         - [The library's guide](https://www.tensorflow.org/model_optimization/guide/pruning)
     """
-    # The schedules import this package, and models import the schedules.
-    from keras_tickets.model import SparseModel, sparsify
-
     legacy = _load(model) if isinstance(model, str | os.PathLike) else _check(model)
     translation = Translation(_unwrap, custom_objects)
     plain = translation.model(legacy)

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_tickets import masks, schedules
 from keras_tickets.optimizers.grow_init import check_grow_init, grown_values
 from keras_tickets.optimizers.periodic import PeriodicOptimizer
-from keras_tickets.optimizers.sparse_optimizer import Topology, update_on_devices
+from keras_tickets.optimizers.topology import Topology, update_on_devices
 
 
 class DropAndGrow(PeriodicOptimizer):
@@ -142,9 +142,8 @@ class DropAndGrow(PeriodicOptimizer):
                 method=self.selection_method,
             )
             if self.grow_init != "zeros":
-                true = None if gradient is None else self.unscale(gradient)
                 start = grown_values(
-                    self.grow_init, values, old, true, masked.path, self.seed, step
+                    self.grow_init, values, old, gradient, masked.path, self.seed, step
                 )
                 values = tf.where(new & ~old, start, values)
             for variable, rest_value in zip((kernel, *slots), (0.0, *initial), strict=True):

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_tickets import masks
 from keras_tickets.optimizers.magnitude_pruning import MagnitudePruning
-from keras_tickets.optimizers.sparse_optimizer import update_on_devices
+from keras_tickets.optimizers.topology import update_on_devices
 
 
 @keras.saving.register_keras_serializable("keras_tickets")

@@ -4,11 +4,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets import _keras_compat, masks, schedules, selection
+from keras_tickets import _keras_compat, schedules, selection
 from keras_tickets.distributions.ranking import sparsity_of
-from keras_tickets.interop.tfmot import TfmotRamp
 from keras_tickets.optimizers.periodic import PeriodicOptimizer
-from keras_tickets.optimizers.sparse_optimizer import update_on_devices
+from keras_tickets.optimizers.topology import put_to_rest, update_on_devices
 
 SCOPES = ("local", "global")
 
@@ -38,7 +37,7 @@ class MagnitudePruning(PeriodicOptimizer):
 
     def __init__(self, inner, schedule=None, *, scope="local", **kwargs):
         schedule = schedules.get_ramp(schedule)
-        calendar = getattr(schedule, "calendar", {})
+        calendar = schedule.calendar
         if given := sorted(calendar.keys() & kwargs.keys()):
             raise ValueError(
                 f"{given} are settled by the schedule of tensorflow-model-optimization. Received: "
@@ -82,10 +81,8 @@ class MagnitudePruning(PeriodicOptimizer):
 
         def assign(kernel, mask, new, *slots, initial):
             mask.assign(new)
-            if self.trains_off_mask:
-                return
-            for variable, value in zip((kernel, *slots), (0.0, *initial), strict=True):
-                variable.assign(masks.apply_mask(new, tf.convert_to_tensor(variable), value))
+            if not self.trains_off_mask:
+                put_to_rest(kernel, new, *slots, initial=initial)
 
         for topology, new in zip(topologies, chosen, strict=True):
             update_on_devices(strategy, topology, assign, new)
@@ -130,8 +127,7 @@ class MagnitudePruning(PeriodicOptimizer):
 
     def get_config(self):
         config = super().get_config()
-        if isinstance(self.schedule, TfmotRamp):
-            config = {k: v for k, v in config.items() if k not in self.schedule.calendar}
+        config = {k: v for k, v in config.items() if k not in self.schedule.calendar}
         schedule = keras.saving.serialize_keras_object(self.schedule)
         return {**config, "schedule": schedule, "scope": self.scope}
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_tickets import _keras_compat
 from keras_tickets.optimizers.drop_and_grow import DropAndGrow
 from keras_tickets.optimizers.periodic import positive_int
-from keras_tickets.optimizers.sparse_optimizer import update_on_devices, when
+from keras_tickets.optimizers.topology import update_on_devices, when
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -92,6 +92,11 @@ class RigL(DropAndGrow):
     def grow_scores(self, topology, gradient, step):
         scores = tf.abs(tf.cast(gradient, tf.float32))
         return -scores if self.inverted else scores
+
+    @property
+    def dense_gradient_every(self):
+        """In batches: `mean_over` of those between two updates need one."""
+        return self.update_every * self._batches // self.mean_over
 
     def get_config(self):
         return {

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_tickets import _keras_compat
 from keras_tickets.optimizers.drop_and_grow import DropAndGrow
 from keras_tickets.optimizers.redistribution import share_growth
-from keras_tickets.optimizers.sparse_optimizer import update_on_devices
+from keras_tickets.optimizers.topology import update_on_devices
 
 REDISTRIBUTIONS = ("momentum", "gradient", None)
 
@@ -83,7 +83,7 @@ class SNFS(DropAndGrow):
         def average(kernel, mask, momentum, gradient, *slots, initial):
             # In float64, so that a fused multiply-add rounds to the same float32.
             before = tf.cast(tf.convert_to_tensor(momentum), tf.float64)
-            now = tf.cast(self.unscale(gradient), tf.float64)
+            now = tf.cast(gradient, tf.float64)
             mean = self.momentum * before + (1 - self.momentum) * now
             momentum.assign(tf.cast(mean, momentum.dtype))
 

@@ -1,39 +1,21 @@
 """The base of every sparse optimizer: any Keras optimizer, with masks that it respects."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from keras_tickets import _keras_compat, masks
-
-_KEEPS_ZEROS = (
-    keras.optimizers.SGD,
-    keras.optimizers.Adam,
-    keras.optimizers.AdamW,
-    keras.optimizers.Adamax,
-    keras.optimizers.Nadam,
-    keras.optimizers.RMSprop,
-    keras.optimizers.Adagrad,
-    keras.optimizers.Adadelta,
-    keras.optimizers.Lion,
-    keras.optimizers.Ftrl,
+from keras_tickets import _keras_compat
+from keras_tickets.optimizers.exploration import Exploration
+from keras_tickets.optimizers.topology import (
+    Topology,
+    find_topologies,
+    keeps_zeros,
+    put_to_rest,
+    sum_over_replicas,
+    update_on_devices,
+    when,
 )
-
-
-@dataclasses.dataclass
-class Topology:
-    """What a topology update changes: a masked kernel and the inner optimizer's slots for it.
-
-    Attributes:
-        masked: The kernel and its mask.
-        slots: `(slot, initial value)` for every slot of the kernel's shape.
-    """
-
-    masked: masks.MaskedKernel
-    slots: list[tuple[keras.Variable, float]]
 
 
 class SparseOptimizer(keras.optimizers.Optimizer):
@@ -111,18 +93,10 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         with _keras_compat.record_slots() as slots:
             self.inner_optimizer.build(variables)
         super().build(variables)
-        self._topologies = []
-        for variable in variables:
-            masked = masks.record_of(variable)
-            if masked is not None:
-                own = [(s, v) for reference, s, v in slots if reference is variable]
-                same = [(s, v) for s, v in own if tuple(s.shape) == tuple(variable.shape)]
-                self._topologies.append(Topology(masked, same))
-        self._keeps_zeros = type(self.core_optimizer) in _KEEPS_ZEROS and not any(
-            topology.masked.kernel.constraint for topology in self._topologies
-        )
+        self._topologies = find_topologies(variables, slots)
+        self._keeps_zeros = keeps_zeros(self.core_optimizer, self._topologies)
         if self.track_exploration:
-            self._explored = {t.masked.path: self.add_mask(t, "explored") for t in self._topologies}
+            self._exploration = Exploration(self._topologies, self.add_mask)
 
     @property
     def topologies(self) -> list[Topology]:
@@ -162,11 +136,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 f"`track_exploration=True`. Received: built={self.built}, "
                 f"track_exploration={self.track_exploration}"
             )
-        masked = [topology.masked for topology in self._topologies]
-        explored = sum(
-            np.count_nonzero(self._explored[m.path].numpy() | m.mask.numpy()) for m in masked
-        )
-        return explored / max(sum(m.size for m in masked), 1)
+        return self._exploration.share()
 
     # --- One step -------------------------------------------------------------------------------
 
@@ -202,29 +172,26 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             raise ValueError(f"{type(self).__name__}.apply() must be called in a replica context.")
         trained = {id(variable) for variable in variables}
         topologies = [t for t in self._topologies if id(t.masked.kernel) in trained]
-        finite = self._all_finite(grads, context)
         if self.needs_dense_gradients:
-            dense_gradients = self._check_dense_gradients(dense_gradients)
+            if dense_gradients is None:
+                raise ValueError(
+                    f"{type(self).__name__} grows by dense gradients, which only a "
+                    "`kt.SparseModel` computes: train with `kt.SparseModel(inputs, outputs)`, or "
+                    "pass `dense_gradients=` to `apply`."
+                )
             topologies = [t for t in topologies if dense_gradients.get(t.masked.path) is not None]
             dense = [tf.convert_to_tensor(dense_gradients[t.masked.path]) for t in topologies]
         else:
             dense = []
         if self.trains_off_mask:
             grads = self._gradients_off_mask(grads, variables, topologies, dense)
+        used = [*grads, *dense] if self.dense_gradient_every == 0 else grads
+        finite = self._all_finite(used, context)
 
         def across(strategy, grads, dense, finite):
             self._apply_across_replicas(strategy, grads, variables, topologies, dense, finite)
 
         context.merge_call(across, args=(list(grads), dense, finite))
-
-    def _check_dense_gradients(self, dense_gradients) -> dict[str, tf.Tensor]:
-        if dense_gradients is None:
-            raise ValueError(
-                f"{type(self).__name__} grows by dense gradients, which only a `kt.SparseModel` "
-                "computes: train with `kt.SparseModel(inputs, outputs)`, or pass "
-                "`dense_gradients=` to `apply`."
-            )
-        return dense_gradients
 
     def _all_finite(self, grads, context) -> tf.Tensor | None:
         """Whether the gradients of all replicas are finite; `None` without loss scaling."""
@@ -250,11 +217,13 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         def update(step):
             self.update_topology(strategy, topologies, dense, step)
             if self.track_exploration:
-                self._explore(strategy, topologies)
+                self._exploration.see(strategy, topologies)
+
+        def step_on_replicas():
+            strategy.extended.call_for_each_replica(self._step_inner, args=(grads, variables))
 
         def step_inner():
-            strategy.extended.call_for_each_replica(self._step_inner, args=(grads, variables))
-            self.after_step(strategy, topologies)
+            self.take_step(strategy, topologies, step_on_replicas)
 
         def update_instead():
             update(step)
@@ -293,47 +262,30 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         Args:
             strategy: The `tf.distribute` strategy of the variables.
         """
-
-        def rest(kernel, mask, *slots, initial):
-            mask = tf.convert_to_tensor(mask)
-            for variable, value in zip((kernel, *slots), (0.0, *initial), strict=True):
-                variable.assign(masks.apply_mask(mask, tf.convert_to_tensor(variable), value))
-
         if not self.trains_off_mask:
             for topology in self._topologies:
-                update_on_devices(strategy, topology, rest)
+                update_on_devices(strategy, topology, put_to_rest)
         if self.track_exploration:
-            self._explore(strategy, self._topologies)
+            self._exploration.see(strategy, self._topologies)
 
-    def _explore(self, strategy, topologies) -> None:
-        def explore(kernel, mask, explored, *slots, initial):
-            explored.assign(tf.convert_to_tensor(explored) | tf.convert_to_tensor(mask))
-
-        for topology in topologies:
-            explored = self._explored[topology.masked.path]
-            update_on_devices(strategy, topology, explore, explored.value)
-
-    @staticmethod
     def summed(
-        strategy: tf.distribute.Strategy, topologies: list[Topology], dense: list[tf.Tensor]
+        self, strategy, topologies: list[Topology], dense: list[tf.Tensor]
     ) -> list[tf.Tensor]:
-        """Dense gradients summed over replicas, in cross-replica context.
+        """Dense gradients of the loss itself, without its scale, summed over replicas.
 
         Args:
             strategy: The `tf.distribute` strategy.
-            topologies: Their kernels.
-            dense: One gradient for each kernel, as `observe` and `update_topology` get them.
+            topologies: The kernels.
+            dense: Their dense gradients, as `observe` and `update_topology` get them.
         """
-        if strategy.num_replicas_in_sync == 1:
-            return dense
-        kernels = [topology.masked.kernel.value for topology in topologies]
-        return strategy.extended.batch_reduce_to(
-            tf.distribute.ReduceOp.SUM, list(zip(dense, kernels, strict=True))
-        )
 
-    def unscale(self, gradient: tf.Tensor) -> tf.Tensor:
-        """A gradient of the scaled loss, as one of the loss itself."""
-        return gradient / tf.cast(self.scale_loss(1.0), gradient.dtype)
+        def unscale(gradients):
+            scale = self.scale_loss(1.0)
+            return [gradient / tf.cast(scale, gradient.dtype) for gradient in gradients]
+
+        if self.core_optimizer is not self.inner_optimizer:
+            dense = strategy.extended.call_for_each_replica(unscale, args=(dense,))
+        return sum_over_replicas(strategy, topologies, dense)
 
     @property
     def selection_method(self) -> str:
@@ -364,7 +316,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         Args:
             strategy: The `tf.distribute` strategy; the default one where there is none.
             topologies: The kernels that are trained at this step.
-            dense: The dense gradient of each, of each replica (see `summed`).
+            dense: The dense gradient of each, of each replica; see `summed`.
             step: int64 scalar, optimizer steps taken before this one.
         """
 
@@ -384,8 +336,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         Args:
             strategy: The `tf.distribute` strategy; the default one where there is none.
             topologies: The kernels that are trained at this step.
-            dense: The dense gradient of each of these kernels, of each replica (see `summed`);
-                empty unless `needs_dense_gradients`.
+            dense: As in `observe`; empty unless `needs_dense_gradients`.
             step: int64 scalar, optimizer steps taken before this one.
         """
 
@@ -397,13 +348,15 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             steps_per_epoch: Optimizer steps per epoch, for steps given as `"10ep"`.
         """
 
-    def after_step(self, strategy, topologies: list[Topology]) -> None:
-        """Puts right what the inner optimizer's step has left, in cross-replica context.
+    def take_step(self, strategy, topologies: list[Topology], step: Callable[[], None]) -> None:
+        """Takes the inner optimizer's step and puts right what it leaves, across replicas.
 
         Args:
             strategy: The `tf.distribute` strategy; the default one where there is none.
             topologies: The kernels that are trained at this step.
+            step: Takes the step.
         """
+        step()
         if not (self._keeps_zeros or self.trains_off_mask):
             self.rest(strategy)
 
@@ -443,42 +396,3 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     def from_config(cls, config, custom_objects=None):
         inner = keras.saving.deserialize_keras_object(config["inner"], custom_objects)
         return cls(inner, **{name: value for name, value in config.items() if name != "inner"})
-
-
-def update_on_devices(strategy, topology: Topology, function: Callable, *args) -> None:
-    """Runs `function` on each device's copy of a kernel, its mask and its slots.
-
-    Args:
-        strategy: The `tf.distribute` strategy.
-        topology: What to update.
-        function: Called with the kernel, the mask, further `args`, the slots, and `initial`, the
-            slots' initial values.
-        *args: Distributed or plain tensors.
-    """
-    initial = [value for _, value in topology.slots]
-    variables = [slot.value for slot, _ in topology.slots]
-    strategy.extended.update(
-        topology.masked.kernel.value,
-        lambda *values: function(*values, initial=initial),
-        args=(topology.masked.mask.value, *args, *variables),
-        group=False,
-    )
-
-
-def when(condition: tf.Tensor, then: Callable, otherwise: Callable = lambda: None) -> None:
-    """Runs one of two functions for their effects, in graph.
-
-    Args:
-        condition: Boolean scalar.
-        then: Called where it is true.
-        otherwise: Called where it is not.
-    """
-
-    def effect(function):
-        def run():
-            function()
-            return tf.constant(0)
-
-        return run
-
-    tf.cond(condition, effect(then), effect(otherwise))

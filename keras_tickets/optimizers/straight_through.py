@@ -40,8 +40,10 @@ class StraightThrough(MagnitudePruning):
         schedule = schedules.get_ramp(
             schedules.ConstantSparsity() if schedule is None else schedule
         )
-        if not hasattr(schedule, "calendar"):
-            kwargs = {"update_every": 1, "begin": 0, "end": 0, **kwargs}
+        if not schedule.calendar:
+            kwargs = {"update_every": 1, **kwargs}
+        if isinstance(schedule, schedules.ConstantSparsity):
+            kwargs = {"begin": 0, "end": 0, **kwargs}
         super().__init__(inner, schedule, **kwargs)
 
     def update_due(self, step):

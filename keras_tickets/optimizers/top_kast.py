@@ -6,7 +6,8 @@ import tensorflow as tf
 from keras_tickets import _keras_compat, masks
 from keras_tickets.distributions import check_sparsity
 from keras_tickets.optimizers.periodic import positive_int
-from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer, update_on_devices
+from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
+from keras_tickets.optimizers.topology import update_on_devices
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -93,17 +94,16 @@ class TopKAST(SparseOptimizer):
             gradient += self.scale_loss(self.regularization) * tf.cast(pull, gradient.dtype)
         return masks.apply_mask(self._trained(topology), gradient)
 
-    def observe(self, strategy, topologies, dense, step):
-        self._held = [tf.convert_to_tensor(topology.masked.kernel) for topology in topologies]
-
-    def after_step(self, strategy, topologies):
+    def take_step(self, strategy, topologies, step):
         def hold(kernel, mask, backward, before, *slots, initial):
             trained = tf.convert_to_tensor(mask) | tf.convert_to_tensor(backward)
             kernel.assign(tf.where(trained, tf.convert_to_tensor(kernel), before))
             for slot, value in zip(slots, initial, strict=True):
                 slot.assign(masks.apply_mask(trained, tf.convert_to_tensor(slot), value))
 
-        for topology, before in zip(topologies, self._held, strict=True):
+        held = [tf.convert_to_tensor(topology.masked.kernel) for topology in topologies]
+        step()
+        for topology, before in zip(topologies, held, strict=True):
             backward = self._backward[topology.masked.path]
             update_on_devices(strategy, topology, hold, backward.value, before)
 

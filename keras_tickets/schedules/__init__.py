@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_tickets.interop.tfmot import TfmotRamp, is_schedule
 from keras_tickets.schedules.drop_fractions import Constant as Constant
 from keras_tickets.schedules.drop_fractions import Cosine as Cosine
 from keras_tickets.schedules.drop_fractions import Exponential as Exponential
@@ -14,6 +13,8 @@ from keras_tickets.schedules.ramps import ConstantSparsity as ConstantSparsity
 from keras_tickets.schedules.ramps import CosineRamp as CosineRamp
 from keras_tickets.schedules.ramps import PolynomialDecay as PolynomialDecay
 from keras_tickets.schedules.ramps import Ramp as Ramp
+from keras_tickets.schedules.tfmot_ramp import TfmotRamp as TfmotRamp
+from keras_tickets.schedules.tfmot_ramp import is_schedule
 
 
 def get_ramp(identifier: Ramp | dict | object | None) -> Ramp:

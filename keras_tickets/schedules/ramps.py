@@ -34,6 +34,11 @@ class Ramp:
             self.final_sparsity = check_sparsity(final_sparsity, "final_sparsity")
             self.check_rises(self.final_sparsity, "final_sparsity")
 
+    @property
+    def calendar(self) -> dict[str, int]:
+        """Arguments of `kt.optimizers.PeriodicOptimizer` that the ramp itself settles: none."""
+        return {}
+
     def check_rises(self, final: float, where: str) -> None:
         """Raises a `ValueError` where a final sparsity is below the initial one."""
         if final < self.initial_sparsity:

@@ -60,7 +60,7 @@ for schedule in CASES:
         assert changes >= 1, schedule
 empty = S.PolynomialDecay(0.0, 0.8, 5, 5, frequency=1)
 assert np.isnan(float(empty(tf.constant(5))[1]))
-ramp = kt.schedules.get_ramp(empty)
+ramp = kt.schedules.TfmotRamp.of(empty)
 five = tf.constant(5, tf.int64)
 assert abs(float(ramp.sparsity(five, five, five, 0.5)) - 0.8) < 1e-6
 try:

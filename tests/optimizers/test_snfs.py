@@ -200,3 +200,48 @@ def test_config_round_trip():
 def test_bad_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
         kt.optimizers.SNFS("sgd", **kwargs)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda inner: kt.optimizers.SNFS(inner, update_every=2, end=99, momentum=0.5),
+        lambda inner: kt.optimizers.DNW(inner),
+    ],
+)
+def test_a_dense_gradient_that_overflows_stops_the_step(make):
+    """Off the mask too: what every step takes in must be finite."""
+    (record,), _ = two_kernels([(6, 6)], 0.5)
+    optimizer = make(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5)))
+    optimizer.build([record.kernel])
+    dense = np.ones((6, 6), np.float32)
+    dense[~record.mask.numpy()] = np.inf
+    before, grads = record.kernel.numpy(), np.where(record.mask.numpy(), 1, 0).astype("float32")
+    for gradient in (dense, dense):
+        gradients = {record.path: tf.constant(gradient)}
+        optimizer.apply([tf.constant(grads)], [record.kernel], dense_gradients=gradients)
+    assert int(optimizer.iterations) == 0
+    np.testing.assert_array_equal(record.kernel.numpy(), before)
+    for variable in optimizer.variables:
+        assert np.isfinite(variable.numpy()).all()
+
+
+@pytest.mark.parametrize("method", ["RigL", "RigL, mean", "SNFS"])
+def test_grown_weights_start_from_gradients_without_the_loss_scale(method):
+    options = {"update_every": 2, "end": 9, "drop_fraction": 0.5, "grow_init": "grad_scale"}
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.0), initial_scale=1024.0)
+    optimizer = {
+        "RigL": lambda: kt.optimizers.RigL(scaled, **options),
+        "RigL, mean": lambda: kt.optimizers.RigL(scaled, mean_over=2, **options),
+        "SNFS": lambda: kt.optimizers.SNFS(scaled, momentum=0.0, **options),
+    }[method]()
+    (record,), _ = two_kernels([(8, 8)], 0.5)
+    optimizer.build([record.kernel])
+    before = record.mask.numpy()
+    gradient = np.where(before, 0.0, 3.0).astype(np.float32)
+    for _ in range(3):
+        dense = {record.path: tf.constant(1024 * gradient)}
+        optimizer.apply([tf.zeros((8, 8))], [record.kernel], dense_gradients=dense)
+    grown = record.mask.numpy() & ~before
+    assert grown.sum() == 16
+    np.testing.assert_array_equal(record.kernel.numpy()[grown], 3.0)

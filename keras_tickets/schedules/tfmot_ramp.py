@@ -83,8 +83,7 @@ class TfmotRamp(Ramp):
         )
 
     @property
-    def calendar(self) -> dict[str, int]:
-        """The arguments of `kt.optimizers.PeriodicOptimizer` that the schedule settles."""
+    def calendar(self):
         end = _NEVER if self.end_step < 0 else self.end_step
         return {"update_every": self.frequency, "begin": self.begin_step, "end": end}
 

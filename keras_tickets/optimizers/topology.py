@@ -1,0 +1,126 @@
+"""What a topology update changes, and how that is done on every device."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from keras_tickets.masks import MaskedKernel, apply_mask, record_of
+
+_KEEPS_ZEROS = (
+    keras.optimizers.SGD,
+    keras.optimizers.Adam,
+    keras.optimizers.AdamW,
+    keras.optimizers.Adamax,
+    keras.optimizers.Nadam,
+    keras.optimizers.RMSprop,
+    keras.optimizers.Adagrad,
+    keras.optimizers.Adadelta,
+    keras.optimizers.Lion,
+    keras.optimizers.Ftrl,
+)
+
+
+@dataclasses.dataclass
+class Topology:
+    """What a topology update changes: a masked kernel and the inner optimizer's slots for it.
+
+    Attributes:
+        masked: The kernel and its mask.
+        slots: `(slot, initial value)` for every slot of the kernel's shape.
+    """
+
+    masked: MaskedKernel
+    slots: list[tuple[keras.Variable, float]]
+
+
+def find_topologies(
+    variables: Sequence[keras.Variable], slots: list[tuple[keras.Variable, keras.Variable, float]]
+) -> list[Topology]:
+    """The masked kernels among some variables, with their slots.
+
+    Args:
+        variables: Trainable variables.
+        slots: `(variable, slot, initial value)` of all that an optimizer has made for them.
+    """
+    topologies = []
+    for variable in variables:
+        if (masked := record_of(variable)) is not None:
+            own = [(slot, value) for reference, slot, value in slots if reference is variable]
+            same = [(s, v) for s, v in own if tuple(s.shape) == tuple(variable.shape)]
+            topologies.append(Topology(masked, same))
+    return topologies
+
+
+def keeps_zeros(optimizer: keras.optimizers.Optimizer, topologies: list[Topology]) -> bool:
+    """Whether a step leaves weights at 0 whose gradients are 0, by the optimizer's own rule."""
+    constrained = any(topology.masked.kernel.constraint for topology in topologies)
+    return type(optimizer) in _KEEPS_ZEROS and not constrained
+
+
+def put_to_rest(kernel, mask, *slots, initial) -> None:
+    """Sets a kernel to 0 and its slots to their initial values off the mask; on one device.
+
+    To be called by `update_on_devices`.
+    """
+    mask = tf.convert_to_tensor(mask)
+    for variable, value in zip((kernel, *slots), (0.0, *initial), strict=True):
+        variable.assign(apply_mask(mask, tf.convert_to_tensor(variable), value))
+
+
+def update_on_devices(strategy, topology: Topology, function: Callable, *args) -> None:
+    """Runs `function` on each device's copy of a kernel, its mask and its slots.
+
+    Args:
+        strategy: The `tf.distribute` strategy.
+        topology: What to update.
+        function: Called with the kernel, the mask, further `args`, the slots, and `initial`, the
+            slots' initial values.
+        *args: Distributed or plain tensors.
+    """
+    initial = [value for _, value in topology.slots]
+    variables = [slot.value for slot, _ in topology.slots]
+    strategy.extended.update(
+        topology.masked.kernel.value,
+        lambda *values: function(*values, initial=initial),
+        args=(topology.masked.mask.value, *args, *variables),
+        group=False,
+    )
+
+
+def when(condition: tf.Tensor, then: Callable, otherwise: Callable = lambda: None) -> None:
+    """Runs one of two functions for their effects, in graph.
+
+    Args:
+        condition: Boolean scalar.
+        then: Called where it is true.
+        otherwise: Called where it is not.
+    """
+
+    def effect(function):
+        def run():
+            function()
+            return tf.constant(0)
+
+        return run
+
+    tf.cond(condition, effect(then), effect(otherwise))
+
+
+def sum_over_replicas(
+    strategy: tf.distribute.Strategy, topologies: list[Topology], dense: list[tf.Tensor]
+) -> list[tf.Tensor]:
+    """Dense gradients summed over replicas, in cross-replica context.
+
+    Args:
+        strategy: The `tf.distribute` strategy.
+        topologies: Their kernels.
+        dense: One gradient for each kernel, of each replica.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return dense
+    kernels = [topology.masked.kernel.value for topology in topologies]
+    return strategy.extended.batch_reduce_to(
+        tf.distribute.ReduceOp.SUM, list(zip(dense, kernels, strict=True))
+    )
