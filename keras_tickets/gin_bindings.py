@@ -1,7 +1,5 @@
 """The names that gin files can use; the only module that binds gin to the rest of the package."""
 
-import inspect
-
 import gin
 import keras
 
@@ -39,6 +37,13 @@ KERAS_SCHEDULES = (
     "PolynomialDecay",
 )
 GIVEN_BY_TRAIN = {"input_shape", "classes", "seed"}
+GIVEN_TO_SCORES = {
+    "magnitude": {"model"},
+    "random": {"model", "seed"},
+    "snip": {"model", "x", "y", "loss"},
+    "grasp": {"model", "x", "y", "loss"},
+    "synflow": {"model"},
+}
 
 
 def bind() -> None:
@@ -65,13 +70,8 @@ def bind() -> None:
     for name in ("Constant", "Cosine", "Linear", "InversePower", "Exponential"):
         _bind(getattr(schedules, name), "kt.schedules")
     _bind(initializers.SparseVarianceScaling, "kt.initializers", {"seed"})
-    for name in ("magnitude", "random", "snip", "grasp", "synflow"):
-        _bind(
-            getattr(scoring, name),
-            "kt.scoring",
-            {"seed", "x", "y", "loss", "model"}
-            & set(inspect.signature(getattr(scoring, name)).parameters),
-        )
+    for name, denied in GIVEN_TO_SCORES.items():
+        _bind(getattr(scoring, name), "kt.scoring", denied)
     for name in ("Unstructured", "NM", "Block", "Channel", "FanIn"):
         _bind(getattr(structures, name), "kt.structures")
     for name in KERAS_OPTIMIZERS:

@@ -9,7 +9,7 @@ import numpy as np
 from keras_tickets import _keras_compat, masks, scoring
 from keras_tickets.checks import check_model
 from keras_tickets.distributions import check_sparsity, nonzeros
-from keras_tickets.distributions.ranking import sparsity_of
+from keras_tickets.distributions.ranking import check_scores, highest, sparsity_of
 from keras_tickets.kernels import Filters, find_kernels
 from keras_tickets.layers.sparse import Sparse
 from keras_tickets.model import SparseModel, sparsify
@@ -80,9 +80,9 @@ def prune(
         scored = score(pruned)
         ranked = [_checked(scored, record) for record in records]
         if scope == "global":
-            parts = _rank(ranked, nonzeros(sum(sizes), share), floor)
+            parts = highest(ranked, nonzeros(sum(sizes), share), floor)
         else:
-            parts = [_rank([r], max(nonzeros(r.size, share), floor), 0)[0] for r in ranked]
+            parts = [highest([r], nonzeros(r.size, share), floor)[0] for r in ranked]
         for record, part in zip(records, parts, strict=True):
             record.set(part.reshape(record.mask.shape))
     _settle(pruned, records)
@@ -122,28 +122,8 @@ def _checked(scores, record) -> np.ndarray:
     """The flat scores of a kernel, -inf where its mask is `False` already."""
     if record.path not in scores:
         raise ValueError(f"`scores` has none for kernel {record.path!r}; it has {list(scores)}.")
-    score = np.asarray(scores[record.path], np.float32)
-    if score.shape != tuple(record.kernel.shape):
-        raise ValueError(
-            f"`scores[{record.path!r}]` has shape {score.shape}; the kernel has "
-            f"{tuple(record.kernel.shape)}."
-        )
-    if np.isnan(score).any():
-        raise ValueError(f"`scores[{record.path!r}]` has NaN.")
-    return np.where(record.mask.numpy(), score, -np.inf).reshape(-1)
-
-
-def _rank(scores: list[np.ndarray], count: int, floor: int) -> list[np.ndarray]:
-    """Boolean arrays that mark the `count` highest of all scores, `floor` in each at least."""
-    kept = [np.zeros(score.size, bool) for score in scores]
-    for mask, score in zip(kept, scores, strict=True):
-        mask[np.argsort(-score, kind="stable")[:floor]] = True
-    everything = np.concatenate(kept)
-    rest = np.where(everything, -np.inf, np.concatenate(scores))
-    more = max(count - int(everything.sum()), 0)
-    order = np.argsort(-rest, kind="stable")
-    everything[order[~everything[order]][:more]] = True
-    return np.split(everything, np.cumsum([score.size for score in scores])[:-1])
+    score = check_scores(record.path, tuple(record.kernel.shape), scores[record.path])
+    return np.where(record.mask.numpy().reshape(-1), score, -np.inf)
 
 
 def _settle(model, records) -> None:

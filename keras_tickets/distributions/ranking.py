@@ -1,6 +1,7 @@
 """`Global`: one ranking of all weights."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -41,11 +42,8 @@ class Global(Distribution):
         sparsity = check_sparsity(sparsity)
         if not kernels:
             return Allocation({})
-        ranked = np.concatenate([self._scores(kernel, scores) for kernel in kernels])
-        sizes = [kernel.size for kernel in kernels]
-        kept = np.zeros(ranked.size, dtype=bool)
-        kept[np.argsort(-ranked, kind="stable")[: nonzeros(ranked.size, sparsity)]] = True
-        parts = np.split(kept, np.cumsum(sizes)[:-1])
+        ranked = [self._scores(kernel, scores) for kernel in kernels]
+        parts = highest(ranked, nonzeros(sum(kernel.size for kernel in kernels), sparsity))
         chosen = {}
         for kernel, part in zip(kernels, parts, strict=True):
             if not part.any():
@@ -63,14 +61,44 @@ class Global(Distribution):
                 'distribution="global" ranks all weights by their scores, and there are none for '
                 f"{kernel.path!r}. Pass `scores={{kernel path: array}}`."
             )
-        score = np.asarray(scores[kernel.path])
-        if score.shape != kernel.shape:
-            raise ValueError(
-                f"`scores[{kernel.path!r}]` has shape {score.shape}; the kernel has {kernel.shape}."
-            )
-        if np.isnan(score).any():
-            raise ValueError(f"`scores[{kernel.path!r}]` has NaN.")
-        return score.reshape(-1)
+        return check_scores(kernel.path, kernel.shape, scores[kernel.path])
+
+
+def check_scores(path: str, shape: tuple[int, ...], scores: np.ndarray) -> np.ndarray:
+    """The scores of a kernel, as a vector.
+
+    Raises:
+        ValueError: They are not of the kernel's shape, or one is NaN.
+    """
+    scores = np.asarray(scores)
+    if scores.shape != shape:
+        raise ValueError(f"`scores[{path!r}]` has shape {scores.shape}; the kernel has {shape}.")
+    if np.isnan(scores).any():
+        raise ValueError(f"`scores[{path!r}]` has NaN.")
+    return scores.reshape(-1)
+
+
+def highest(scores: Sequence[np.ndarray], count: int, floor: int = 0) -> list[np.ndarray]:
+    """Marks the highest of the scores of several kernels, in one ranking.
+
+    Ties go to the kernel that comes first, then to the lowest index.
+
+    Args:
+        scores: One vector for each kernel.
+        count: Number of scores to mark.
+        floor: Number of scores to mark in each kernel at least, whatever `count` is.
+
+    Returns:
+        One boolean vector for each kernel.
+    """
+    first = [np.zeros(score.size, dtype=bool) for score in scores]
+    for mask, score in zip(first, scores, strict=True):
+        mask[np.argsort(-score, kind="stable")[:floor]] = True
+    marked = np.concatenate(first)
+    order = np.argsort(-np.concatenate(scores), kind="stable")
+    order = order[~marked[order]]
+    marked[order[: max(count - np.count_nonzero(marked), 0)]] = True
+    return np.split(marked, np.cumsum([score.size for score in scores])[:-1])
 
 
 def sparsity_of(size: int, kept: int) -> float:
