@@ -30,6 +30,7 @@ TEST = [
     "pytest>=8",  # the test runner
     "pytest-xdist>=3",  # runs the tests on all cores
     "hypothesis>=6",  # property tests
+    "safetensors>=0.4",  # opens ticket files as another reader would
 ]
 
 EXTRAS = {

@@ -18,9 +18,11 @@ from keras_tickets.export import ExportReport, export
 from keras_tickets.flops import Flops, flops
 from keras_tickets.masks import get_masks, set_masks
 from keras_tickets.model import SparseModel, sparsify, strip
+from keras_tickets.paths import weight_paths
 from keras_tickets.plan import SparsityPlan, plan, summary
 from keras_tickets.pruning import prune
 from keras_tickets.step import Step
+from keras_tickets.tickets import Ticket, load_ticket, save_ticket
 
 __version__ = "0.1.0.dev0"
 
@@ -31,6 +33,7 @@ __all__ = [
     "SparseModel",
     "SparsityPlan",
     "Step",
+    "Ticket",
     "callbacks",
     "compact",
     "compaction_report",
@@ -42,10 +45,12 @@ __all__ = [
     "initializers",
     "interop",
     "layers",
+    "load_ticket",
     "models",
     "optimizers",
     "plan",
     "prune",
+    "save_ticket",
     "schedules",
     "scoring",
     "set_masks",
@@ -53,4 +58,5 @@ __all__ = [
     "strip",
     "structures",
     "summary",
+    "weight_paths",
 ]

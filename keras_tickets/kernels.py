@@ -1,26 +1,23 @@
 """Which variables of a model are kernels, what they are called and what their axes mean."""
 
-import collections
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from keras_tickets import _keras_compat
 from keras_tickets.kernel_axes import (
     CONVOLUTIONS,
     Axes,
-    conv_lstm_cell,
     find_axes,
     stays_dense,
 )
+from keras_tickets.paths import Walk
 from keras_tickets.tracing import first_convolutions, last_layers, recurrent_layers
 
 _VECTOR_LIKE = re.compile(r"(^|_)(gamma|beta|alpha|scale|offset)(_|$)|embed")
-_AUTOMATIC_VARIABLE = re.compile(r"variable(_\d+)?")
 _FROZEN = "frozen: trainable=False"
 
 Filters = str | list[str] | Callable[[str], bool] | None
@@ -120,7 +117,7 @@ def find_kernels(
     """
     selects = _Selection(filters)
     kernels, skipped = [], []
-    walk = _Walk(model)
+    walk = Walk(model)
     for path, layer, variable, is_frozen in walk:
         reason = _why_no_kernel(layer, variable, is_frozen)
         if reason is None or (frozen and reason == _FROZEN):
@@ -145,7 +142,7 @@ def multiplied_kernels(model: keras.layers.Layer) -> list[Kernel]:
     Returns:
         The kernels, in layer order, with the paths of `find_kernels`.
     """
-    walk = _Walk(model)
+    walk = Walk(model)
     return [
         _kernel(path, layer, variable, walk.conv_lstm_cells)
         for path, layer, variable, frozen in walk
@@ -172,70 +169,6 @@ def output_kernels(model: keras.Model) -> list[Kernel]:
     except ValueError:
         last = {id(caller) for caller in callers[-1:]}
     return [k for k, caller in zip(kernels, callers, strict=True) if id(caller) in last]
-
-
-class _Walk:
-    """Iterates over the variables of a model: `(path, layer, variable, frozen)`."""
-
-    def __init__(self, model):
-        self.model = model
-        self.conv_lstm_cells = set()
-        self.without_kernel = []
-        self._seen_layers = set()
-        self._seen_variables = set()
-        self._paths = set()
-        self._numbers = collections.Counter()
-
-    def __iter__(self) -> Iterator[tuple[str, keras.layers.Layer, keras.Variable, bool]]:
-        yield from self._visit(self.model, (), fixed_names=True, frozen=False)
-
-    def _visit(self, layer, prefix, fixed_names, frozen):
-        if id(layer) in self._seen_layers:
-            return
-        self._seen_layers.add(id(layer))
-        frozen = frozen or not layer.trainable
-        if (cell := conv_lstm_cell(layer)) is not None:
-            self.conv_lstm_cells.add(id(cell))
-        sublayers = _keras_compat.sublayers(layer)
-        yield from self._own_variables(layer, sublayers, prefix, frozen)
-        hidden = getattr(layer, "hidden_in_paths", False)
-        graph = isinstance(layer, (_keras_compat.Functional, keras.Sequential))
-        fixed_names = fixed_names and (graph or hidden)
-        hides_child = getattr(layer, "hides_child_in_paths", False)
-        for sublayer in sublayers:
-            names = prefix
-            if not (hides_child or getattr(sublayer, "hidden_in_paths", False)):
-                names = (*prefix, self._name(sublayer, prefix, fixed_names))
-            yield from self._visit(sublayer, names, fixed_names, frozen)
-
-    def _own_variables(self, layer, sublayers, prefix, frozen):
-        known = {id(v) for sublayer in sublayers for v in sublayer.weights} | self._seen_variables
-        own = [v for v in layer.weights if id(v) not in known]
-        self._seen_variables.update(map(id, own))
-        trainable = [v for v in own if v.trainable]
-        if trainable and all(len(v.shape) < 2 or "bias" in v.name for v in trainable):
-            self.without_kernel.append("/".join(prefix) or layer.name)
-        for variable in own:
-            if keras.backend.standardize_dtype(variable.dtype) != "bool":
-                yield self._path(prefix, variable), layer, variable, frozen
-
-    def _path(self, prefix, variable):
-        automatic = _AUTOMATIC_VARIABLE.fullmatch(variable.name)
-        name = "/".join((*prefix, "variable" if automatic else variable.name))
-        path, number = name, 0
-        while path in self._paths:
-            number += 1
-            path = f"{name}_{number}"
-        self._paths.add(path)
-        return path
-
-    def _name(self, layer, prefix, fixed):
-        base = _keras_compat.automatic_name(layer)
-        if fixed or base is None:
-            return layer.name
-        number = self._numbers[prefix, base]
-        self._numbers[prefix, base] += 1
-        return f"{base}_{number}" if number else base
 
 
 def _why_no_kernel(layer, variable, frozen):

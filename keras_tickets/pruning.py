@@ -85,7 +85,7 @@ def prune(
             parts = [highest([r], nonzeros(r.size, share), floor)[0] for r in ranked]
         for record, part in zip(records, parts, strict=True):
             record.set(part.reshape(record.mask.shape))
-    _settle(pruned, records)
+    settle_counts(pruned, records)
     if collapsed := [record.path for record in records if not record.count()]:
         warnings.warn(
             f"Layer collapse: no weight is left in {', '.join(collapsed)}. Use a lower sparsity, "
@@ -126,7 +126,7 @@ def _checked(scores, record) -> np.ndarray:
     return np.where(record.mask.numpy().reshape(-1), score, -np.inf)
 
 
-def _settle(model, records) -> None:
+def settle_counts(model, records) -> None:
     """Makes the counts that the masks have the targets, in the records and the saved layers."""
     shares = {}
     for record in records:

@@ -1,0 +1,326 @@
+"""Tickets: masks with the weights that training starts from, and files of them."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+import keras_tickets
+from keras_tickets import _keras_compat, masks
+from keras_tickets.checks import check_model
+from keras_tickets.kernels import find_kernels
+from keras_tickets.mask_bits import pack_mask, unpack_mask
+from keras_tickets.model import SparseModel, sparsify
+from keras_tickets.named_arrays import DTYPES, decode, encode
+from keras_tickets.new_file import write_new_file
+from keras_tickets.paths import weight_paths
+from keras_tickets.pruning import settle_counts
+
+FORMAT = "keras_tickets ticket 1"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Ticket:
+    """Masks, the weights that a network with these masks starts from, and where they come from.
+
+    A ticket is of all the weights of a model: kernels, biases, scales and statistics of batch
+    normalisation. Kernels are exactly 0 off their masks. Nothing in it can be changed.
+
+    Args:
+        masks: `{kernel path: array}`, boolean or of 0 and 1, at least one.
+        weights: `{weight path: array}` with the paths of `kt.weight_paths`, of any numeric dtype.
+        provenance: Where the ticket comes from, as values that JSON can hold: configuration, seed,
+            level, digest of the ticket that this one was pruned from.
+
+    Raises:
+        ValueError: There is no mask; a mask has no weight of its path and shape, or other values
+            than 0 and 1; a weight is not numeric; the provenance does not go into JSON.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    dense = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="fc")])
+    ticket = kt.Ticket.of(kt.sparsify(dense, 0.5), provenance={"seed": 0})
+    transplanted = ticket.apply(dense)
+    assert transplanted.sparsity == 0.5
+    ```
+    """
+
+    masks: Mapping[str, np.ndarray]
+    weights: Mapping[str, np.ndarray]
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        weights = {path: np.array(value) for path, value in self.weights.items()}
+        for path, value in weights.items():
+            if value.dtype.name not in DTYPES:
+                raise ValueError(f"`weights[{path!r}]` is not numeric: its dtype is {value.dtype}.")
+        if not self.masks:
+            raise ValueError("`masks` is empty; a ticket has at least one masked kernel.")
+        checked = {p: _check_mask(p, mask, weights.get(p)) for p, mask in self.masks.items()}
+        for path, mask in checked.items():
+            weights[path][~mask] = 0
+        for array in (*checked.values(), *weights.values()):
+            array.setflags(write=False)
+        object.__setattr__(self, "masks", types.MappingProxyType(checked))
+        object.__setattr__(self, "weights", types.MappingProxyType(weights))
+        provenance = json.loads(_to_json(dict(self.provenance)))
+        object.__setattr__(self, "provenance", types.MappingProxyType(provenance))
+
+    @classmethod
+    def of(
+        cls,
+        sparse_model: SparseModel,
+        *,
+        weights: Mapping[str, np.ndarray] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> "Ticket":
+        """The ticket of a model's masks.
+
+        Args:
+            sparse_model: A `kt.SparseModel`.
+            weights: `{weight path: array}`, such as those of the rewind step; the model's present
+                ones by default.
+            provenance: As in `kt.Ticket`; the version of keras_tickets is added.
+
+        Raises:
+            ValueError: `weights` are not of the model's paths and shapes.
+        """
+        check_model(sparse_model)
+        present = weight_paths(sparse_model)
+        if weights is None:
+            weights = {path: variable.numpy() for path, variable in present.items()}
+        _check_same_shapes(present, weights, "`weights`")
+        provenance = {"keras_tickets": keras_tickets.__version__, **(provenance or {})}
+        return cls(masks.get_masks(sparse_model), weights, provenance)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 in hexadecimal over masks, weights and provenance, in whatever order."""
+        return hashlib.sha256(encode(dict(sorted(self._arrays())), self._metadata())).hexdigest()
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros over the masked kernels."""
+        size = sum(mask.size for mask in self.masks.values())
+        return 1.0 - sum(np.count_nonzero(mask) for mask in self.masks.values()) / size
+
+    def apply(self, model: keras.Model) -> SparseModel:
+        """Gives a model of the same paths and shapes the ticket's masks and weights.
+
+        Optimizer slots stay, but off the masks they return to their initial values.
+
+        Args:
+            model: A `kt.SparseModel`, which is changed; or a built dense Keras model, which is
+                copied and left as it is.
+
+        Returns:
+            The `kt.SparseModel`: `model` itself, or a new one that is not compiled.
+
+        Raises:
+            TypeError: `model` is not a Keras 3 model, or has masks and is not a `kt.SparseModel`.
+            ValueError: Weights or masks differ; the first difference is named, and nothing is
+                changed.
+        """
+        check_model(model)
+        _check_same_shapes(weight_paths(model), self.weights, "the ticket")
+        masked = [record.path for record in masks.masked_kernels(model)]
+        if not masked:
+            model = self._sparsify(model)
+        elif not isinstance(model, SparseModel):
+            raise TypeError(
+                f"Model {model.name!r} has masks and is not a `kt.SparseModel`; make one of it: "
+                "`kt.SparseModel(model)`."
+            )
+        else:
+            _check_same_masks(masked, self.masks)
+        masks.set_masks(model, dict(self.masks))
+        for path, variable in weight_paths(model).items():
+            variable.assign(self.weights[path])
+        _keras_compat.finalize_state(model)
+        return model
+
+    def _sparsify(self, model):
+        kernels, _ = find_kernels(model, filters=lambda path: path in self.masks)
+        _check_same_masks([kernel.path for kernel in kernels], self.masks)
+        model = sparsify(model, {"": 0.0}, mask="ones", filters=lambda path: path in self.masks)
+        masks.set_masks(model, dict(self.masks))
+        settle_counts(model, masks.masked_kernels(model))
+        return model
+
+    def _arrays(self):
+        for path, value in self.weights.items():
+            yield f"weights/{path}", value
+        for path, mask in self.masks.items():
+            yield f"masks/{path}", pack_mask(mask)
+
+    def _metadata(self):
+        return {"format": FORMAT, "provenance": _to_json(dict(self.provenance))}
+
+    def _content(self) -> bytes:
+        return encode(dict(self._arrays()), {**self._metadata(), "digest": self.digest})
+
+    def __repr__(self):
+        return (
+            f"Ticket({len(self.masks)} masks, {len(self.weights)} weights, "
+            f"sparsity={self.sparsity:.4f}, digest={self.digest[:12]}…)"
+        )
+
+
+def save_ticket(
+    path: str | os.PathLike,
+    sparse_model: SparseModel,
+    *,
+    weights: Mapping[str, np.ndarray] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Ticket:
+    """Writes a ticket to one new file: masks at one bit a weight, weights, provenance, digest.
+
+    The file is complete or not there, whenever the process is killed. It is a safetensors file,
+    with the weights under `weights/…` and the bits of the masks under `masks/…`.
+
+    Args:
+        path: The file, which must not exist; its directory must.
+        sparse_model: A `kt.SparseModel`.
+        weights: As in `kt.Ticket.of`.
+        provenance: As in `kt.Ticket.of`.
+
+    Returns:
+        The ticket.
+
+    Raises:
+        ValueError: `weights` are not of the model's paths and shapes.
+        FileExistsError: The file exists; it is left as it is.
+        OSError: The file cannot be written; nothing is left behind.
+
+    Example:
+
+    ```python
+    import pathlib, tempfile
+    import keras
+    import keras_tickets as kt
+
+    model = kt.sparsify(keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]), 0.5)
+    path = pathlib.Path(tempfile.mkdtemp()) / "level_01.ticket"
+    saved = kt.save_ticket(path, model, provenance={"level": 1, "seed": 0})
+    assert kt.load_ticket(path).digest == saved.digest
+    ```
+    """
+    ticket = Ticket.of(sparse_model, weights=weights, provenance=provenance)
+    write_new_file(path, ticket._content())
+    return ticket
+
+
+def load_ticket(path: str | os.PathLike) -> Ticket:
+    """Reads a ticket and checks that it is, to the byte, as it was written.
+
+    Args:
+        path: A file that `kt.save_ticket` wrote.
+
+    Returns:
+        The ticket.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        OSError: It cannot be read.
+        ValueError: It is not a ticket, or has been changed or cut off; the error names it.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no ticket file {str(path)!r}") from None
+    try:
+        return _read(content)
+    except ValueError as error:
+        raise ValueError(f"ticket file {str(path)!r} is damaged or no ticket: {error}") from error
+
+
+def _read(content: bytes) -> Ticket:
+    arrays, metadata = decode(content)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
+    weights = {
+        name.removeprefix("weights/"): array
+        for name, array in arrays.items()
+        if name.startswith("weights/")
+    }
+    bits = {
+        name.removeprefix("masks/"): array
+        for name, array in arrays.items()
+        if name.startswith("masks/")
+    }
+    if without := sorted(set(bits) - set(weights)):
+        raise ValueError(f"masks {without} have no weights")
+    unpacked = {path: unpack_mask(each, weights[path].shape) for path, each in bits.items()}
+    ticket = Ticket(unpacked, weights, json.loads(metadata.get("provenance", "")))
+    if ticket._content() != content:
+        raise ValueError(
+            f"its digest is {metadata.get('digest')!r}, and that of its content {ticket.digest!r}"
+        )
+    return ticket
+
+
+def _to_json(provenance) -> str:
+    try:
+        return json.dumps(provenance, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`provenance` must hold what JSON can: {error}. Received: provenance={provenance!r}"
+        ) from error
+
+
+def _check_mask(path, mask, weight) -> np.ndarray:
+    mask = np.asarray(mask)
+    if weight is None:
+        raise ValueError(f"`masks` names {path!r}, for which `weights` has nothing.")
+    if mask.shape != weight.shape:
+        raise ValueError(f"Mask {path!r} has shape {mask.shape}; its weights have {weight.shape}.")
+    if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
+        raise ValueError(f"Mask {path!r} must be boolean or hold only 0 and 1.")
+    return mask.astype(bool)
+
+
+def _check_same_shapes(variables, arrays, what):
+    """Raises an error that names the first of a model's weights that `arrays` does not fit."""
+    for path, variable in variables.items():
+        shape = tuple(variable.shape)
+        if path not in arrays:
+            raise ValueError(
+                f"The model has weight {path!r} of shape {shape}; {what} has none of that path. "
+                "Name the layers: names that Keras gives count on from model to model."
+            )
+        if np.shape(arrays[path]) != shape:
+            raise ValueError(
+                f"Weight {path!r} has shape {shape} in the model and {np.shape(arrays[path])} in "
+                f"{what}."
+            )
+    for path, array in arrays.items():
+        if path not in variables:
+            raise ValueError(
+                f"In {what} there is {path!r} of shape {np.shape(array)}; the model has no weight "
+                "of that path."
+            )
+
+
+def _check_same_masks(in_model, in_ticket):
+    """Raises an error that names the first kernel that is masked in one of them alone."""
+    for path in in_model:
+        if path not in in_ticket:
+            raise ValueError(f"Kernel {path!r} has a mask in the model and none in the ticket.")
+    for path in in_ticket:
+        if path not in in_model:
+            raise ValueError(
+                f"Kernel {path!r} has a mask in the ticket and cannot have one in the model, where "
+                "it is frozen, or was not masked when the model was made sparse."
+            )
