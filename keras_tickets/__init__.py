@@ -12,6 +12,7 @@ from keras_tickets import (
     schedules,
     scoring,
     structures,
+    trainers,
 )
 from keras_tickets.compact import CompactionReport, compact, compaction_report
 from keras_tickets.export import ExportReport, export
@@ -58,5 +59,6 @@ __all__ = [
     "strip",
     "structures",
     "summary",
+    "trainers",
     "weight_paths",
 ]

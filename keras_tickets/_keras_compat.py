@@ -242,6 +242,11 @@ def batches_in_window(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | int:
     return tf.convert_to_tensor(optimizer._iterations) % steps if steps else 0
 
 
+def set_steps(optimizer: keras.optimizers.Optimizer, steps: int) -> None:
+    """Sets the core optimizer's counter, of batches where gradients are accumulated."""
+    optimizer._iterations.assign(steps)
+
+
 def skip_step(optimizer: keras.optimizers.Optimizer) -> None:
     """Advances the core optimizer's counter as a step would, without stepping."""
     if optimizer.gradient_accumulation_steps:

@@ -16,6 +16,7 @@ from absl import flags
 
 from keras_tickets import gin_bindings, train
 from keras_tickets.experiment import Experiment
+from keras_tickets.tables import render_table
 
 COMMANDS = ("train", "plan")
 USER_ERRORS = (ValueError, TypeError, OSError, SyntaxError, flags.Error, tf.errors.OpError)
@@ -104,10 +105,25 @@ def _train(experiment, values) -> int:
     )
     model = keras.models.load_model(os.path.join(values.workdir, "model.keras"), compile=False)
     print(f"\n{experiment.plan_of(model)}\n")
+    if "levels" in summary:
+        print(f"{_levels(summary['levels'])}\n")
     print(f"test accuracy: {summary['test_accuracy']:.4f}")
     for name in ("summary.json", "metrics.csv", "model.keras", "tensorboard"):
         print(f"{name}: {os.path.join(values.workdir, name)}")
     return 0
+
+
+def _levels(levels) -> str:
+    """The table of a run's levels, with a column for each control."""
+    controls = list(dict.fromkeys(name for row in levels for name in row.get("controls", {})))
+    rows = []
+    for row in levels:
+        others = [row.get("controls", {}).get(name) for name in controls]
+        accuracies = [f"{r['test_accuracy']:.4f}" if r else "" for r in (row, *others)]
+        rows.append(
+            [str(row["level"]), f"{row['nonzeros']:,}", f"{row['density']:.2%}", *accuracies]
+        )
+    return render_table(["level", "weights", "density", "test accuracy", *controls], rows)
 
 
 def _plan(experiment) -> int:

@@ -10,8 +10,10 @@ import tensorflow as tf
 
 from keras_tickets import data, structures
 from keras_tickets.initializers import SparseVarianceScaling, initialize
+from keras_tickets.masks import masked_kernels
 from keras_tickets.model import SparseModel, sparsify
 from keras_tickets.plan import SparsityPlan, plan, summary
+from keras_tickets.procedures import Fit, Tickets
 from keras_tickets.pruning import prune
 
 STRATEGIES = {"none": tf.distribute.get_strategy, "mirrored": tf.distribute.MirroredStrategy}
@@ -46,6 +48,7 @@ class Experiment:
         steps_per_execution: Steps per call of the training graph.
         jit_compile: Whether to compile the training step with XLA.
         strategy: "none", or "mirrored" for all GPUs of the machine.
+        procedure: What is done: an object of `keras_tickets.procedures`, by default one training.
         name: Name of the experiment. None: data set and method, as in "digits/rigl".
 
     Raises:
@@ -89,6 +92,7 @@ class Experiment:
     steps_per_execution: int = 1
     jit_compile: bool = False
     strategy: str = "none"
+    procedure: Fit | Tickets = dataclasses.field(default_factory=Fit)
     name: str | None = None
 
     def __post_init__(self):
@@ -127,21 +131,29 @@ class Experiment:
             filters=self.filters,
         )
 
+    def strategy_scope(self):
+        """The scope of the strategy, under which models and optimizers are made."""
+        return STRATEGIES[self.strategy]().scope()
+
     def sparse_model(self) -> SparseModel:
         """The compiled model that is trained, made under the scope of the strategy."""
-        with STRATEGIES[self.strategy]().scope():
+        with self.strategy_scope():
             model = self._sparse(self.dense_model())
-            optimizer = self.optimizer()
-            if hasattr(optimizer, "seed"):
-                optimizer.seed = self.seed
-            model.compile(
-                optimizer,
-                _loss(),
-                metrics=["accuracy"],
-                steps_per_execution=self.steps_per_execution,
-                jit_compile=self.jit_compile,
-            )
+            self.compile(model)
         return model
+
+    def compile(self, model: keras.Model) -> None:
+        """Compiles a model or a trainer for the experiment."""
+        optimizer = self.optimizer()
+        if hasattr(optimizer, "seed"):
+            optimizer.seed = self.seed
+        model.compile(
+            optimizer,
+            _loss(),
+            metrics=["accuracy"],
+            steps_per_execution=self.steps_per_execution,
+            jit_compile=self.jit_compile,
+        )
 
     def _sparse(self, model: keras.Model) -> SparseModel:
         if self.sparsity is None:
@@ -190,7 +202,7 @@ class Experiment:
 
     def plan_of(self, model: SparseModel) -> SparsityPlan:
         """The masked kernels of the trained model; where none is masked, those that could be."""
-        return self.plan() if self.sparsity is None else summary(model)
+        return summary(model) if masked_kernels(model) else self.plan()
 
 
 def _loss() -> keras.losses.Loss:

@@ -8,6 +8,7 @@ from keras_tickets import (
     initializers,
     models,
     optimizers,
+    procedures,
     schedules,
     scoring,
     structures,
@@ -56,6 +57,7 @@ def bind() -> None:
     if _is_bound("train"):
         return
     gin.external_configurable(Experiment, name="train")
+    gin.external_configurable(procedures.Tickets, name="tickets")
     for name in models.__all__:
         _bind(getattr(models, name), "kt.models", GIVEN_BY_TRAIN)
     _bind(optimizers.Static, "kt.optimizers")

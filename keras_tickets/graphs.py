@@ -1,8 +1,10 @@
 """Graphs of models with other layers in them, and copies of layers."""
 
+import zlib
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
 from keras_tickets import _keras_compat
 
@@ -77,20 +79,62 @@ def copy_layer(
     """
     if not isinstance(layer, keras.layers.Layer) or hasattr(layer, "save_assets"):
         return layer
+    copy = _made_again(layer, cls or type(layer), layer.get_config)
+    for target, source in zip(copy.variables, layer.variables, strict=True):
+        target.assign(source)
+    _keras_compat.finalize_state(copy)
+    return copy
+
+
+def fresh_layer(layer: keras.layers.Layer, seed: int) -> keras.layers.Layer:
+    """A layer or subclassed model of the same configuration, with newly drawn weights.
+
+    Every initializer that takes a seed gets one that depends on `seed` and on its place in the
+    layer's configuration.
+
+    Args:
+        layer: The layer. Other operations, and layers with a vocabulary, are returned as they are.
+        seed: Non-negative integer.
+
+    Raises:
+        ValueError: The configuration does not say how to make the layer.
+    """
+    if not isinstance(layer, keras.layers.Layer) or hasattr(layer, "save_assets"):
+        return layer
+    return _made_again(layer, type(layer), lambda: _reseeded(layer.get_config(), seed, layer.name))
+
+
+def _reseeded(config, seed, place):
+    """A configuration with other seeds in the configurations inside it."""
+    if isinstance(config, list | tuple):
+        return type(config)(_reseeded(part, seed, f"{place}/{i}") for i, part in enumerate(config))
+    if not isinstance(config, dict):
+        return config
+    config = {key: _reseeded(value, seed, f"{place}/{key}") for key, value in config.items()}
+    inner = config.get("config")
+    if "class_name" in config and isinstance(inner, dict) and "seed" in inner:
+        entropy = [seed, zlib.crc32(place.encode())]
+        inner["seed"] = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+    return config
+
+
+def _made_again(layer, cls, get_config):
+    """A layer of class `cls` from a configuration, built as `layer` is, with weights of its own."""
     try:
-        copy = (cls or type(layer)).from_config(layer.get_config())
-        if isinstance(layer, keras.Model) and not copy.built:
+        again = cls.from_config(get_config())
+        if isinstance(layer, keras.Model) and not again.built:
             args, kwargs = _inputs_of(layer)
-            _keras_compat.build_by_call(copy, *args, **kwargs)
-        elif layer.built and not copy.built:
-            copy.build_from_config(layer.get_build_config())
-        for target, source in zip(copy.variables, layer.variables, strict=True):
-            target.assign(source)
-        _keras_compat.finalize_state(copy)
+            _keras_compat.build_by_call(again, *args, **kwargs)
+        elif layer.built and not again.built:
+            again.build_from_config(layer.get_build_config())
+        if len(again.variables) != len(layer.variables):
+            raise ValueError(
+                f"it has {len(again.variables)} variables then, not {len(layer.variables)}"
+            )
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(
             f"`model` cannot be copied: layer {layer.name!r} ({type(layer).__name__}) cannot be "
             f"made again from its configuration ({error}). Implement `get_config`, or pass "
             "`in_place=True` to wrap the model's own layers."
         ) from error
-    return copy
+    return again

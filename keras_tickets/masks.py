@@ -1,6 +1,7 @@
 """A mask beside its kernel: the record, drawing masks, counting, reading and setting them."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -142,7 +143,7 @@ def get_masks(model: keras.Model) -> dict[str, np.ndarray]:
     return {record.path: record.mask.numpy().astype(bool) for record in masked_kernels(model)}
 
 
-def set_masks(model: keras.Model, masks: dict[str, np.ndarray]) -> None:
+def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
     """Sets masks by kernel path, and zeroes the kernels off them.
 
     Kernels that `masks` does not name keep theirs. In the middle of training, optimizer slots off
@@ -156,7 +157,7 @@ def set_masks(model: keras.Model, masks: dict[str, np.ndarray]) -> None:
         ValueError: A path is unknown, a shape differs, or a value is neither 0 nor 1; the model is
             then left as it was.
     """
-    if not isinstance(masks, dict):
+    if not isinstance(masks, Mapping):
         raise TypeError(f"`masks` must be a dict {{kernel path: array}}. Received: {masks!r}")
     records = {record.path: record for record in masked_kernels(model)}
     checked = {}

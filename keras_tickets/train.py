@@ -1,13 +1,10 @@
 """What `keras-tickets train` does: an experiment, from its description to a finished directory."""
 
-import re
 from collections.abc import Callable
 
 import keras
 
-from keras_tickets.callbacks import Checkpoint, StopOnNaN
 from keras_tickets.experiment import Experiment
-from keras_tickets.flops import flops
 from keras_tickets.work_directory import WorkDirectory
 
 
@@ -54,97 +51,13 @@ def train(
     ```
     """
     keras.utils.set_random_seed(experiment.seed)
-    model = experiment.sparse_model()
     directory = WorkDirectory(workdir)
+    procedure = experiment.procedure
+    model = procedure.make(experiment, directory)
     config = describe()
-    finished = directory.open(config)
+    finished = directory.open(config, procedure.extendable)
     if finished is not None:
         print(f"{directory.path} is finished already; nothing to do.")
         return finished
-    dataset = experiment.load_data()
     directory.begin(config)
-    checkpoint = Checkpoint(directory.checkpoints)
-    start = checkpoint.initial_epoch
-    if start:
-        print(f"Resuming {directory.path} after epoch {start}.")
-    _fit(model, dataset, range(start, experiment.epochs), directory, checkpoint, verbose)
-    results = model.evaluate(dataset.test(), verbose=0, return_dict=True)
-    directory.save_model(model)
-    steps = experiment.epochs * dataset.steps_per_epoch
-    return directory.finish(_summarise(experiment, model, results, steps, checkpoint.seconds))
-
-
-def _fit(model, dataset, epochs: range, directory, checkpoint, verbose):
-    model.fit(
-        dataset.train(start_epoch=epochs.start),
-        steps_per_epoch=dataset.steps_per_epoch,
-        initial_epoch=epochs.start,
-        epochs=epochs.stop,
-        validation_data=dataset.test(),
-        shuffle=False,
-        callbacks=[
-            StopOnNaN(),
-            checkpoint,
-            _MetricsFile(directory, checkpoint, dataset.steps_per_epoch),
-            keras.callbacks.TensorBoard(directory.tensorboard, write_graph=False),
-        ],
-        verbose=verbose,
-    )
-
-
-def _summarise(experiment, model, results, steps, seconds) -> dict:
-    method = _method(experiment, model)
-    kernels, operations = experiment.plan_of(model), flops(model)
-    return {
-        "experiment": experiment.name or f"{experiment.dataset}/{method}",
-        "dataset": experiment.dataset,
-        "model": model.name,
-        "method": method,
-        "seed": experiment.seed,
-        "epochs": experiment.epochs,
-        "batch_size": experiment.batch_size,
-        "steps": steps,
-        "test_accuracy": results["accuracy"],
-        "test_loss": results["loss"],
-        "sparsity": kernels.sparsity,
-        "nonzeros": kernels.nonzeros,
-        "weights": sum(row.size for row in kernels.rows),
-        "sparsity_all_weights": kernels.sparsity_all_weights,
-        "inference_flops_ratio": operations.inference_ratio,
-        "training_flops_ratio": operations.training_ratio,
-        "wall_seconds": seconds,
-        "steps_per_second": steps / seconds,
-    }
-
-
-def _method(experiment, model) -> str:
-    """Name of the training method, as in the name of its configuration."""
-    if experiment.sparsity is None:
-        return "dense"
-    if experiment.scores is not None:
-        return experiment.scores.__name__
-    name = type(model.optimizer).__name__
-    return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", name).lower()
-
-
-class _MetricsFile(keras.callbacks.Callback):
-    """Keeps `metrics.csv` equal to the history in the checkpoint."""
-
-    def __init__(self, directory: WorkDirectory, checkpoint: Checkpoint, steps_per_epoch: int):
-        super().__init__()
-        self.directory, self.checkpoint = directory, checkpoint
-        self.steps_per_epoch = steps_per_epoch
-
-    def on_train_begin(self, logs=None):
-        self._write()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._write()
-
-    def _write(self):
-        history = self.checkpoint.history
-        rows = [
-            (epoch + 1, (epoch + 1) * self.steps_per_epoch, *values)
-            for epoch, *values in zip(self.checkpoint.epochs, *history.values(), strict=True)
-        ]
-        self.directory.write_metrics(("epoch", "step", *history), rows)
+    return directory.finish(procedure.run(experiment, model, directory, verbose))

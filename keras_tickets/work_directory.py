@@ -28,11 +28,12 @@ class WorkDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
 
-    def open(self, config: str) -> dict | None:
+    def open(self, config: str, extendable: Sequence[str] = ()) -> dict | None:
         """Makes the directory, or checks that it is one of a run of this configuration.
 
         Args:
             config: The configuration, one `name = value` a line.
+            extendable: Names of settings that may differ: the run then goes on with the new ones.
 
         Returns:
             The summary where the run is finished, otherwise None.
@@ -57,15 +58,17 @@ class WorkDirectory:
                 )
             return None
         differences = _differences(file.read_text(encoding="utf-8"), config)
-        if differences:
+        refused = [words for name, words in differences.items() if name not in extendable]
+        if refused:
             raise ValueError(
                 f"work directory {str(self.path)!r} is of another configuration: "
-                f"{'; '.join(differences)}"
+                f"{'; '.join(refused)}"
             )
-        return self._finished()
+        return None if differences else self._finished()
 
     def begin(self, config: str) -> None:
-        """Writes `config.gin`, which makes the directory one of this configuration."""
+        """Writes `config.gin`, which makes the directory one of this configuration, unfinished."""
+        (self.path / "summary.json").unlink(missing_ok=True)
         self._write("config.gin", config)
 
     def write_metrics(self, header: Sequence[str], rows: Iterable[Sequence]) -> None:
@@ -110,14 +113,14 @@ class WorkDirectory:
         temporary.replace(self.path / name)
 
 
-def _differences(before: str, now: str) -> list[str]:
-    """The settings that differ between two configurations, in words."""
+def _differences(before: str, now: str) -> dict[str, str]:
+    """The settings that differ between two configurations, each in words."""
     before, now = _settings(before), _settings(now)
-    return [
-        f"{name} is {now.get(name, 'not set')}, was {before.get(name, 'not set')}"
+    return {
+        name: f"{name} is {now.get(name, 'not set')}, was {before.get(name, 'not set')}"
         for name in dict.fromkeys([*before, *now])
         if before.get(name) != now.get(name)
-    ]
+    }
 
 
 def _settings(config: str) -> dict[str, str]:

@@ -1,0 +1,6 @@
+"""What the training binary can do with an experiment: one class each."""
+
+from keras_tickets.procedures.fit import Fit
+from keras_tickets.procedures.tickets import Tickets
+
+__all__ = ["Fit", "Tickets"]

@@ -1,0 +1,44 @@
+"""What `summary.json` says of every run."""
+
+import keras
+
+from keras_tickets.flops import flops
+
+
+def summarise(
+    experiment, model: keras.Model, method: str, results: dict, steps: int, seconds: float
+) -> dict:
+    """The summary of a run.
+
+    Args:
+        experiment: The `Experiment`.
+        model: The trained model.
+        method: Name of the training method.
+        results: `accuracy` and `loss` on the test set.
+        steps: Training steps that were taken.
+        seconds: Time that they took.
+
+    Returns:
+        The fields that every `summary.json` has; values that JSON knows.
+    """
+    kernels, operations = experiment.plan_of(model), flops(model)
+    return {
+        "experiment": experiment.name or f"{experiment.dataset}/{method}",
+        "dataset": experiment.dataset,
+        "model": model.name,
+        "method": method,
+        "seed": experiment.seed,
+        "epochs": experiment.epochs,
+        "batch_size": experiment.batch_size,
+        "steps": steps,
+        "test_accuracy": results["accuracy"],
+        "test_loss": results["loss"],
+        "sparsity": kernels.sparsity,
+        "nonzeros": kernels.nonzeros,
+        "weights": sum(row.size for row in kernels.rows),
+        "sparsity_all_weights": kernels.sparsity_all_weights,
+        "inference_flops_ratio": operations.inference_ratio,
+        "training_flops_ratio": operations.training_ratio,
+        "wall_seconds": seconds,
+        "steps_per_second": steps / seconds,
+    }

@@ -1,0 +1,101 @@
+"""The masks of the next pruning level, by magnitude."""
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from keras_tickets.distributions.ranking import highest, sparsity_of
+from keras_tickets.kernels import compile_regex
+from keras_tickets.masks import MaskedKernel
+
+
+def rates_of(paths: list[str], rate: float, rates: Mapping[str, float] | None) -> dict[str, float]:
+    """The pruning rate of each kernel.
+
+    Args:
+        paths: Kernel paths.
+        rate: Of the kernels that no regex matches.
+        rates: `{path regex: rate}`; the first that matches wins.
+
+    Raises:
+        ValueError: A rate is not in [0, 1), a regex is invalid or matches nothing.
+    """
+    check_rate("rate", rate)
+    regexes: dict[re.Pattern, float] = {}
+    for pattern, value in (rates or {}).items():
+        check_rate(f"rates[{pattern!r}]", value)
+        regex = compile_regex(pattern, "rates")
+        if not any(regex.search(path) for path in paths):
+            raise ValueError(f"`rates`: regex {pattern!r} matches no kernel. Kernels: {paths}")
+        regexes[regex] = value
+    return {path: next((r for x, r in regexes.items() if x.search(path)), rate) for path in paths}
+
+
+def check_rate(name: str, rate: float) -> None:
+    """Raises a `ValueError` unless `rate` is a share of weights that can be pruned."""
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+        raise ValueError(
+            f"`{name}` must be a share of the remaining weights in [0, 1). Received: "
+            f"{name}={rate!r}"
+        )
+
+
+def remaining(first: int, rate: float, level: int) -> int:
+    """Number of weights that a level has: `first * (1 - rate) ** level`, rounded, at least 1."""
+    return max(round(first * (1 - rate) ** level), min(first, 1))
+
+
+def next_masks(
+    records: Sequence[MaskedKernel],
+    masks: Mapping[str, np.ndarray],
+    weights: Mapping[str, np.ndarray],
+    counts: Mapping[str, int] | int,
+) -> dict[str, np.ndarray]:
+    """Masks of the largest weights among those that are left.
+
+    Args:
+        records: The masked kernels; one with a structure loses whole units of it.
+        masks: `{kernel path: boolean array}`, the weights that are left.
+        weights: `{kernel path: array}` of their values.
+        counts: Number of weights to keep: in all, by one ranking, or `{kernel path: number}`. Ties
+            go to the kernel that comes first, then to the lowest flat index.
+
+    Returns:
+        `{kernel path: boolean array}`; no weight that was pruned comes back.
+
+    Raises:
+        ValueError: One ranking is asked of kernels with a structure.
+    """
+    scores = {
+        record.path: np.where(
+            masks[record.path], np.abs(weights[record.path].astype(np.float32)), -np.inf
+        )
+        for record in records
+    }
+    if isinstance(counts, int):
+        if structured := [r.path for r in records if r.layout.units != r.size]:
+            raise ValueError(
+                '`scope="global"` ranks single weights, and there are structures: use '
+                f'scope="local". Kernels with a structure: {structured}'
+            )
+        parts = highest([score.reshape(-1) for score in scores.values()], counts)
+        pairs = zip(scores.items(), parts, strict=True)
+        chosen = {path: part.reshape(score.shape) for (path, score), part in pairs}
+    else:
+        chosen = {
+            record.path: record.layout.draw(
+                scores[record.path], sparsity_of(record.size, counts[record.path])
+            )
+            & masks[record.path]
+            for record in records
+        }
+    lost = [path for path, mask in chosen.items() if masks[path].any() and not mask.any()]
+    if lost:
+        warnings.warn(
+            f"Layer collapse: no weight is left in {', '.join(lost)}. Prune less, or use "
+            'scope="local".',
+            stacklevel=2,
+        )
+    return chosen

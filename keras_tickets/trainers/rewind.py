@@ -1,0 +1,324 @@
+"""`RewindTrainer`: lottery tickets by iterative magnitude pruning with rewinding."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+
+from keras_tickets.checks import check_model
+from keras_tickets.masks import check_seed, get_masks, masked_kernels
+from keras_tickets.model import sparsify
+from keras_tickets.optimizers.magnitude_pruning import SCOPES
+from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
+from keras_tickets.pruning import settle_counts
+from keras_tickets.step import Step
+from keras_tickets.tickets import Ticket
+from keras_tickets.trainers.controls import CONTROLS
+from keras_tickets.trainers.epochs import Epochs
+from keras_tickets.trainers.level_run import LevelRun
+from keras_tickets.trainers.level_store import LevelStore
+from keras_tickets.trainers.levels import check_rate, rates_of
+from keras_tickets.trainers.state import TrainingState
+from keras_tickets.training import SparseTraining
+
+REWINDS = ("weights", "statistics", "schedule")
+OPTIMIZER_STATES = ("fresh", "restore")
+DATA_ORDERS = ("same", "new")
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class RewindTrainer(keras.Model):
+    """Trains, prunes and rewinds a network, level by level.
+
+    `fit` trains the network to step k and keeps its state; trains on to the end, T; prunes a share
+    of the weights that are left, those of smallest magnitude; rewinds what remains to step k; and
+    so on. Level 0 is the dense network, level n the one after n prunings; each trains for T - k
+    steps. After `fit`, `model` is the last level's trained network.
+
+    Variants are a matter of what is rewound:
+
+    | method | arguments |
+    |---|---|
+    | lottery tickets | `rewind_to="0it"` |
+    | weight rewinding | `rewind_to="500it"` |
+    | learning-rate rewinding | `rewind=("schedule",)` |
+    | fine-tuning | `rewind=()` |
+    | weight rewinding at the last learning rate | `rewind=("weights", "statistics")` |
+    | one-shot pruning | `levels=1, rate=0.9` |
+
+    Args:
+        model: Built Keras model, copied and left as it is; or a `kt.SparseModel`, or a
+            `kt.trainers.DistillationTrainer`, trained as it is from the masks that it has.
+        levels: Number of prunings, at least 0. More can be added later, with the same `store`.
+        rate: Share in [0, 1) of the remaining weights that goes at each level. Level n has
+            `round((1 - rate)**n * weights)`.
+        rewind_to: The step k, as a `kt.Step`: `"500it"`, `"10ep"`, `"0.5%"` or an int.
+        scope: "global", one ranking of all masked kernels; or "local", each kernel by itself.
+        rates: `{path regex: rate}` for kernels that differ, with `scope="local"`; the first match
+            wins, and kernels that match none have `rate`.
+        rewind: What returns to step k before a level trains: any of "weights" (all that is
+            trained), "statistics" (those of batch normalization) and "schedule" (the step counter,
+            and so the learning rate). What is not rewound stays as the level before left it; the
+            step counter then stays at T.
+        optimizer_state: "fresh", slots start at their initial values; or "restore", as at step k.
+        data_order: "same", each level sees the batches k to T that the dense network saw; or
+            "new", level n reads on from n times `epochs` epochs.
+        control: Name or names of controls to train beside each ticket: "reinit", the ticket's masks
+            with freshly drawn weights, from step k; "reinit_from_0", the same for T steps;
+            "reinit_signs", drawn anew with the signs at step k; "reuse", values drawn from the
+            survivors; "random", random masks with as many weights in each kernel; "random_global",
+            in all; "shuffled", masks and values moved to other places.
+        control_levels: The levels that get controls; all from 1 on by default.
+        store: Directory that keeps the levels. A level that is finished is not run again, an
+            interrupted one goes on where it was. Processes that share a directory wait for each
+            other. None: a temporary one.
+        seed: Non-negative integer, of what controls draw and of the order of arrays.
+        name: Name of the trainer.
+
+    Attributes:
+        model: The network.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is out of range or unknown, or the model has nothing to prune.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    digits = kt.data.load("digits", batch_size=60)
+    trainer = kt.trainers.RewindTrainer(kt.models.lenet_300_100((64,)), levels=2, rewind_to="20it")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    trainer.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
+    ```
+
+    References:
+        - [Frankle et al., 2019, "Stabilizing the lottery ticket hypothesis", Algorithm
+          1](https://arxiv.org/abs/1903.01611)
+        - [Renda et al., 2020, "Comparing rewinding and fine-tuning in neural network pruning",
+          section 2](https://arxiv.org/abs/2003.02389), for learning-rate rewinding
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        levels: int,
+        rate: float = 0.2,
+        rewind_to: int | float | str | Step = "0it",
+        scope: str = "global",
+        rates: Mapping[str, float] | None = None,
+        rewind: Sequence[str] = REWINDS,
+        optimizer_state: str = "fresh",
+        data_order: str = "same",
+        control: str | Sequence[str] | None = None,
+        control_levels: Sequence[int] | None = None,
+        store: str | None = None,
+        seed: int = 0,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        if isinstance(levels, bool) or not isinstance(levels, int) or levels < 0:
+            raise ValueError(
+                f"`levels` must be a non-negative integer. Received: levels={levels!r}"
+            )
+        check_rate("rate", rate)
+        if rates is not None and scope != "local":
+            raise ValueError(
+                f'`rates` needs scope="local": one ranking of all kernels has one rate. Received: '
+                f"scope={scope!r}, rates={rates!r}"
+            )
+        self.levels = levels
+        self.rate = rate
+        self.rewind_to = Step(rewind_to)
+        self.scope = _one_of("scope", scope, SCOPES)
+        self.rates = rates
+        self.rewind = _some_of("rewind", rewind, REWINDS)
+        self.optimizer_state = _one_of("optimizer_state", optimizer_state, OPTIMIZER_STATES)
+        self.data_order = _one_of("data_order", data_order, DATA_ORDERS)
+        self.control = _some_of("control", control or (), tuple(CONTROLS))
+        self.control_levels = None if control_levels is None else list(control_levels)
+        self.store = None if store is None else str(store)
+        self.seed = check_seed(seed)
+        if not isinstance(model, SparseTraining):
+            check_model(model)
+            model = sparsify(model, {"": 0.0}, mask="ones")
+        self.model = model
+        kernels = masked_kernels(model)
+        if not kernels:
+            raise ValueError(
+                f"Model {model.name!r} has no masked kernel: there is nothing to prune."
+            )
+        self.kernel_rates = rates_of([record.path for record in kernels], rate, rates)
+        self._temporary = tempfile.TemporaryDirectory() if store is None else None
+        self.level_store = LevelStore(self._temporary.name if store is None else store)
+        self.built = True
+
+    def call(self, *args, **kwargs):
+        return self.model(*args, **kwargs)
+
+    def compile(self, *args, **kwargs) -> None:
+        """Configures the training of every level, as `keras.Model.compile` does.
+
+        Args:
+            *args: As in Keras.
+            **kwargs: As in Keras.
+
+        Raises:
+            ValueError: The optimizer changes masks by itself, or averages weights.
+        """
+        self.model.compile(*args, **kwargs)
+        optimizer = self.model.optimizer
+        if type(optimizer).update_due is not SparseOptimizer.update_due:
+            raise ValueError(
+                f"`optimizer` must not change masks, which is what the levels do. Received: "
+                f"{type(optimizer).__name__}; pass a Keras optimizer."
+            )
+        if optimizer.core_optimizer.use_ema:
+            raise ValueError("`optimizer` must not average weights. Received: use_ema=True")
+        with self.model.distribute_strategy.scope():
+            optimizer.build(self.model.trainable_variables)
+        self.first_masks = get_masks(self.model)
+        self.first_state = TrainingState(self.model).read()
+
+    def evaluate(self, *args, **kwargs):
+        return self.model.evaluate(*args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        return self.model.predict(*args, **kwargs)
+
+    def fit(
+        self,
+        x,
+        y=None,
+        *,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        steps_per_epoch: int | None = None,
+        validation_data=None,
+        callbacks: list | Callable[[str], list] = (),
+        verbose: int | str = "auto",
+    ) -> keras.callbacks.History:
+        """Runs all levels that are not finished.
+
+        Args:
+            x: Arrays of all examples; a `tf.data.Dataset` of the batches of an epoch; or a function
+                from an epoch to the `tf.data.Dataset` of all batches from there on, as
+                `kt.data.Dataset.train`, which makes the order of the data the same in each level
+                and after a resume.
+            y: Targets, where `x` is arrays.
+            batch_size: Examples in a batch, where `x` is arrays.
+            epochs: Epochs from step 0 to T, of which each level trains the part after k.
+            steps_per_epoch: Batches in an epoch. Needed where `x` is a function.
+            validation_data: As in `keras.Model.fit`.
+            callbacks: As in `keras.Model.fit`; or a function from the directory of a level to the
+                callbacks of that level.
+            verbose: As in `keras.Model.fit`.
+
+        Returns:
+            A `keras.callbacks.History` with `history["levels"]`, as `results`.
+
+        Raises:
+            ValueError: The rewind point is not before the end; the store is of another
+                configuration, or damaged.
+        """
+        if not self.model.compiled:
+            raise ValueError("Call `compile` before `fit`.")
+        data = Epochs(x, y, batch_size=batch_size, steps_per_epoch=steps_per_epoch, seed=self.seed)
+        arguments = {"validation_data": validation_data, "verbose": verbose}
+        chosen = callbacks if callable(callbacks) else lambda directory: callbacks
+        run = LevelRun(self, data, epochs, arguments, chosen)
+        with self.level_store.locked():
+            self.level_store.open(run.settings())
+            run.reach_rewind_point()
+            for level in range(self.levels + 1):
+                run.level(level)
+            for level in self._levels_with_controls():
+                for name in self.control:
+                    run.level(level, name)
+            self.level_store.trained(self.levels).apply(self.model)
+        settle_counts(self.model, masked_kernels(self.model))
+        history = keras.callbacks.History()
+        history.set_model(self.model)
+        history.history = {"levels": self.results}
+        return history
+
+    @property
+    def results(self) -> list[dict]:
+        """A dict for each finished level, in order.
+
+        Each has `level`, `density`, `sparsity`, `nonzeros` (over the masked kernels), `steps` (the
+        optimizer steps it trained), the last value of each metric of `fit`, `early_stop_step` (the
+        step with the lowest validation loss), `seconds`, and `controls`: the same by control.
+        """
+        rows = []
+        for level in range(self.levels + 1):
+            if (row := self.level_store.result(level)) is None:
+                break
+            found = {name: self.level_store.result(level, name) for name in CONTROLS}
+            controls = {name: result for name, result in found.items() if result is not None}
+            rows.append(row | ({"controls": controls} if controls else {}))
+        return rows
+
+    def ticket(self, level: int, control: str | None = None) -> Ticket:
+        """The masks of a level and the weights that it started from.
+
+        Args:
+            level: The level.
+            control: Name of a control, for what that one started from.
+
+        Raises:
+            ValueError: It has not been reached.
+        """
+        ticket = self.level_store.ticket(level, control)
+        if ticket is None:
+            reached = [row["level"] for row in self.results]
+            raise ValueError(
+                f"There is no ticket of level {level!r}{f', control {control!r}' * bool(control)}. "
+                f"Finished levels: {reached}"
+            )
+        return ticket
+
+    def _levels_with_controls(self):
+        if self.control_levels is None:
+            return range(1, self.levels + 1)
+        return [level for level in self.control_levels if level <= self.levels]
+
+    def get_config(self):
+        return {
+            "model": keras.saving.serialize_keras_object(self.model),
+            "levels": self.levels,
+            "rate": self.rate,
+            "rewind_to": self.rewind_to.value,
+            "scope": self.scope,
+            "rates": self.rates,
+            "rewind": list(self.rewind),
+            "optimizer_state": self.optimizer_state,
+            "data_order": self.data_order,
+            "control": list(self.control),
+            "control_levels": self.control_levels,
+            "store": self.store,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        model = keras.saving.deserialize_keras_object(config.pop("model"), custom_objects)
+        return cls(model, **config)
+
+
+def _one_of(name, value, allowed):
+    if value not in allowed:
+        raise ValueError(f"`{name}` must be one of {allowed}. Received: {name}={value!r}")
+    return value
+
+
+def _some_of(name, values, allowed):
+    values = (values,) if isinstance(values, str) else tuple(values)
+    for value in values:
+        if value not in allowed:
+            raise ValueError(f"`{name}` must be among {allowed}. Received: {name}={values!r}")
+    return values

@@ -1,0 +1,76 @@
+"""All that training changes in a model, by name."""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from keras_tickets import _keras_compat
+from keras_tickets.graphs import fresh_layer, graph_of
+from keras_tickets.model import strip
+from keras_tickets.paths import weight_paths
+
+
+class TrainingState:
+    """The variables of a compiled model and its optimizer, but for masks and metrics.
+
+    Args:
+        model: Compiled model, its optimizer built.
+
+    Attributes:
+        weights: `{weight path: variable}`.
+        trained: Paths of those weights that the optimizer trains.
+        noise: Names of the states of random generators.
+        counters: Names of the optimizer's scalars, such as its step counter.
+        slots: Names of its other variables.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+        self.weights = weight_paths(model)
+        self.trained = {path for path, weight in self.weights.items() if weight.trainable}
+        others = {id(v) for v in [*model.weights, *model.metrics_variables]}
+        noise = [variable for variable in model.variables if id(variable) not in others]
+        self._noise = {f"noise/{i}": variable for i, variable in enumerate(noise)}
+        self._optimizer = {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}
+        self.noise = set(self._noise)
+        self.counters = {name for name, v in self._optimizer.items() if not len(v.shape)}
+        self.slots = set(self._optimizer) - self.counters
+
+    @property
+    def _variables(self):
+        return {**self.weights, **self._noise, **self._optimizer}
+
+    def read(self) -> dict[str, np.ndarray]:
+        """`{name: value}`: weights by their paths, and what else there is."""
+        return {name: np.asarray(variable) for name, variable in self._variables.items()}
+
+    def write(self, values: Mapping[str, np.ndarray]) -> None:
+        """Sets the variables that `values` names; it may have others."""
+        with self.model.distribute_strategy.scope():
+            for name, variable in self._variables.items():
+                if name in values:
+                    variable.assign(values[name])
+
+    def set_steps(self, steps: int) -> None:
+        """Sets the optimizer's step counter."""
+        _keras_compat.set_steps(self.model.optimizer.core_optimizer, steps)
+
+
+def fresh_weights(sparse_model: keras.Model, seed: int) -> dict[str, np.ndarray]:
+    """Weights drawn anew from the initializers in the layers' configurations.
+
+    Args:
+        sparse_model: A `kt.SparseModel`.
+        seed: Non-negative integer; the same one draws the same weights.
+
+    Returns:
+        `{weight path: array}`, of the model without masks.
+
+    Raises:
+        ValueError: A layer cannot be made from its configuration.
+    """
+    plain = strip(sparse_model)
+    inputs, outputs = graph_of(plain, lambda layer: fresh_layer(layer, seed))
+    fresh = keras.Model(inputs, outputs, name=plain.name)
+    return {path: np.asarray(weight) for path, weight in weight_paths(fresh).items()}
