@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 
 from keras_tickets.checks import check_model
+from keras_tickets.kernels import find_kernels
 from keras_tickets.masks import check_seed, get_masks, masked_kernels
 from keras_tickets.model import sparsify
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
@@ -144,13 +145,12 @@ class RewindTrainer(keras.Model):
         self.seed = check_seed(seed)
         if not isinstance(model, SparseTraining):
             check_model(model)
-            model = sparsify(model, {"": 0.0}, mask="ones")
+            if find_kernels(model)[0]:
+                model = sparsify(model, {"": 0.0}, mask="ones")
         self.model = model
         kernels = masked_kernels(model)
         if not kernels:
-            raise ValueError(
-                f"Model {model.name!r} has no masked kernel: there is nothing to prune."
-            )
+            raise ValueError(f"Model {model.name!r} has no kernels to prune.")
         self.kernel_rates = rates_of([record.path for record in kernels], rate, rates)
         self._temporary = tempfile.TemporaryDirectory() if store is None else None
         self.level_store = LevelStore(self._temporary.name if store is None else store)
