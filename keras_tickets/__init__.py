@@ -7,11 +7,13 @@ from keras_tickets import (
     initializers,
     interop,
     layers,
+    losses,
     models,
     optimizers,
     schedules,
     scoring,
     structures,
+    trainers,
 )
 from keras_tickets.compact import CompactionReport, compact, compaction_report
 from keras_tickets.export import ExportReport, export
@@ -42,6 +44,7 @@ __all__ = [
     "initializers",
     "interop",
     "layers",
+    "losses",
     "models",
     "optimizers",
     "plan",
@@ -53,4 +56,5 @@ __all__ = [
     "strip",
     "structures",
     "summary",
+    "trainers",
 ]

@@ -122,13 +122,24 @@ class Dataset:
         data = data.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return self._finish(data)
 
+    def train_once(self) -> tf.data.Dataset:
+        """The training set once, whole, in its own order and without augmentation.
+
+        Returns:
+            `tf.data.Dataset` of (images, labels) batches: float32 and int32.
+        """
+        return self._in_order(self._train, self.batch_size)
+
     def test(self) -> tf.data.Dataset:
         """The test set once, in its own order.
 
         Returns:
             `tf.data.Dataset` of (images, labels) batches: float32 and int32.
         """
-        data = tf.data.Dataset.from_tensor_slices(self._test).batch(self.test_batch_size)
+        return self._in_order(self._test, self.test_batch_size)
+
+    def _in_order(self, examples, batch_size):
+        data = tf.data.Dataset.from_tensor_slices(examples).batch(batch_size)
         return self._finish(data.map(lambda x, y: (self._standardise(x), y)))
 
     def _standardise(self, images):
