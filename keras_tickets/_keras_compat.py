@@ -384,7 +384,8 @@ class DistributedTrainer:
 
     def added_losses(self) -> tf.Tensor:
         """The sum of regularizers and of what layers added, as this replica's share."""
-        return tf.add_n([tf.constant(0.0), *map(self._aggregate_additional_loss, self.losses)])
+        losses = [self._aggregate_additional_loss(loss) for loss in self.losses]
+        return tf.add_n([tf.constant(0.0), *(tf.cast(loss, tf.float32) for loss in losses)])
 
     @staticmethod
     def share_of_loss(loss: tf.Tensor) -> tf.Tensor:

@@ -99,9 +99,9 @@ class SoftLabels(keras.distillation.DistillationLoss):
         each = _divergence(teacher, student, self.temperature)
         if sample_weight is not None:
             weight = tf.cast(sample_weight, tf.float32)
-            each *= tf.reshape(
-                weight, tf.concat([tf.shape(weight), [1] * (each.ndim - weight.ndim)], 0)
-            )
+            while weight.ndim < each.ndim:
+                weight = weight[..., None]
+            each *= weight
         loss = self.temperature**2 * tf.reduce_mean(each)
         return loss / student.shape[-1] if self.reduction == "mean" else loss
 

@@ -96,8 +96,7 @@ class DistillationTrainer(SparseTraining, keras.Model):
         distillation_loss_weights: Sequence[float] | None = None,
         name: str | None = None,
     ):
-        if not isinstance(student, keras.Model) or not student.built:
-            raise TypeError(f"`student` must be a built Keras model. Received: {student!r}")
+        _check_student(student)
         if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
             raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={alpha!r}")
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
@@ -326,6 +325,18 @@ class DistillationTrainer(SparseTraining, keras.Model):
             for key in objects
         }
         return cls(**{**config, **made})
+
+
+def _check_student(student):
+    if not isinstance(student, keras.Model):
+        raise TypeError(f"`student` must be a Keras model. Received: {student!r}")
+    if not student.built:
+        raise ValueError(f"`student` {student.name!r} is not built: start it with keras.Input.")
+    if getattr(student, "outputs", None) and keras.tree.is_nested(student.output):
+        raise ValueError(
+            f"`student` must have one output, not a structure. Received: {student.name!r} with "
+            f"{len(student.outputs)}"
+        )
 
 
 def _serialized(model):

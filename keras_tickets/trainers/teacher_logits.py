@@ -27,7 +27,7 @@ class TeacherLogits:
 
     def __init__(self, keys: np.ndarray, logits: np.ndarray, source: str):
         self.logits = logits
-        self._keys = keys
+        self._keys = tf.constant(keys)
         self._source = source
         self._strange = (
             f"The data has an input for which {source!r} holds no teacher logits: they are of "
@@ -36,7 +36,7 @@ class TeacherLogits:
         )
 
     def __len__(self):
-        return len(self._keys)
+        return len(self.logits)
 
     def lookup(self, x) -> np.ndarray:
         """The logits of a batch.
@@ -50,13 +50,30 @@ class TeacherLogits:
         Raises:
             ValueError: An input is not among those that the logits were computed from.
         """
-        positions = self._positions(x)
-        if not self._known(x, positions).numpy().all():
+        positions, known = self._find(x)
+        if not known:
             raise ValueError(self._strange)
-        return self.logits[positions]
+        return self.logits[positions.numpy()]
+
+    def lookup_all(self, data: tf.data.Dataset) -> np.ndarray:
+        """The logits of a whole data set, in its order.
+
+        Args:
+            data: Finite; batches `x`, `(x, y)` or `(x, y, sample_weight)`.
+
+        Returns:
+            float32 array of shape (examples, …, classes).
+
+        Raises:
+            ValueError: An input is not among those that the logits were computed from.
+        """
+        return np.concatenate([self.lookup(x) for x in _batches(data)])
 
     def attach(self, data: tf.data.Dataset) -> tf.data.Dataset:
         """A data set with the logits beside its labels.
+
+        Where inputs are the same in each epoch, attach before `cache`, so that each is looked up
+        once.
 
         Args:
             data: Batches `x`, `(x, y)` or `(x, y, sample_weight)`, in any order.
@@ -68,23 +85,20 @@ class TeacherLogits:
         logits = tf.constant(self.logits)
 
         def add(x, y=None, *rest):
-            positions = self._positions(x)
-            known = tf.reduce_all(self._known(x, positions))
+            positions, known = self._find(x)
             with tf.control_dependencies([tf.debugging.Assert(known, [self._strange])]):
                 targets = {TEACHER_LOGITS: tf.gather(logits, positions)}
             if y is not None:
                 targets[LABELS] = y
             return x, targets, *rest
 
-        data = data.map(add, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return data.prefetch(tf.data.AUTOTUNE)
+        return data.map(add, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-    def _positions(self, x):
-        positions = tf.searchsorted(tf.constant(self._keys), fingerprints(x))
-        return tf.minimum(positions, len(self) - 1)
-
-    def _known(self, x, positions):
-        return tf.equal(tf.gather(self._keys, positions), fingerprints(x))
+    def _find(self, x):
+        """The positions of a batch among the logits, and whether all of it is there."""
+        wanted = fingerprints(x)
+        positions = tf.minimum(tf.searchsorted(self._keys, wanted), len(self) - 1)
+        return positions, tf.reduce_all(tf.gather(self._keys, positions) == wanted)
 
 
 def cache_logits(
@@ -103,7 +117,8 @@ def cache_logits(
         teacher_outputs: As in `kt.trainers.DistillationTrainer`.
 
     Returns:
-        The logits; `attach` puts them beside the labels of a data set.
+        The logits. `attach` puts them beside the labels of a `tf.data.Dataset`; `lookup_all` gives
+        them as an array.
 
     Raises:
         ValueError: The file is damaged, or holds logits of another teacher or of other data, and is
@@ -121,7 +136,7 @@ def cache_logits(
     logits = kt.trainers.cache_logits("logits.npz", teacher, digits.train_once())
     trainer = kt.trainers.DistillationTrainer(student, teacher=None)
     trainer.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    data = logits.attach(digits.train())
+    data = digits.train(targets={"teacher_logits": logits.lookup_all(digits.train_once())})
     trainer.fit(data, steps_per_epoch=digits.steps_per_epoch, epochs=1)
     ```
     """

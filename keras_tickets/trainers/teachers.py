@@ -34,6 +34,11 @@ def load_teachers(teacher) -> list[keras.layers.Layer]:
             raise ValueError("`teacher` must not be an empty list.")
         return [each for part in teacher for each in load_teachers(part)]
     if isinstance(teacher, keras.layers.Layer):
+        if not teacher.built:
+            raise ValueError(
+                f"`teacher` {teacher.name!r} is not built: start it with keras.Input, or call it "
+                "on a batch."
+            )
         return [teacher]
     if not isinstance(teacher, str | os.PathLike):
         raise TypeError(
