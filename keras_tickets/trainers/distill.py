@@ -15,6 +15,7 @@ from keras_tickets.trainers.teachers import (
     FINAL,
     Features,
     Teachers,
+    by_name,
     ends_in_softmax,
     load_teachers,
     looks_like_probabilities,
@@ -247,7 +248,7 @@ class DistillationTrainer(SparseTraining, keras.Model):
             Scalar.
         """
         labels, logits = _unpack(y)
-        features = _features(y_pred)
+        features = by_name(y_pred)
         if not training and self.loss is not None:
             return super().compute_loss(x, labels, features[FINAL], sample_weight)
         hard = 0.0
@@ -297,7 +298,7 @@ class DistillationTrainer(SparseTraining, keras.Model):
         return {FINAL: tf.cast(logits, tf.float32)}
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, _unpack(y)[0], _features(y_pred)[FINAL], sample_weight)
+        return super().compute_metrics(x, _unpack(y)[0], by_name(y_pred)[FINAL], sample_weight)
 
     # --- Saving ---------------------------------------------------------------------------------
 
@@ -332,11 +333,6 @@ def _check_student(student):
         raise TypeError(f"`student` must be a Keras model. Received: {student!r}")
     if not student.built:
         raise ValueError(f"`student` {student.name!r} is not built: start it with keras.Input.")
-    if getattr(student, "outputs", None) and keras.tree.is_nested(student.output):
-        raise ValueError(
-            f"`student` must have one output, not a structure. Received: {student.name!r} with "
-            f"{len(student.outputs)}"
-        )
 
 
 def _serialized(model):
@@ -350,10 +346,6 @@ def _unpack(y):
     if isinstance(y, dict) and TEACHER_LOGITS in y:
         return y.get(LABELS), y[TEACHER_LOGITS]
     return y, None
-
-
-def _features(y_pred):
-    return y_pred if isinstance(y_pred, dict) else {FINAL: y_pred}
 
 
 def _unscaled(loss):

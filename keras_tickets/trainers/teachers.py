@@ -82,16 +82,23 @@ class Features:
             self._model = keras.Model(model.inputs, {**outputs, FINAL: model.outputs[0]})
 
     def __call__(self, x, training: bool) -> dict[str, tf.Tensor]:
-        outputs = self._model(x, training=training)
-        if isinstance(outputs, dict) and FINAL in outputs:
-            return outputs
-        flat = keras.tree.flatten(outputs)
-        if len(flat) != 1:
-            raise ValueError(
-                f"Distillation is for models of one output. Received: {self._model.name!r} with "
-                f"{len(flat)}"
-            )
-        return {FINAL: flat[0]}
+        return by_name(self._model(x, training=training))
+
+
+def by_name(outputs) -> dict[str, tf.Tensor]:
+    """`{FINAL: tensor}` of a model's one output; what is by name already stays so.
+
+    Raises:
+        ValueError: There are several outputs.
+    """
+    if isinstance(outputs, dict) and FINAL in outputs:
+        return outputs
+    flat = keras.tree.flatten(outputs)
+    if len(flat) != 1:
+        raise ValueError(
+            f"Distillation is for models of one output. Received: a model with {len(flat)}"
+        )
+    return {FINAL: flat[0]}
 
 
 class Teachers:
@@ -198,4 +205,5 @@ def probe_batch(model: keras.Model):
             return tf.constant(generator.standard_normal(shape), each.dtype)
         return tf.zeros(shape, each.dtype)
 
-    return keras.tree.map_structure(make, model.input)
+    structure = inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return keras.tree.map_structure(make, structure)
