@@ -130,8 +130,8 @@ def output_layer(model: keras.layers.Layer):
         graph = model._functional if isinstance(model, keras.Sequential) else model
         if not isinstance(graph, Functional) or overrides_call(model):
             return None
-        model = graph.outputs[0]._keras_history.operation
-        model = model.layer if isinstance(model, keras.layers.Wrapper) else model
+        operation = graph.outputs[0]._keras_history.operation
+        model = getattr(operation, "layer", operation)
     return model
 
 
@@ -384,18 +384,8 @@ class DistributedTrainer:
 
     def added_losses(self) -> tf.Tensor:
         """The sum of regularizers and of what layers added, as this replica's share."""
-        losses = [self._aggregate_additional_loss(loss) for loss in self.losses]
-        return tf.add_n([tf.constant(0.0), *(tf.cast(loss, tf.float32) for loss in losses)])
-
-    @staticmethod
-    def share_of_loss(loss: tf.Tensor) -> tf.Tensor:
-        """A mean over this replica's batch, as its share of the mean over all replicas."""
-        return scale_loss_for_distribution(loss)
-
-    @staticmethod
-    def unscaled(loss: tf.Tensor) -> tf.Tensor:
-        """The inverse of `share_of_loss`."""
-        return unscale_loss_for_distribution(loss)
+        losses = [tf.cast(tf.reduce_sum(loss), tf.float32) for loss in self.losses]
+        return scale_loss_for_distribution(tf.add_n([tf.constant(0.0), *losses]))
 
     def track_loss(self, loss: tf.Tensor, inputs) -> None:
         """Adds the loss of one batch to the mean that `fit` reports."""

@@ -22,9 +22,8 @@ def oracle(teacher, student, temperature):
 def pair(scale, classes=10, batch=32, seed=0, apart=None):
     rng = np.random.default_rng(seed)
     teacher = (scale * rng.normal(size=(batch, classes))).astype("float32")
-    other = scale * rng.normal(size=(batch, classes)) if apart is None else None
-    student = other if apart is None else teacher + apart * rng.normal(size=teacher.shape)
-    return teacher, np.float32(student)
+    noise = rng.normal(size=(batch, classes))
+    return teacher, np.float32(scale * noise if apart is None else teacher + apart * noise)
 
 
 @pytest.mark.parametrize("scale", [1, 10, 100, 400])

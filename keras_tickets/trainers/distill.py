@@ -258,7 +258,8 @@ class DistillationTrainer(SparseTraining, keras.Model):
         def mixed():
             if self.alpha == 0:
                 return hard
-            soft = self.share_of_loss(self._soft_loss(x, logits, features, sample_weight))
+            soft = self._soft_loss(x, logits, features, sample_weight)
+            soft = _keras_compat.scale_loss_for_distribution(soft)
             return (1.0 - self.alpha) * hard + self.alpha * soft
 
         if self.end is None:
@@ -358,7 +359,7 @@ def _unscaled(loss):
     def unscale(part):
         if not isinstance(part, keras.losses.Loss):
             return part
-        return lambda *args: _keras_compat.DistributedTrainer.unscaled(part(*args))
+        return lambda *args: _keras_compat.unscale_loss_for_distribution(part(*args))
 
     if getattr(loss, "loss", None) is not None:
         loss = copy.copy(loss)
