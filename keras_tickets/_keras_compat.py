@@ -8,7 +8,7 @@ import contextlib
 import keras
 import tensorflow as tf
 from keras.src import backend, tree
-from keras.src.losses.loss import unscale_loss_for_distribution
+from keras.src.losses.loss import scale_loss_for_distribution, unscale_loss_for_distribution
 from keras.src.models.functional import Functional as Functional
 from keras.src.ops import nn as nn_operations
 from keras.src.ops import numpy as numpy_operations
@@ -122,6 +122,17 @@ def adopt_call_of(wrapper: keras.layers.Layer, layer: keras.layers.Layer) -> Non
 def overrides_call(model: keras.Model) -> bool:
     """Whether a functional or Sequential model computes anything but its graph."""
     return type(model).call not in (Functional.call, keras.Sequential.call)
+
+
+def output_layer(model: keras.layers.Layer):
+    """The layer or operation that gives a model's first output; `None` where no graph says."""
+    while isinstance(model, keras.Model):
+        graph = model._functional if isinstance(model, keras.Sequential) else model
+        if not isinstance(graph, Functional) or overrides_call(model):
+            return None
+        operation = graph.outputs[0]._keras_history.operation
+        model = getattr(operation, "layer", operation)
+    return model
 
 
 def build_by_call(layer: keras.layers.Layer, *args, **kwargs) -> None:
@@ -371,6 +382,15 @@ class DistributedTrainer:
                 callbacks.append(callback)
             return callbacks
         return [callback, *tree.flatten(callbacks or [])]
+
+    def compiled_loss(self, y, y_pred, sample_weight=None) -> tf.Tensor:
+        """The loss given to `compile` alone, as this replica's share of the mean."""
+        return self._compile_loss(y, y_pred, sample_weight)
+
+    def added_losses(self) -> tf.Tensor:
+        """The sum of regularizers and of what layers added, as this replica's share."""
+        losses = [tf.cast(tf.reduce_sum(loss), tf.float32) for loss in self.losses]
+        return scale_loss_for_distribution(tf.add_n([tf.constant(0.0), *losses]))
 
     def track_loss(self, loss: tf.Tensor, inputs) -> None:
         """Adds the loss of one batch to the mean that `fit` reports."""

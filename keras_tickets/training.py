@@ -78,6 +78,19 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         callbacks = self.with_callback(_Begin(), callbacks)
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
+    def forward(self, x):
+        """What the training step computes its loss and metrics from: the outputs, in training."""
+        return self(x, training=True)
+
+    def set_total_steps(self, total_steps: int, steps_per_epoch: int | None = None) -> None:
+        """Tells the optimizer how long training is; `fit` does this by itself.
+
+        Args:
+            total_steps: Optimizer steps from step 0 to the end of training.
+            steps_per_epoch: Optimizer steps per epoch, for steps given as `"10ep"`.
+        """
+        self.optimizer.set_total_steps(total_steps, steps_per_epoch)
+
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         compiled = self.jit_compile and self._replicas > 1
@@ -95,7 +108,7 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         weights = [weight.value for weight in self.trainable_weights]
         with tf.GradientTape() as tape, collect_masked_values() as masked:
             tape.watch(weights)
-            y_pred = self(x, training=True)
+            y_pred = self.forward(x)
             loss = self.compute_loss(
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
             )
@@ -131,7 +144,7 @@ class _Begin(keras.callbacks.Callback):
         if not steps:
             return
         window = self.model.optimizer.core_optimizer.gradient_accumulation_steps or 1
-        self.model.optimizer.set_total_steps(
+        self.model.set_total_steps(
             self.params["epochs"] * steps // window, steps_per_epoch=steps // window
         )
 

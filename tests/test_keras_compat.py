@@ -139,3 +139,36 @@ def test_layers_in_lists_and_dicts_are_found():
     layer = keras.layers.Layer()
     layer.parts = [keras.layers.Dense(1, name="x"), {"k": keras.layers.Dense(1, name="y")}]
     assert [part.name for part in _keras_compat.sublayers(layer)] == ["x", "y"]
+
+
+def test_the_layer_that_gives_the_output():
+    inputs = keras.Input((3,))
+    inner = keras.Sequential([inputs, keras.layers.Dense(2, name="last")])
+    wrapped = kt.layers.Sparse(keras.layers.Dense(2, name="masked"))
+    cases = {
+        "last": keras.Model(inputs, inner(inputs)),
+        "masked": kt.SparseModel(inputs, wrapped(inputs)),
+    }
+    for name, model in cases.items():
+        assert _keras_compat.output_layer(model).name == name
+
+    class Net(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    assert _keras_compat.output_layer(Net()) is None
+
+
+def test_losses_of_a_model_and_of_its_layers_apart():
+    class Model(_keras_compat.DistributedTrainer, keras.Model):
+        pass
+
+    inputs = keras.Input((3,))
+    regularizer = keras.regularizers.L2(0.5)
+    layer = keras.layers.Dense(2, kernel_regularizer=regularizer, kernel_initializer="ones")
+    model = Model(inputs, layer(inputs))
+    model.compile("sgd", "mse")
+    y, y_pred = tf.zeros((4, 2)), model(tf.ones((4, 3)))
+    assert float(model.compiled_loss(y, y_pred)) == 9.0
+    assert float(model.added_losses()) == 3.0
+    assert float(model.compute_loss(y=y, y_pred=y_pred)) == 12.0

@@ -1,4 +1,4 @@
-"""Measures training speed, topology updates and the memory that masks take.
+"""Measures training speed, distillation, topology updates and the memory that masks take.
 
 All figures that are compared come from one run. The things compared take turns in blocks, in an
 order that is rotated from round to round, and a ratio is taken between the blocks of one round, so
@@ -20,13 +20,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import tensorflow as tf
-from benchmarks import memory, methods, training, updates
+from benchmarks import distillation, memory, methods, training, updates
 from benchmarks.subjects import MODELS
 from rich.console import Console
 
 SECTIONS = {
     "train": (training.benchmark_training, "models"),
     "methods": (methods.benchmark_methods, "models"),
+    "distill": (distillation.benchmark_distillation, "models"),
     "update": (updates.benchmark_updates, "sizes"),
     "memory": (memory.benchmark_memory, "models"),
 }

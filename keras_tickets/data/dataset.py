@@ -86,17 +86,32 @@ class Dataset:
         self._scale = np.asarray(1 / np.maximum(deviation, 1e-8), "float32")
         self._shift = np.asarray(-mean / np.maximum(deviation, 1e-8), "float32")
 
-    def train(self, start_epoch: int = 0) -> tf.data.Dataset:
+    def train(
+        self, start_epoch: int = 0, targets: dict[str, np.ndarray] | None = None
+    ) -> tf.data.Dataset:
         """Training batches of all epochs from `start_epoch` on, without end.
 
         Args:
             start_epoch: First epoch; epoch k holds the same batches wherever the data set starts.
+            targets: More targets by name, such as a teacher's logits: arrays with one row for each
+                training example, in the order of `train_once`.
 
         Returns:
             `tf.data.Dataset` of (images, labels): float32 of shape (batch_size, *input_shape) and
-            int32 of shape (batch_size,). Pass `steps_per_epoch` to `fit` with it.
+            int32 of shape (batch_size,). With `targets`, of (images, {"labels": labels, …}). Pass
+            `steps_per_epoch` to `fit` with it.
+
+        Raises:
+            ValueError: A target has another number of rows than there are training examples.
         """
         _check_integer("start_epoch", start_epoch, 0, LAST_EPOCH)
+        for name, array in (targets or {}).items():
+            if len(array) != len(self._train[1]):
+                raise ValueError(
+                    f"`targets` must have a row for each of the {len(self._train[1])} training "
+                    f"examples. Received: {len(array)} rows of {name!r}."
+                )
+        more = {name: tf.constant(array) for name, array in (targets or {}).items()}
         images, labels = (tf.constant(array) for array in self._train)
 
         def order(epoch):
@@ -116,11 +131,23 @@ class Dataset:
             batch = tf.gather(images, indices)
             if self._augment is not None:
                 batch = self._augment(batch, draws)
-            return self._standardise(batch), tf.gather(labels, indices)
+            found = tf.gather(labels, indices)
+            if more:
+                rows = {name: tf.gather(array, indices) for name, array in more.items()}
+                found = {"labels": found, **rows}
+            return self._standardise(batch), found
 
         data = tf.data.Dataset.range(start_epoch, LAST_EPOCH).flat_map(order)
         data = data.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return self._finish(data)
+
+    def train_once(self) -> tf.data.Dataset:
+        """The training set once, whole, in its own order and without augmentation.
+
+        Returns:
+            `tf.data.Dataset` of (images, labels) batches: float32 and int32.
+        """
+        return self._in_order(self._train, self.batch_size)
 
     def test(self) -> tf.data.Dataset:
         """The test set once, in its own order.
@@ -128,7 +155,10 @@ class Dataset:
         Returns:
             `tf.data.Dataset` of (images, labels) batches: float32 and int32.
         """
-        data = tf.data.Dataset.from_tensor_slices(self._test).batch(self.test_batch_size)
+        return self._in_order(self._test, self.test_batch_size)
+
+    def _in_order(self, examples, batch_size):
+        data = tf.data.Dataset.from_tensor_slices(examples).batch(batch_size)
         return self._finish(data.map(lambda x, y: (self._standardise(x), y)))
 
     def _standardise(self, images):

@@ -1,5 +1,7 @@
-"""Trainers: Keras models whose `fit` is more than one training of one network."""
+"""Trainers: Keras models whose `fit` is more than the training of one network on its labels."""
 
+from keras_tickets.trainers.distill import DistillationTrainer
 from keras_tickets.trainers.rewind import RewindTrainer
+from keras_tickets.trainers.teacher_logits import TeacherLogits, cache_logits
 
-__all__ = ["RewindTrainer"]
+__all__ = ["DistillationTrainer", "RewindTrainer", "TeacherLogits", "cache_logits"]

@@ -1,0 +1,147 @@
+"""Losses of knowledge distillation."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+REDUCTIONS = ("batchmean", "mean")
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class SoftLabels(keras.distillation.DistillationLoss):
+    """T² · KL(softmax(teacher / T) || softmax(student / T)), from logits.
+
+    Whatever the dtype of the logits, probabilities are not clipped, and the value is exact to
+    float32: where teacher and student nearly agree, and where logits are hundreds apart. The
+    teacher gets no gradient.
+
+    `keras.distillation.LogitsDistillation` of Keras 3.15 is another loss: by default it takes the
+    divergence of the logits themselves, without softmax and T².
+
+    Args:
+        temperature: T, positive. Higher values soften both distributions.
+        reduction: `"batchmean"`, the mean over examples (and positions, where there are any) of the
+            sum over classes; or `"mean"`, over classes too, which divides it by their number.
+
+    Raises:
+        ValueError: `temperature` is not a positive finite number, or `reduction` is unknown.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras_tickets as kt
+
+    loss = kt.losses.SoftLabels(temperature=4.0)
+    teacher, student = np.array([[4.0, 0.0]]), np.array([[0.0, 4.0]])
+    assert float(loss.compute_loss(teacher, teacher)) == 0.0
+    assert float(loss.compute_loss(teacher, student)) > 1.0
+    ```
+
+    References:
+        - [Hinton et al., 2015, "Distilling the knowledge in a neural network", section 2](
+          https://arxiv.org/abs/1503.02531)
+        - [Ma et al., 2021, "Good students play big lottery better"](
+          https://arxiv.org/abs/2101.03255v2)
+    """
+
+    def __init__(self, temperature: float = 4.0, reduction: str = "batchmean"):
+        if (
+            isinstance(temperature, bool)
+            or not isinstance(temperature, int | float)
+            or not 0 < temperature < math.inf
+        ):
+            raise ValueError(
+                "`temperature` must be a positive finite number. Received: "
+                f"temperature={temperature!r}"
+            )
+        if reduction not in REDUCTIONS:
+            raise ValueError(
+                f"`reduction` must be one of {REDUCTIONS}. Received: reduction={reduction!r}"
+            )
+        self.temperature = temperature
+        self.reduction = reduction
+
+    def validate_outputs(self, teacher_outputs, student_outputs):
+        """Raises a `ValueError` unless both are logits of the same shape, of two or more classes.
+
+        Args:
+            teacher_outputs: Tensor of shape (batch, …, classes).
+            student_outputs: Tensor likewise.
+        """
+        for name, outputs in (("teacher", teacher_outputs), ("student", student_outputs)):
+            if keras.tree.is_nested(outputs):
+                raise ValueError(
+                    f"Soft labels are for models of one output. Received: outputs of the {name} "
+                    f"in a {type(outputs).__name__}"
+                )
+        check_logit_shapes(teacher_outputs.shape, student_outputs.shape)
+
+    def compute_loss(self, teacher_outputs, student_outputs, sample_weight=None, **kwargs):
+        """The loss of a batch.
+
+        Args:
+            teacher_outputs: Logits of shape (batch, …, classes).
+            student_outputs: Logits of the same shape.
+            sample_weight: Weight of each example, of shape (batch,) or (batch, …), or `None`.
+            **kwargs: Ignored.
+
+        Returns:
+            float32 scalar.
+
+        Raises:
+            ValueError: The shapes differ, or there is only one class.
+        """
+        teacher = tf.stop_gradient(tf.convert_to_tensor(teacher_outputs))
+        student = tf.convert_to_tensor(student_outputs)
+        self.validate_outputs(teacher, student)
+        each = _divergence(teacher, student, self.temperature)
+        if sample_weight is not None:
+            weight = tf.cast(sample_weight, each.dtype)
+            while weight.ndim < each.ndim:
+                weight = weight[..., None]
+            each *= weight
+        scale = self.temperature**2
+        if self.reduction == "mean":
+            scale /= student.shape[-1]
+        return tf.cast(scale * tf.reduce_mean(each), tf.float32)
+
+    def get_config(self):
+        return {"temperature": self.temperature, "reduction": self.reduction}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def check_logit_shapes(teacher, student) -> None:
+    """Raises a `ValueError` unless two shapes can be those of the same logits.
+
+    Args:
+        teacher: Shape of the teacher's output; `None` for a size that is not known.
+        student: Shape of the student's output.
+    """
+    teacher, student = tuple(teacher), tuple(student)
+    known = zip(teacher, student, strict=False)
+    if len(teacher) != len(student) or any(a != b for a, b in known if None not in (a, b)):
+        raise ValueError(
+            "Teacher and student must give logits of the same shape. Received: teacher "
+            f"{teacher}, student {student}."
+        )
+    if len(student) < 2 or student[-1] == 1:
+        raise ValueError(
+            "Soft labels need logits of shape (batch, …, classes) with two classes or more. "
+            f"Received: shape {student}"
+        )
+
+
+def _divergence(teacher, student, temperature):
+    """KL(softmax(teacher / T) || softmax(student / T)) over the last axis, as H(p, q) - H(p).
+
+    In float32 the difference would cancel where teacher and student nearly agree.
+    """
+    teacher, student = (tf.cast(logits, tf.float64) / temperature for logits in (teacher, student))
+    p = tf.nn.softmax(teacher)
+    cross_entropy = tf.nn.softmax_cross_entropy_with_logits
+    return cross_entropy(p, student) - cross_entropy(p, teacher)

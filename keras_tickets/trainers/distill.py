@@ -1,0 +1,367 @@
+"""Training a student on a teacher's soft labels."""
+
+import copy
+import warnings
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from keras_tickets import _keras_compat
+from keras_tickets.losses import SoftLabels, check_logit_shapes
+from keras_tickets.step import Step
+from keras_tickets.trainers.teacher_logits import LABELS, TEACHER_LOGITS
+from keras_tickets.trainers.teachers import (
+    FINAL,
+    Features,
+    Teachers,
+    by_name,
+    ends_in_softmax,
+    load_teachers,
+    looks_like_probabilities,
+    probe_batch,
+)
+from keras_tickets.training import SparseTraining
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class DistillationTrainer(SparseTraining, keras.Model):
+    """Trains a student on the soft labels of a teacher.
+
+    The loss of a step is
+
+        (1 - alpha) * loss(labels, student) + alpha * SoftLabels(teacher, student)
+
+    plus what the student's regularizers add, with the loss that `compile` gets. `compile` and `fit`
+    are those of `kt.SparseModel`: any sparse optimizer, any strategy, any number of steps per call.
+    `predict`, `evaluate` and metrics are the student's. The trained model is `trainer.student`.
+
+    A teacher runs in inference mode on the same batch as the student. It is never changed and not
+    among the trainer's variables; `trainer.save` keeps it in the file.
+
+    Args:
+        student: Built Keras model, sparse or dense, with one output: logits of shape
+            (batch, …, classes). It is trained in place.
+        teacher: A Keras model, dense or sparse, of the same inputs and output shape; the path of a
+            `.keras` file or of a SavedModel directory; or a list of these, whose logits are
+            averaged. `None`: the data brings the teacher's logits, as
+            `(x, {"labels": y, "teacher_logits": logits})`; see `kt.trainers.cache_logits`.
+        temperature: As in `kt.losses.SoftLabels`.
+        alpha: Share of soft labels in [0, 1]. With 1 and no `end`, labels and a loss in `compile`
+            are not needed.
+        reduction: As in `kt.losses.SoftLabels`.
+        end: Step (anything `kt.Step` takes) from which on the student trains on hard labels alone,
+            at full weight; `None` for never. Resolved by the first `fit`.
+        teacher_outputs: What the teacher gives: `"logits"` or `"probabilities"`.
+        distillation_losses: Further `keras.distillation` losses, such as `FeatureDistillation`
+            between layers of teacher and student. The student is not run a second time for them.
+        distillation_loss_weights: Their weights beside the soft labels' 1; all 1 by default.
+        name: Name of the trainer.
+
+    Raises:
+        TypeError: `student` or `teacher` is of another kind.
+        ValueError: An argument is out of range; class counts or output shapes of teacher and
+            student differ; a model gives probabilities instead of logits; teacher and student share
+            weights; a file is missing.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    digits = kt.data.load("digits")
+    teacher = kt.models.lenet_300_100(digits.input_shape, seed=1)  # train it first
+    student = kt.sparsify(kt.models.lenet_300_100(digits.input_shape), 0.95)
+    trainer = kt.trainers.DistillationTrainer(student, teacher, temperature=4.0, alpha=0.9)
+    trainer.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    trainer.fit(digits.train(), steps_per_epoch=digits.steps_per_epoch, epochs=1)
+    ```
+
+    References:
+        - [Ma et al., 2021, "Good students play big lottery better"](
+          https://arxiv.org/abs/2101.03255v2)
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        teacher=None,
+        *,
+        temperature: float = 4.0,
+        alpha: float = 0.9,
+        reduction: str = "batchmean",
+        end: int | float | str | Step | None = None,
+        teacher_outputs: str = "logits",
+        distillation_losses: Sequence[keras.distillation.DistillationLoss] = (),
+        distillation_loss_weights: Sequence[float] | None = None,
+        name: str | None = None,
+    ):
+        _check_student(student)
+        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
+            raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={alpha!r}")
+        super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
+        self.student = student
+        self.alpha = alpha
+        self.soft_labels = SoftLabels(temperature, reduction)
+        self.teacher_outputs = teacher_outputs
+        self._set_teachers([] if teacher is None else load_teachers(teacher))
+        self._set_losses(distillation_losses, distillation_loss_weights)
+        self._check_outputs()
+        self.end = None if end is None else Step(end)
+        if self.end is not None:
+            self._end = self.add_weight(
+                shape=(),
+                dtype="int64",
+                initializer=lambda shape, dtype: tf.constant(-1, dtype),
+                trainable=False,
+                aggregation="only_first_replica",
+                name="end_of_distillation",
+            )
+            if not self.end.is_relative:
+                self._resolve_end()
+        self.built = True
+
+    @_keras_compat.without_tracking
+    def _set_teachers(self, teachers):
+        """Keeps the teachers, but not as layers: their variables are not the trainer's."""
+        own = {id(weight) for weight in self.student.weights}
+        if any(id(weight) in own for teacher in teachers for weight in teacher.weights):
+            raise ValueError(
+                "`teacher` and `student` share weights, and the teacher would change. Pass a copy "
+                "as the teacher: `keras.models.clone_model`, with its weights set, or a file."
+            )
+        self.teachers = teachers
+
+    @_keras_compat.without_tracking
+    def _set_losses(self, losses, weights):
+        self.distillation_losses = list(losses)
+        self.distillation_loss_weights = [1.0] * len(losses) if weights is None else list(weights)
+        if len(self.distillation_loss_weights) != len(self.distillation_losses):
+            raise ValueError(
+                "`distillation_loss_weights` must have one weight for each of the "
+                f"{len(self.distillation_losses)} `distillation_losses`. Received: {weights!r}"
+            )
+        if self.distillation_losses and len(self.teachers) != 1:
+            raise ValueError(
+                "`distillation_losses` need one teacher that runs with the student. Received: "
+                f"{len(self.teachers)} teachers"
+            )
+        for loss in self.distillation_losses:
+            loss.validate_model_compatibility(self.teachers[0], self.student)
+        self._unscaled_losses = [_unscaled(loss) for loss in self.distillation_losses]
+        self._teach = Teachers(self.teachers, self.teacher_outputs, self._layers_of("teacher"))
+        self._student_features = Features(self.student, self._layers_of("student"))
+
+    def _layers_of(self, role):
+        names = (getattr(loss, f"{role}_layer_name", None) for loss in self.distillation_losses)
+        return sorted({name for name in names if name})
+
+    def _check_outputs(self):
+        """Tries both models on a batch, where the sizes of the student's inputs are known."""
+        batch = probe_batch(self.student)
+        gives_probabilities = ends_in_softmax(self.student)
+        if batch is not None:
+            outputs = Features(self.student, [])(batch, training=False)[FINAL]
+            gives_probabilities |= looks_like_probabilities(outputs)
+            for model in self.teachers:
+                taught = Features(model, [])(batch, training=False)[FINAL]
+                self._check_shapes(taught, outputs)
+        if gives_probabilities:
+            raise ValueError(
+                f"The student {self.student.name!r} gives probabilities, and soft labels need "
+                "logits. Build it without its softmax, and compile with `from_logits=True`."
+            )
+        self._teach.check_kind(batch)
+
+    def _check_shapes(self, taught, outputs):
+        check_logit_shapes((None, *taught.shape[1:]), (None, *outputs.shape[1:]))
+
+    # --- When it ends ---------------------------------------------------------------------------
+
+    def set_total_steps(self, total_steps, steps_per_epoch=None):
+        super().set_total_steps(total_steps, steps_per_epoch)
+        if self.end is None or not self.end.is_relative:
+            return
+        end = self.end.resolve(total_steps, steps_per_epoch)
+        known = self._known_end()
+        if known < 0:
+            self._resolve_end(total_steps, steps_per_epoch)
+        elif known != end:
+            warnings.warn(
+                f"Distillation ends at step {known}, as found by the first `fit`; a training of "
+                f"{total_steps} steps does not alter that.",
+                stacklevel=2,
+            )
+
+    def _resolve_end(self, total_steps=None, steps_per_epoch=None):
+        step = self.end.resolve(total_steps, steps_per_epoch)
+        if step == 0:
+            raise ValueError(
+                f"`end` must be after step 0: nothing would be distilled. Received: "
+                f"end={self.end.value!r}; for hard labels alone use alpha=0."
+            )
+        self._end.assign(step)
+
+    def _known_end(self) -> int:
+        with tf.init_scope():
+            return int(self._end.numpy())
+
+    # --- One step -------------------------------------------------------------------------------
+
+    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
+        """As `kt.SparseModel.compile`; `loss` is that of the hard labels.
+
+        Raises:
+            ValueError: There is no `loss`, and hard labels have a share.
+        """
+        if loss is None and self._uses_hard_labels:
+            raise ValueError(
+                "`loss` must be given: hard labels have a share in training. Received: loss=None "
+                f"with alpha={self.alpha}, end={self.end}; alpha=1 without `end` needs none."
+            )
+        super().compile(optimizer, loss, *args, **kwargs)
+
+    @property
+    def _uses_hard_labels(self) -> bool:
+        return self.alpha < 1 or self.end is not None
+
+    def call(self, inputs, training=None):
+        return self.student(inputs)
+
+    def forward(self, x):
+        if self._layers_of("student"):
+            return self._student_features(x, training=True)
+        return super().forward(x)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The loss of a batch; outside of training that of the hard labels alone, if there is one.
+
+        Args:
+            x: Inputs.
+            y: Labels, or `{"labels": labels, "teacher_logits": logits}`.
+            y_pred: The student's outputs.
+            sample_weight: Weights of examples, for hard and soft labels.
+            training: Whether this is a training step.
+
+        Returns:
+            Scalar.
+        """
+        labels, logits = _unpack(y)
+        features = by_name(y_pred)
+        if not training and self.loss is not None:
+            return super().compute_loss(x, labels, features[FINAL], sample_weight)
+        hard = 0.0
+        if self._uses_hard_labels:
+            hard = self.compiled_loss(labels, features[FINAL], sample_weight)
+
+        def mixed():
+            if self.alpha == 0:
+                return hard
+            soft = self._soft_loss(x, logits, features, sample_weight)
+            soft = _keras_compat.scale_loss_for_distribution(soft)
+            return (1.0 - self.alpha) * hard + self.alpha * soft
+
+        if self.end is None:
+            return mixed() + self.added_losses()
+        if self._known_end() < 0:
+            self._resolve_end()
+        distils = tf.convert_to_tensor(self.optimizer.iterations, tf.int64) < self._end.value
+        return tf.cond(distils, mixed, lambda: hard) + self.added_losses()
+
+    def _soft_loss(self, x, logits, features, sample_weight):
+        """The mean over this replica's batch of soft labels and further distillation losses."""
+        taught = self._taught(x, logits)
+        self._check_shapes(taught[FINAL], features[FINAL])
+        loss = self.soft_labels.compute_loss(taught[FINAL], features[FINAL], sample_weight)
+        weighted = zip(self._unscaled_losses, self.distillation_loss_weights, strict=True)
+        for each, weight in weighted:
+            teacher = taught[getattr(each, "teacher_layer_name", None) or FINAL]
+            student = features[getattr(each, "student_layer_name", None) or FINAL]
+            each.validate_outputs(teacher, student)
+            loss += weight * tf.cast(each.compute_loss(teacher, student), tf.float32)
+        return loss
+
+    def _taught(self, x, logits):
+        if self.teachers and logits is None:
+            return self._teach(x)
+        if self.teachers:
+            raise ValueError(
+                f"The data brings {TEACHER_LOGITS!r}, and there is a teacher too: make the trainer "
+                "with `teacher=None`, or give it data without."
+            )
+        if logits is None:
+            raise ValueError(
+                "With `teacher=None` the data must bring the teacher's logits: (x, "
+                f'{{"{LABELS}": y, "{TEACHER_LOGITS}": logits}}), as '
+                "`kt.trainers.cache_logits(…).attach(data)` makes it."
+            )
+        return {FINAL: tf.cast(logits, tf.float32)}
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, _unpack(y)[0], by_name(y_pred)[FINAL], sample_weight)
+
+    # --- Saving ---------------------------------------------------------------------------------
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "student": _serialized(self.student),
+            "teacher": [_serialized(teacher) for teacher in self.teachers] or None,
+            "temperature": self.soft_labels.temperature,
+            "alpha": self.alpha,
+            "reduction": self.soft_labels.reduction,
+            "end": None if self.end is None else self.end.value,
+            "teacher_outputs": self.teacher_outputs,
+            "distillation_losses": [
+                keras.saving.serialize_keras_object(loss) for loss in self.distillation_losses
+            ],
+            "distillation_loss_weights": self.distillation_loss_weights,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        objects = ("student", "teacher", "distillation_losses")
+        made = {
+            key: keras.saving.deserialize_keras_object(config[key], custom_objects)
+            for key in objects
+        }
+        return cls(**{**config, **made})
+
+
+def _check_student(student):
+    if not isinstance(student, keras.Model):
+        raise TypeError(f"`student` must be a Keras model. Received: {student!r}")
+    if not student.built:
+        raise ValueError(f"`student` {student.name!r} is not built: start it with keras.Input.")
+
+
+def _serialized(model):
+    """A model without what it was compiled with."""
+    config = keras.saving.serialize_keras_object(model)
+    return {key: value for key, value in config.items() if key != "compile_config"}
+
+
+def _unpack(y):
+    """Labels and the teacher's logits; `None` for what the data does not bring."""
+    if isinstance(y, dict) and TEACHER_LOGITS in y:
+        return y.get(LABELS), y[TEACHER_LOGITS]
+    return y, None
+
+
+def _unscaled(loss):
+    """A distillation loss that returns a mean over the replica's batch.
+
+    Loss objects of Keras, which may be part of one, divide by the number of replicas by themselves;
+    loss functions do not.
+    """
+
+    def unscale(part):
+        if not isinstance(part, keras.losses.Loss):
+            return part
+        return lambda *args: _keras_compat.unscale_loss_for_distribution(part(*args))
+
+    if getattr(loss, "loss", None) is not None:
+        loss = copy.copy(loss)
+        loss.loss = keras.tree.map_structure(unscale, loss.loss)
+    return loss

@@ -1,0 +1,224 @@
+"""Logits of a teacher, computed once and kept in a file."""
+
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+
+from keras_tickets.trainers.teachers import FINAL, Teachers, load_teachers
+
+LABELS, TEACHER_LOGITS = "labels", "teacher_logits"
+_BATCH = 256
+
+
+class TeacherLogits:
+    """The logits of a teacher for each input of a data set, found by the input itself.
+
+    Made by `kt.trainers.cache_logits`. An input is known by a 64-bit fingerprint of its bytes, so
+    that its logits are found in whatever order the data comes, and another data set is noticed.
+
+    Args:
+        keys: int64 array of shape (n,): fingerprints, ascending.
+        logits: float32 array of shape (n, …, classes).
+        source: What messages call the logits, as a path.
+    """
+
+    def __init__(self, keys: np.ndarray, logits: np.ndarray, source: str):
+        self.logits = logits
+        self._keys = tf.constant(keys)
+        self._source = source
+        self._strange = (
+            f"The data has an input for which {source!r} holds no teacher logits: they are of "
+            "another data set, another augmentation seed or fewer epochs. Make the cache anew, "
+            "under another path, from the inputs that training sees."
+        )
+
+    def __len__(self):
+        return len(self.logits)
+
+    def lookup(self, x) -> np.ndarray:
+        """The logits of a batch.
+
+        Args:
+            x: Inputs, an array or a structure of arrays, as the teacher took them.
+
+        Returns:
+            float32 array of shape (batch, …, classes).
+
+        Raises:
+            ValueError: An input is not among those that the logits were computed from.
+        """
+        positions, known = self._find(x)
+        if not known:
+            raise ValueError(self._strange)
+        return self.logits[positions.numpy()]
+
+    def lookup_all(self, data: tf.data.Dataset) -> np.ndarray:
+        """The logits of a whole data set, in its order.
+
+        Args:
+            data: Finite; batches `x`, `(x, y)` or `(x, y, sample_weight)`.
+
+        Returns:
+            float32 array of shape (examples, …, classes).
+
+        Raises:
+            ValueError: An input is not among those that the logits were computed from.
+        """
+        return np.concatenate([self.lookup(x) for x in _batches(data)])
+
+    def attach(self, data: tf.data.Dataset) -> tf.data.Dataset:
+        """A data set with the logits beside its labels.
+
+        Where inputs are the same in each epoch, attach before `cache`, so that each is looked up
+        once.
+
+        Args:
+            data: Batches `x`, `(x, y)` or `(x, y, sample_weight)`, in any order.
+
+        Returns:
+            The same batches with `{"labels": y, "teacher_logits": logits}` in place of `y`. An
+            input without logits ends the iteration with an `InvalidArgumentError` that says so.
+        """
+        logits = tf.constant(self.logits)
+
+        def add(x, y=None, *rest):
+            positions, known = self._find(x)
+            with tf.control_dependencies([tf.debugging.Assert(known, [self._strange])]):
+                targets = {TEACHER_LOGITS: tf.gather(logits, positions)}
+            if y is not None:
+                targets[LABELS] = y
+            return x, targets, *rest
+
+        return data.map(add, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def _find(self, x):
+        """The positions of a batch among the logits, and whether all of it is there."""
+        wanted = fingerprints(x)
+        positions = tf.minimum(tf.searchsorted(self._keys, wanted), len(self) - 1)
+        return positions, tf.reduce_all(tf.gather(self._keys, positions) == wanted)
+
+
+def cache_logits(
+    path: str | os.PathLike, teacher, data, *, teacher_outputs: str = "logits"
+) -> TeacherLogits:
+    """The teacher's logits for a data set: read from a file, or computed and written to it.
+
+    Without augmentation each input is cached once. With augmentation, cache as many epochs as will
+    be trained, of a data set whose augmentation is a function of its seed.
+
+    Args:
+        path: The file, `.npz`; no pickle in it. It is written aside and renamed into place.
+        teacher: As in `kt.trainers.DistillationTrainer`. It is run only where there is no file.
+        data: Finite `tf.data.Dataset` of batches `x`, `(x, y)` or `(x, y, sample_weight)`; or an
+            array of inputs.
+        teacher_outputs: As in `kt.trainers.DistillationTrainer`.
+
+    Returns:
+        The logits. `attach` puts them beside the labels of a `tf.data.Dataset`; `lookup_all` gives
+        them as an array.
+
+    Raises:
+        ValueError: The file is damaged, or holds logits of another teacher or of other data, and is
+            left as it is; the data set has no end; or the teacher gives probabilities.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    digits = kt.data.load("digits")
+    teacher = kt.models.lenet_300_100(digits.input_shape, seed=1)  # train it first
+    student = kt.sparsify(kt.models.lenet_300_100(digits.input_shape), 0.95)
+    logits = kt.trainers.cache_logits("logits.npz", teacher, digits.train_once())
+    trainer = kt.trainers.DistillationTrainer(student, teacher=None)
+    trainer.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    data = digits.train(targets={"teacher_logits": logits.lookup_all(digits.train_once())})
+    trainer.fit(data, steps_per_epoch=digits.steps_per_epoch, epochs=1)
+    ```
+    """
+    path = pathlib.Path(path)
+    teachers = Teachers(load_teachers(teacher), teacher_outputs)
+    data = _batches(data)
+    if path.exists():
+        return _read(path, teachers.digest(), data)
+    keys, logits = _compute(teachers, data)
+    _write(path, keys=keys, logits=logits, teacher=np.array(teachers.digest()))
+    return TeacherLogits(keys, logits, str(path))
+
+
+def fingerprints(x) -> tf.Tensor:
+    """A 64-bit fingerprint of the bytes of each example.
+
+    Args:
+        x: Tensor, or structure of tensors, of shape (batch, …).
+
+    Returns:
+        int64 tensor of shape (batch,).
+    """
+    parts = [tf.fingerprint(_rows(part)) for part in tf.nest.flatten(x)]
+    parts = parts[0] if len(parts) == 1 else tf.fingerprint(tf.concat(parts, 1))
+    return tf.bitcast(parts, tf.int64)
+
+
+def _rows(part):
+    part = tf.convert_to_tensor(part)
+    return tf.reshape(part, [tf.shape(part)[0], -1])
+
+
+def _batches(data):
+    """A data set of inputs alone."""
+    if not isinstance(data, tf.data.Dataset):
+        return tf.data.Dataset.from_tensor_slices(data).batch(_BATCH)
+    if data.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("`data` has no end: take the batches to cache, `data.take(n)`.")
+    return data.map(lambda x, *rest: x)
+
+
+def _compute(teachers, data):
+    @tf.function(reduce_retracing=True)
+    def run(x):
+        return fingerprints(x), teachers(x)[FINAL]
+
+    keys, logits = [], []
+    for x in data:
+        if not keys:
+            teachers.check_kind(x)
+        for values, part in zip((keys, logits), run(x), strict=True):
+            values.append(part.numpy())
+    if not keys:
+        raise ValueError("`data` is empty.")
+    keys, first = np.unique(np.concatenate(keys), return_index=True)
+    return keys, np.concatenate(logits)[first]
+
+
+def _write(path, **arrays):
+    temporary = path.with_name(f".writing_{os.getpid()}_{path.name}")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path, digest, data):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            keys, logits, found = file["keys"], file["logits"], str(file["teacher"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"Teacher logits file {str(path)!r} is damaged: {error}") from error
+    if found != digest:
+        raise ValueError(
+            f"Teacher logits file {str(path)!r} is of another teacher: SHA-256 of its weights "
+            f"{found[:12]}…, of this one's {digest[:12]}…. Give another path."
+        )
+    cached = TeacherLogits(keys, logits, str(path))
+    for x in data.take(1):
+        cached.lookup(x)
+    return cached

@@ -1,0 +1,209 @@
+"""Teachers of distillation: models or files, run in inference mode and never changed."""
+
+import hashlib
+import os
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_tickets import _keras_compat
+from keras_tickets.layers.sparse import collect_masked_values
+
+OUTPUTS = ("logits", "probabilities")
+FINAL = "final_output"
+
+
+def load_teachers(teacher) -> list[keras.layers.Layer]:
+    """The teachers as Keras layers.
+
+    Args:
+        teacher: A built Keras model, the path of a `.keras` file or of a SavedModel directory with
+            the signature `serving_default`; or a list of these.
+
+    Returns:
+        A list of one or more.
+
+    Raises:
+        TypeError: It is none of these.
+        ValueError: A file does not exist or is of another format.
+    """
+    if isinstance(teacher, list | tuple):
+        if not teacher:
+            raise ValueError("`teacher` must not be an empty list.")
+        return [each for part in teacher for each in load_teachers(part)]
+    if isinstance(teacher, keras.layers.Layer):
+        if not teacher.built:
+            raise ValueError(
+                f"`teacher` {teacher.name!r} is not built: start it with keras.Input, or call it "
+                "on a batch."
+            )
+        return [teacher]
+    if not isinstance(teacher, str | os.PathLike):
+        raise TypeError(
+            "`teacher` must be a Keras model, the path of a .keras file or SavedModel directory, "
+            f"or a list of these. Received: {teacher!r}"
+        )
+    path = pathlib.Path(teacher)
+    if not path.exists():
+        raise ValueError(f"`teacher`: there is no file or directory {str(path)!r}")
+    if path.suffix == ".keras":
+        return [keras.models.load_model(path, compile=False)]
+    if not tf.saved_model.contains_saved_model(str(path)):
+        raise ValueError(
+            f"`teacher`: {str(path)!r} is neither a .keras file nor a SavedModel directory"
+        )
+    return [keras.layers.TFSMLayer(str(path), call_endpoint="serving_default")]
+
+
+def check_outputs_argument(teacher_outputs: str) -> str:
+    """Raises a `ValueError` unless `teacher_outputs` is one of `OUTPUTS`."""
+    if teacher_outputs not in OUTPUTS:
+        raise ValueError(
+            f"`teacher_outputs` must be one of {OUTPUTS}. Received: "
+            f"teacher_outputs={teacher_outputs!r}"
+        )
+    return teacher_outputs
+
+
+class Features:
+    """A forward pass that returns outputs of inner layers beside the model's own.
+
+    Args:
+        model: Keras model or layer.
+        layer_names: Names of its layers.
+    """
+
+    def __init__(self, model: keras.layers.Layer, layer_names: list[str]):
+        self._model = model
+        if layer_names:
+            outputs = {name: model.get_layer(name).output for name in layer_names}
+            self._model = keras.Model(model.inputs, {**outputs, FINAL: model.outputs[0]})
+
+    def __call__(self, x, training: bool) -> dict[str, tf.Tensor]:
+        return by_name(self._model(x, training=training))
+
+
+def by_name(outputs) -> dict[str, tf.Tensor]:
+    """`{FINAL: tensor}` of a model's one output; what is by name already stays so.
+
+    Raises:
+        ValueError: There are several outputs.
+    """
+    if isinstance(outputs, dict) and FINAL in outputs:
+        return outputs
+    flat = keras.tree.flatten(outputs)
+    if len(flat) != 1:
+        raise ValueError(
+            f"Distillation is for models of one output. Received: a model with {len(flat)}"
+        )
+    return {FINAL: flat[0]}
+
+
+class Teachers:
+    """What one or several teachers make of a batch.
+
+    The logits of several teachers are averaged: softened at any temperature, that is the normalised
+    geometric mean of their distributions.
+
+    Args:
+        models: Keras models or layers of the same inputs and output shape.
+        teacher_outputs: `"logits"`, or `"probabilities"`, whose logarithms are taken.
+        layer_names: Names of layers whose outputs are wanted too; of a single teacher only.
+
+    References:
+        - [Hinton et al., 2015, "Distilling the knowledge in a neural network", section 1, on
+          ensembles](https://arxiv.org/abs/1503.02531)
+    """
+
+    def __init__(
+        self,
+        models: list[keras.layers.Layer],
+        teacher_outputs: str = "logits",
+        layer_names: list[str] = (),
+    ):
+        self.models = models
+        self._outputs = check_outputs_argument(teacher_outputs)
+        self._features = [Features(model, layer_names) for model in models]
+
+    def __call__(self, x) -> dict[str, tf.Tensor]:
+        """float32 logits as `FINAL`, and the outputs of layers by name, without gradients."""
+        with collect_masked_values():  # A sparse teacher's own kernels are nobody's to grow.
+            each = [features(x, training=False) for features in self._features]
+        logits = [self._logits(features[FINAL]) for features in each]
+        mean = logits[0] if len(logits) == 1 else tf.add_n(logits) / len(logits)
+        return {name: tf.stop_gradient(value) for name, value in {**each[0], FINAL: mean}.items()}
+
+    def _logits(self, outputs):
+        outputs = tf.cast(outputs, tf.float32)
+        if self._outputs == "logits":
+            return outputs
+        return tf.math.log(tf.maximum(outputs, np.finfo(np.float32).tiny))
+
+    def check_kind(self, x=None) -> None:
+        """Checks that the outputs are of the kind that was said.
+
+        Args:
+            x: A batch to try; without one, only the models' last layers are looked at.
+
+        Raises:
+            ValueError: They are not.
+        """
+        for model, features in zip(self.models, self._features, strict=True):
+            found = ends_in_softmax(model)
+            if x is not None:
+                found = found or looks_like_probabilities(features(x, training=False)[FINAL])
+            if found and self._outputs == "logits":
+                raise ValueError(
+                    f"The teacher {model.name!r} gives probabilities, not logits. Pass "
+                    '`teacher_outputs="probabilities"`, or a model without its softmax.'
+                )
+            if not found and x is not None and self._outputs == "probabilities":
+                raise ValueError(
+                    f"The teacher {model.name!r} does not give probabilities: its outputs are "
+                    'negative or do not sum to 1. Pass `teacher_outputs="logits"`.'
+                )
+
+    def digest(self) -> str:
+        """SHA-256 of the teachers' weights, as hexadecimal digits."""
+        total = hashlib.sha256(self._outputs.encode())
+        for model in self.models:
+            for weight in model.weights:
+                value = np.ascontiguousarray(weight.numpy())
+                total.update(f"{value.dtype.name}{value.shape}".encode())
+                total.update(value.tobytes())
+        return total.hexdigest()
+
+
+def ends_in_softmax(model: keras.layers.Layer) -> bool:
+    """Whether the last layer of a functional or Sequential model is, or applies, a softmax."""
+    layer = _keras_compat.output_layer(model)
+    return (
+        isinstance(layer, keras.layers.Softmax)
+        or getattr(layer, "activation", None) is keras.activations.softmax
+    )
+
+
+def looks_like_probabilities(outputs) -> bool:
+    """Whether all rows over the last axis are non-negative and sum to 1."""
+    values = np.asarray(tf.cast(outputs, tf.float32))
+    return bool((values >= 0).all() and np.allclose(values.sum(-1), 1.0, atol=1e-2))
+
+
+def probe_batch(model: keras.Model):
+    """A small batch that a model can be tried on; `None` where its input sizes are not fixed."""
+    inputs = getattr(model, "inputs", None) or []
+    kinds = [np.dtype(each.dtype).kind if each.dtype != "string" else "U" for each in inputs]
+    if not inputs or any(None in each.shape[1:] for each in inputs) or not set(kinds) <= set("fiu"):
+        return None
+    generator = np.random.default_rng(0)
+
+    def make(each):
+        shape = (each.shape[0] or 4, *each.shape[1:])
+        if np.dtype(each.dtype).kind == "f":
+            return tf.constant(generator.standard_normal(shape), each.dtype)
+        return tf.zeros(shape, each.dtype)
+
+    structure = inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return keras.tree.map_structure(make, structure)

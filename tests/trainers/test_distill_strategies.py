@@ -1,0 +1,78 @@
+"""The same distillation without a strategy, on two replicas and on two worker processes."""
+
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+WORKER = pathlib.Path(__file__).with_name("distill_worker.py")
+
+
+def run(folder, mode, **spec):
+    """Distils in new processes and returns what each of them saved."""
+    workers = 2 if mode == "workers" else 1
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(workers)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    processes, outputs = [], []
+    for index in range(workers):
+        outputs.append(folder / f"{mode}-{index}-{len(list(folder.iterdir()))}.npz")
+        worker = {"worker": index, "ports": ports} if workers > 1 else {}
+        text = json.dumps({"mode": mode, "output": str(outputs[-1]), **worker, **spec})
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, str(WORKER), text],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    for process in processes:
+        log, _ = process.communicate(timeout=400)
+        assert process.returncode == 0, log[-3000:]
+    return [dict(np.load(output)) for output in outputs]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    results = {}
+
+    def get(cached):
+        if cached not in results:
+            folder = tmp_path_factory.mktemp("alone")
+            (results[cached],) = run(folder, "none", cached=cached)
+        return results[cached]
+
+    return get
+
+
+RUNS = [("mirrored", False, {"steps_per_execution": 8})]
+SLOW_RUNS = [
+    ("mirrored", True, {"steps_per_execution": 8}),
+    ("mirrored", False, {"jit_compile": True}),
+    ("none", False, {"jit_compile": True, "steps_per_execution": 8}),
+    ("workers", False, {}),
+    ("workers", True, {"steps_per_execution": 8}),
+]
+
+
+@pytest.mark.parametrize(
+    "mode, cached, options",
+    RUNS + [pytest.param(*case, marks=pytest.mark.slow) for case in SLOW_RUNS],
+)
+def test_a_hundred_steps_choose_the_same_masks(alone, tmp_path, mode, cached, options):
+    expected = alone(cached)
+    assert (expected["masks"][0] != expected["masks"][-1]).sum() > 50
+    results = run(tmp_path, mode, cached=cached, **options)
+    for result in results:
+        np.testing.assert_array_equal(result["masks"], expected["masks"])
+        for name in ("loss", "accuracy", "val_loss"):
+            np.testing.assert_allclose(result[name], expected[name], rtol=1e-3, err_msg=name)
+        assert result["retraces"] == 0
+        assert result["taught"] == 0
+    np.testing.assert_array_equal(results[0]["weights"], results[-1]["weights"])
