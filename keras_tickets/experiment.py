@@ -13,7 +13,7 @@ from keras_tickets.initializers import SparseVarianceScaling, initialize
 from keras_tickets.masks import masked_kernels
 from keras_tickets.model import SparseModel, sparsify
 from keras_tickets.plan import SparsityPlan, plan, summary
-from keras_tickets.procedures import Fit, Tickets
+from keras_tickets.procedures import Distill, Fit, Tickets
 from keras_tickets.pruning import prune
 
 STRATEGIES = {"none": tf.distribute.get_strategy, "mirrored": tf.distribute.MirroredStrategy}
@@ -92,7 +92,7 @@ class Experiment:
     steps_per_execution: int = 1
     jit_compile: bool = False
     strategy: str = "none"
-    procedure: Fit | Tickets = dataclasses.field(default_factory=Fit)
+    procedure: Fit | Tickets | Distill = dataclasses.field(default_factory=Fit)
     name: str | None = None
 
     def __post_init__(self):

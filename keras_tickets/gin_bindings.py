@@ -58,6 +58,7 @@ def bind() -> None:
         return
     gin.external_configurable(Experiment, name="train")
     gin.external_configurable(procedures.Tickets, name="tickets")
+    gin.external_configurable(procedures.Distill, name="distill")
     for name in models.__all__:
         _bind(getattr(models, name), "kt.models", GIVEN_BY_TRAIN)
     _bind(optimizers.Static, "kt.optimizers")

@@ -10,7 +10,14 @@ from keras_tickets.optimizers.static import Static
 
 
 class SparseTraining(_keras_compat.DistributedTrainer):
-    """Mixin for `keras.Model`: training by sparse optimizers, on any `tf.distribute` strategy."""
+    """Mixin for `keras.Model`: training by sparse optimizers, on any `tf.distribute` strategy.
+
+    Attributes:
+        horizon: Optimizer steps of the whole training and of an epoch, where several calls of `fit`
+            make up one training; `None` where each call tells its own.
+    """
+
+    horizon: tuple[int, int] | None = None
 
     def compile(self, optimizer="rmsprop", loss=None, *args, auto_scale_loss=True, **kwargs):
         """Configures training, as `keras.Model.compile` does.
@@ -140,13 +147,11 @@ class _Begin(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.model.rest()
-        steps = self.params.get("steps")
-        if not steps:
-            return
-        window = self.model.optimizer.core_optimizer.gradient_accumulation_steps or 1
-        self.model.set_total_steps(
-            self.params["epochs"] * steps // window, steps_per_epoch=steps // window
-        )
+        if self.model.horizon:
+            self.model.set_total_steps(*self.model.horizon)
+        elif steps := self.params.get("steps"):
+            window = self.model.optimizer.core_optimizer.gradient_accumulation_steps or 1
+            self.model.set_total_steps(self.params["epochs"] * steps // window, steps // window)
 
 
 def _sum(parts):

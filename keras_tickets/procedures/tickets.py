@@ -61,30 +61,48 @@ class Tickets:
     def run(self, experiment, trainer, directory: WorkDirectory, verbose) -> dict:
         """Runs the levels that are missing and saves the last network; returns the summary."""
         dataset = experiment.load_data()
-
-        def callbacks(level):
-            place = pathlib.Path(level).relative_to(directory.path)
-            logs = keras.callbacks.TensorBoard(directory.tensorboard / place, write_graph=False)
-            return [StopOnNaN(), logs]
-
-        trainer.fit(
-            dataset.train,
-            epochs=experiment.epochs,
-            steps_per_epoch=dataset.steps_per_epoch,
-            validation_data=dataset.test(),
-            callbacks=callbacks,
-            verbose=verbose,
-        )
+        run_levels(experiment, trainer, directory, dataset, dataset.train, verbose)
         directory.save_model(trainer.model)
-        levels = [_of_test(row) for row in trainer.results]
-        last = trainer.results[-1]
-        results = {"accuracy": last["val_accuracy"], "loss": last["val_loss"]}
-        runs = [run for row in levels for run in (row, *row.get("controls", {}).values())]
-        steps, seconds = (sum(run[name] for run in runs) for name in ("steps", "seconds"))
-        columns = [name for name in levels[0] if name not in ("controls", "ticket")]
-        directory.write_metrics(columns, [[row[name] for name in columns] for row in levels])
-        summary = summarise(experiment, trainer.model, "tickets", results, steps, seconds)
-        return {**summary, "levels": levels}
+        return level_summary(experiment, trainer.model, "tickets", trainer.results, directory)
+
+
+def run_levels(experiment, trainer, directory, dataset, batches, verbose) -> None:
+    """Runs the levels of a trainer that are missing.
+
+    Args:
+        experiment: The `Experiment`.
+        trainer: Compiled `RewindTrainer` with the work directory as its store.
+        directory: The work directory.
+        dataset: The data set.
+        batches: Function from an epoch to the training batches from there on.
+        verbose: As in `keras.Model.fit`.
+    """
+
+    def callbacks(level):
+        place = pathlib.Path(level).relative_to(directory.path)
+        logs = keras.callbacks.TensorBoard(directory.tensorboard / place, write_graph=False)
+        return [StopOnNaN(), logs]
+
+    trainer.fit(
+        batches,
+        epochs=experiment.epochs,
+        steps_per_epoch=dataset.steps_per_epoch,
+        validation_data=dataset.test(),
+        callbacks=callbacks,
+        verbose=verbose,
+    )
+
+
+def level_summary(experiment, model, method: str, results: list[dict], directory) -> dict:
+    """Writes `metrics.csv`, a row for each level; returns the summary, with `levels`."""
+    last = {"accuracy": results[-1]["val_accuracy"], "loss": results[-1]["val_loss"]}
+    levels = [_of_test(row) for row in results]
+    columns = [name for name in levels[0] if name not in ("controls", "ticket")]
+    directory.write_metrics(columns, [[row[name] for name in columns] for row in levels])
+    runs = [run for row in levels for run in (row, *row.get("controls", {}).values())]
+    steps, seconds = (sum(run[name] for run in runs) for name in ("steps", "seconds"))
+    summary = summarise(experiment, model, method, last, steps, seconds)
+    return {**summary, "levels": levels}
 
 
 def _of_test(row):

@@ -8,14 +8,14 @@ import zlib
 import keras
 import numpy as np
 
-from keras_tickets.callbacks import Checkpoint
 from keras_tickets.masks import masked_kernels, set_masks
 from keras_tickets.tickets import Ticket, save_ticket
 from keras_tickets.trainers.controls import CONTROLS, FROM_STEP_0
 from keras_tickets.trainers.epochs import Epochs
 from keras_tickets.trainers.level_store import REWIND_POINT
 from keras_tickets.trainers.levels import next_masks, remaining
-from keras_tickets.trainers.state import TrainingState, fresh_weights
+from keras_tickets.trainers.state import TrainingState, fresh_weights, network_of
+from keras_tickets.trainers.stretch import train_stretch
 
 
 class LevelRun:
@@ -34,6 +34,7 @@ class LevelRun:
 
     def __init__(self, trainer, data: Epochs, epochs: int, fit_arguments: dict, callbacks):
         self.trainer, self.model, self.store = trainer, trainer.model, trainer.level_store
+        self.network = network_of(trainer.model)
         self.data, self.epochs = data, epochs
         self.fit_arguments, self.callbacks = fit_arguments, callbacks
         self.window = self.model.optimizer.core_optimizer.gradient_accumulation_steps or 1
@@ -93,7 +94,7 @@ class LevelRun:
         history = self._train(directory, start, self.horizon, shift)
         trained = directory / "trained.safetensors"
         if not trained.exists():
-            save_ticket(trained, self.model, provenance=self._provenance(level, control, ticket))
+            save_ticket(trained, self.network, provenance=self._provenance(level, control, ticket))
         kept = sum(int(mask.sum()) for mask in ticket.masks.values())
         size = sum(mask.size for mask in ticket.masks.values())
         result = {
@@ -119,10 +120,10 @@ class LevelRun:
             self._set_weights(masks, weights)
             path.parent.mkdir(parents=True, exist_ok=True)
             ticket = save_ticket(
-                path, self.model, provenance=self._provenance(level, control, parent)
+                path, self.network, provenance=self._provenance(level, control, parent)
             )
         else:
-            ticket.apply(self.model)
+            ticket.apply(self.network)
         fresh = self.trainer.first_state
         slots = at_k if self.trainer.optimizer_state == "restore" else fresh
         at_start = fresh if control in FROM_STEP_0 else at_k
@@ -143,7 +144,7 @@ class LevelRun:
             generator = np.random.default_rng([trainer.seed, level, salt])
             fresh = {}
             if control.startswith("reinit"):
-                fresh = fresh_weights(self.model, int(generator.integers(2**31)))
+                fresh = fresh_weights(self.network, int(generator.integers(2**31)))
             weights = {path: at_k[path] for path in self.state.weights}
             return *CONTROLS[control](ticket.masks, weights, fresh, generator), ticket
         if level == 0:
@@ -172,25 +173,17 @@ class LevelRun:
         set_masks(self.model, masks)
 
     def _train(self, directory: pathlib.Path, start: int, stop: int, shift: int = 0) -> dict:
-        """Trains from a step to another, or goes on with that; returns the history."""
-        checkpoint = Checkpoint(directory / "checkpoints")
-        segments = list(self.data.segments(start * self.window, stop * self.window))
-        for segment in segments:
-            first = max(segment.first, checkpoint.initial_epoch)
-            if first >= segment.last and segment is not segments[-1]:
-                continue
-            self.model.fit(
-                self.data.batches(first + shift, segment.skip),
-                steps_per_epoch=segment.steps,
-                initial_epoch=min(first, segment.last),
-                epochs=segment.last,
-                callbacks=[checkpoint, *self.callbacks(str(directory))],
-                shuffle=False,
-                **self.fit_arguments,
-            )
-            if self.model.stop_training:
-                break
-        return {"epoch": checkpoint.epochs, **checkpoint.history} if segments else {}
+        return train_stretch(
+            self.model,
+            self.data,
+            start * self.window,
+            stop * self.window,
+            directory,
+            epochs=self.epochs,
+            shift=shift,
+            callbacks=self.callbacks(str(directory)),
+            **self.fit_arguments,
+        )
 
     def _early_stop(self, history, start) -> dict:
         """The step with the lowest validation loss, counted from step 0, and its metrics."""

@@ -19,7 +19,7 @@ from keras_tickets.trainers.epochs import Epochs
 from keras_tickets.trainers.level_run import LevelRun
 from keras_tickets.trainers.level_store import LevelStore
 from keras_tickets.trainers.levels import check_rate, rates_of
-from keras_tickets.trainers.state import TrainingState
+from keras_tickets.trainers.state import TrainingState, network_of
 from keras_tickets.training import SparseTraining
 
 REWINDS = ("weights", "statistics", "schedule")
@@ -238,7 +238,7 @@ class RewindTrainer(keras.Model):
             for level in self._levels_with_controls():
                 for name in self.control:
                     run.level(level, name)
-            self.level_store.trained(self.levels).apply(self.model)
+            self.level_store.trained(self.levels).apply(network_of(self.model))
         settle_counts(self.model, masked_kernels(self.model))
         history = keras.callbacks.History()
         history.set_model(self.model)

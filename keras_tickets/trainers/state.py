@@ -27,7 +27,7 @@ class TrainingState:
 
     def __init__(self, model: keras.Model):
         self.model = model
-        self.weights = weight_paths(model)
+        self.weights = weight_paths(network_of(model))
         self.trained = {path for path, weight in self.weights.items() if weight.trainable}
         others = {id(v) for v in [*model.weights, *model.metrics_variables]}
         noise = [variable for variable in model.variables if id(variable) not in others]
@@ -55,6 +55,11 @@ class TrainingState:
     def set_steps(self, steps: int) -> None:
         """Sets the optimizer's step counter."""
         _keras_compat.set_steps(self.model.optimizer.core_optimizer, steps)
+
+
+def network_of(model: keras.Model) -> keras.Model:
+    """The network that a model trains: itself, or the student of a `DistillationTrainer`."""
+    return getattr(model, "student", model)
 
 
 def fresh_weights(sparse_model: keras.Model, seed: int) -> dict[str, np.ndarray]:
