@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from keras_tickets.model import sparsify, strip
+from keras_tickets.paths import weight_paths
 from keras_tickets.procedures.tickets import level_summary, run_levels
 from keras_tickets.trainers import DistillationTrainer, RewindTrainer, cache_logits
 from keras_tickets.trainers.rewind import REWINDS
+from keras_tickets.trainers.teachers import load_teachers
 from keras_tickets.work_directory import WorkDirectory
 
 
@@ -57,36 +59,42 @@ class Distill:
             raise ValueError(f"`levels` must be a positive integer. Received: {self.levels!r}")
 
     def make(self, experiment, directory: WorkDirectory) -> RewindTrainer:
-        """The compiled trainer of the levels before the last."""
+        """The compiled trainer of the student; that of the levels before it is kept beside."""
         with experiment.strategy_scope():
-            self._dense = experiment.dense_model()
-            trainer = self._trainer(self._network(experiment), self.levels - 1, directory)
+            dense = experiment.dense_model()
+
+            def network():
+                return sparsify(dense, {"": 0.0}, mask="ones", filters=experiment.filters)
+
+            self._teachers = load_teachers(self.teacher or strip(network()))
+            student = DistillationTrainer(
+                network(),
+                None if self.cached else self._teachers,
+                temperature=self.temperature,
+                alpha=self.alpha,
+                reduction=self.reduction,
+                end=self.end,
+            )
+            self._before = self._trainer(network(), self.levels - 1, directory)
+            trainer = self._trainer(student, self.levels, directory)
+            experiment.compile(self._before)
             experiment.compile(trainer)
         return trainer
 
     def run(self, experiment, trainer, directory: WorkDirectory, verbose) -> dict:
         """Trains what is missing and saves the student; returns the summary."""
         dataset = experiment.load_data()
-        run_levels(experiment, trainer, directory, dataset, dataset.train, verbose)
-        with experiment.strategy_scope():
-            teacher, data = self._teacher_and_data(trainer, dataset, directory)
-            student = DistillationTrainer(
-                self._network(experiment),
-                teacher,
-                temperature=self.temperature,
-                alpha=self.alpha,
-                reduction=self.reduction,
-                end=self.end,
-            )
-            students = self._trainer(student, self.levels, directory)
-            experiment.compile(students)
-        run_levels(experiment, students, directory, dataset, data, verbose)
-        directory.save_model(student.student)
-        summary = level_summary(experiment, student.student, "distill", students.results, directory)
+        run_levels(experiment, self._before, directory, dataset, dataset.train, verbose)
+        if self.teacher is None:
+            trained = self._before.level_store.trained(0).weights
+            for path, weight in weight_paths(self._teachers[0]).items():
+                weight.assign(trained[path])
+        batches = self._with_logits(dataset, directory) if self.cached else dataset.train
+        run_levels(experiment, trainer, directory, dataset, batches, verbose)
+        student = trainer.model.student
+        directory.save_model(student)
+        summary = level_summary(experiment, student, "distill", trainer.results, directory)
         return {**summary, "teacher_test_accuracy": summary["levels"][0]["test_accuracy"]}
-
-    def _network(self, experiment):
-        return sparsify(self._dense, {"": 0.0}, mask="ones", filters=experiment.filters)
 
     def _trainer(self, model, levels, directory):
         return RewindTrainer(
@@ -100,13 +108,9 @@ class Distill:
             store=directory.path,
         )
 
-    def _teacher_and_data(self, trainer, dataset, directory):
-        """The teacher, or `None` and training data that brings its logits."""
-        teacher = self.teacher
-        if teacher is None:
-            teacher = strip(trainer.level_store.trained(0).apply(trainer.model))
-        if not self.cached:
-            return teacher, dataset.train
-        logits = cache_logits(directory.path / "teacher_logits.npz", teacher, dataset.train_once())
+    def _with_logits(self, dataset, directory):
+        """Training batches, from an epoch on, that bring the teacher's logits."""
+        file = directory.path / "teacher_logits.npz"
+        logits = cache_logits(file, self._teachers, dataset.train_once())
         targets = {"teacher_logits": logits.lookup_all(dataset.train_once())}
-        return None, lambda epoch: dataset.train(epoch, targets=targets)
+        return lambda epoch: dataset.train(epoch, targets=targets)
