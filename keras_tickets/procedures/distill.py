@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from keras_tickets import data
 from keras_tickets.model import sparsify, strip
 from keras_tickets.paths import weight_paths
 from keras_tickets.procedures.tickets import level_summary, run_levels
@@ -60,6 +61,11 @@ class Distill:
 
     def make(self, experiment, directory: WorkDirectory) -> RewindTrainer:
         """The compiled trainer of the student; that of the levels before it is kept beside."""
+        if self.cached and data.describe(experiment.dataset).augment:
+            raise ValueError(
+                "`cached` is for data without augmentation. Received: cached=True, and data set "
+                f"{experiment.dataset!r} is augmented"
+            )
         with experiment.strategy_scope():
             dense = experiment.dense_model()
 
