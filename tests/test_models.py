@@ -1,3 +1,7 @@
+import collections
+import json
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -10,40 +14,104 @@ def kernel_count(model):
     return sum(int(np.prod(w.shape)) for w in model.weights if w.name == "kernel")
 
 
-@pytest.mark.parametrize(
-    "build, kernels",
-    [
-        (models.lenet_300_100, 784 * 300 + 300 * 100 + 100 * 10),
-        (models.conv2, 38_592 + 64 * 16 * 16 * 256 + 256 * 256 + 2560),
-        (models.conv4, 259_776 + 128 * 8 * 8 * 256 + 256 * 256 + 2560),
-        (models.conv6, 1_144_512 + 256 * 4 * 4 * 256 + 256 * 256 + 2560),
-        (models.resnet20, 270_896),
-    ],
-)
-def test_published_weight_counts_and_unique_names(build, kernels):
-    model = build()
-    assert kernel_count(model) == kernels
-    assert model.output_shape == (None, 10)
+PUBLISHED_WEIGHTS = {
+    "lenet_300_100": 266_200,
+    "conv2": 38_592 + 64 * 16 * 16 * 256 + 256 * 256 + 2560,
+    "conv4": 259_776 + 128 * 8 * 8 * 256 + 256 * 256 + 2560,
+    "conv6": 1_144_512 + 256 * 4 * 4 * 256 + 256 * 256 + 2560,
+    "resnet20": 270_896,
+    "resnet32": 464_432,
+    "resnet44": 657_968,
+    "resnet56": 851_504,
+    "resnet110": 1_722_416,
+    "resnet83_bottleneck": 856_496,
+    "resnet164_bottleneck": 1_679_024,
+    "resnet50": 25_502_912,
+    "vgg11": 9_222_848,
+    "vgg13": 9_407_168,
+    "vgg16": 14_715_584,
+    "vgg19": 20_024_000,
+}
+# The dense layers that VGG's names count are one here.
+DEPTHS = {f"vgg{depth}": depth - 2 for depth in (11, 13, 16, 19)}
+ONE_OF_EACH_KIND = ("lenet_300_100", "conv2", "conv6", "resnet20", "resnet83_bottleneck", "vgg11")
+baselines = {"big_sparse", "small_dense"}
+
+
+def test_every_network_has_a_published_count():
+    assert set(models.__all__) == PUBLISHED_WEIGHTS.keys() | baselines
+
+
+@pytest.mark.parametrize("name", PUBLISHED_WEIGHTS)
+def test_published_weight_counts_and_names(name):
+    model = getattr(models, name)()
+    assert kernel_count(model) == PUBLISHED_WEIGHTS[name]
+    assert model.name == name
+    assert model.output_shape == (None, 1000 if name == "resnet50" else 10)
     assert model.layers[-1].activation is keras.activations.linear
     names = [layer.name for layer in model.layers]
     assert len(set(names)) == len(names)
-    assert names == [layer.name for layer in build().layers]
+    paths = [row.path for row in kt.plan(model, 0.0).rows]
+    assert paths[0] in ("fc1/kernel", "conv1/kernel") and paths[-1] == "logits/kernel"
+    digits = name.removesuffix("_bottleneck").removeprefix("resnet").removeprefix("vgg")
+    if digits.isdigit():
+        assert sum("shortcut" not in path for path in paths) == DEPTHS.get(name, int(digits))
 
 
-@pytest.mark.parametrize(
-    "build", [models.lenet_300_100, models.conv2, models.conv4, models.conv6, models.resnet20]
-)
-def test_weights_are_a_function_of_the_seed(build):
-    def weights(seed):
-        return build((8, 8, 1), 3, seed=seed).get_weights()
+def test_resnet50_has_the_kernels_and_products_of_the_published_one():
+    vectors = json.loads((pathlib.Path(__file__).parent / "data/erk_vectors.json").read_text())
+    published = next(vector for vector in vectors if vector["arch"] == "resnet50_imagenet")
+    model = models.resnet50()
+    shapes = [tuple(row.shape) for row in kt.plan(model, 0.0).rows]
+    want = [tuple(layer["shape"]) for layer in published["layers"]]
+    assert collections.Counter(shapes) == collections.Counter(want)
+    kernels = [layer.kernel.shape for layer in model.layers if hasattr(layer, "kernel")]
+    outputs = [
+        int(np.prod(layer.output.shape[1:])) for layer in model.layers if hasattr(layer, "kernel")
+    ]
+    products = [
+        int(np.prod(kernel[:-1])) * size for kernel, size in zip(kernels, outputs, strict=True)
+    ]
+    # The published counts give every kernel a bias and an activation.
+    assert 2 * sum(products) + sum(outputs) == published["dense_inference_flops"]
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
+def test_weights_are_a_function_of_the_seed(name):
+    def build(seed=None):
+        return getattr(models, name)((16, 16, 1), 3, width=0.2, seed=seed)
 
     keras.utils.set_random_seed(1)
-    first = weights(5)
+    first = build(5).weights
     keras.utils.set_random_seed(2)
-    again, other = weights(5), weights(6)
+    again, other = build(5).weights, build(6).weights
+    assert [w.path for w in first] == [w.path for w in again]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
-    assert build((8, 8, 1), 3).predict(np.zeros((2, 8, 8, 1)), verbose=0).shape == (2, 3)
+    assert build().predict(np.zeros((2, 16, 16, 1)), verbose=0).shape == (2, 3)
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("name", ["resnet20", "resnet83_bottleneck", "resnet50", "vgg11"])
+def test_scales_of_batch_normalization_as_asked(name, seed):
+    uniform = keras.initializers.RandomUniform(0, 1)
+    shape = (32, 32, 3)
+    model = getattr(models, name)(shape, 4, width=0.5, gamma_initializer=uniform, seed=seed)
+    gammas = [w.numpy() for w in model.weights if w.name == "gamma"]
+    values = np.concatenate(gammas)
+    assert values.min() >= 0 and values.max() <= 1 and 0.4 < values.mean() < 0.6
+    assert len({gamma.tobytes() for gamma in gammas}) == len(gammas)
+    plain = [w.numpy() for w in getattr(models, name)(width=0.1).weights if w.name == "gamma"]
+    assert all((gamma == 1).all() for gamma in plain)
+
+
+def test_kernel_initializers_by_name_and_by_object():
+    for initializer in ("glorot_normal", keras.initializers.GlorotNormal()):
+        model = models.lenet_300_100(kernel_initializer=initializer, seed=1)
+        deviation = model.get_layer("fc1").kernel.numpy().std()
+        assert deviation == pytest.approx(np.sqrt(2 / (784 + 300)), rel=0.02)
+    small = models.vgg11(width=0.5, kernel_initializer=keras.initializers.RandomNormal(stddev=0.3))
+    assert small.get_layer("conv8").kernel.numpy().std() == pytest.approx(0.3, rel=0.02)
 
 
 def test_layers_of_one_shape_start_differently():
@@ -70,6 +138,12 @@ def test_resnet20_with_and_without_fused_batch_norm_agree():
         (lambda: models.conv6((4, 4, 3)), r"sides of at least 8, got \(4, 4, 3\)"),
         (lambda: models.conv2((8, 8)), "input_shape"),
         (lambda: models.resnet20((8, 8)), "input_shape"),
+        (lambda: models.vgg16((8, 32, 3)), r"vgg16 must have sides of at least 16, got \(8, 32, 3"),
+        (lambda: models.vgg11((32, 32)), "input_shape"),
+        (lambda: models.resnet50((224, 224)), "input_shape"),
+        (lambda: models.resnet164_bottleneck((32, 32)), "input_shape"),
+        (lambda: models.vgg19(width=-1), "`width` must be a positive number, got -1"),
+        (lambda: models.resnet56(seed=-1), "`seed` must be"),
         (lambda: models.resnet20(width=0), "`width` must be a positive number, got 0"),
         (lambda: models.lenet_300_100(seed=-1), "`seed` must be"),
         (lambda: models.lenet_300_100(seed=1.5), "`seed` must be"),

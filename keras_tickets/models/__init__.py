@@ -1,8 +1,30 @@
-"""Small networks of the sparse-training literature, as built functional Keras models."""
+"""Networks of the sparse-training literature, as built functional Keras models."""
 
 from keras_tickets.models.convnets import conv2, conv4, conv6
 from keras_tickets.models.lenet import lenet_300_100
-from keras_tickets.models.resnet import resnet20
+from keras_tickets.models.resnet import resnet20, resnet32, resnet44, resnet56, resnet110
+from keras_tickets.models.resnet50 import resnet50
+from keras_tickets.models.resnet_bottleneck import resnet83_bottleneck, resnet164_bottleneck
+from keras_tickets.models.vgg import vgg11, vgg13, vgg16, vgg19
 from keras_tickets.models.widths import big_sparse, small_dense
 
-__all__ = ["big_sparse", "conv2", "conv4", "conv6", "lenet_300_100", "resnet20", "small_dense"]
+__all__ = [
+    "big_sparse",
+    "conv2",
+    "conv4",
+    "conv6",
+    "lenet_300_100",
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet50",
+    "resnet56",
+    "resnet83_bottleneck",
+    "resnet110",
+    "resnet164_bottleneck",
+    "small_dense",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
+]

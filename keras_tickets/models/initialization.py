@@ -11,12 +11,13 @@ def seeded(initializer, seed: int | None, name: str) -> keras.initializers.Initi
 
     Args:
         initializer: Name, configuration or instance of a Keras initializer.
-        seed: Non-negative seed of the whole model. None leaves the initializer as it is, so that
-            it follows `keras.utils.set_random_seed`.
+        seed: Non-negative seed of the whole model. None leaves the initializer its own seed, or
+            lets it follow `keras.utils.set_random_seed` where it has none.
         name: Name of the layer. Equal names draw equal values, different ones independent values.
 
     Returns:
-        A Keras initializer. One that takes no seed, such as "zeros", is returned unchanged.
+        A Keras initializer. One that takes no seed, such as "zeros", is returned unchanged, any
+        other copied, because an initializer draws the same values each time.
 
     Example:
 
@@ -29,8 +30,10 @@ def seeded(initializer, seed: int | None, name: str) -> keras.initializers.Initi
     """
     initializer = keras.initializers.get(initializer)
     config = initializer.get_config()
-    if seed is None or "seed" not in config:
+    if "seed" not in config:
         return initializer
+    if seed is None:
+        return type(initializer).from_config(config)
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"`seed` must be None or an integer of at least 0, got {seed!r}.")
     entropy = [int(seed), zlib.crc32(name.encode())]

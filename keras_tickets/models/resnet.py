@@ -1,11 +1,9 @@
-"""ResNet-20 for CIFAR-sized images."""
+"""ResNet-20, -32, -44, -56 and -110, the residual networks for CIFAR-sized images."""
 
 import keras
-from keras import layers
 
-from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
-from keras_tickets.models.initialization import seeded
-from keras_tickets.models.widths import scaled
+from keras_tickets.models.convolution import Convolution
+from keras_tickets.models.residual import basic_block, cifar_network
 
 
 def resnet20(
@@ -15,6 +13,7 @@ def resnet20(
     width: float = 1.0,
     fused_batch_norm: bool = True,
     kernel_initializer="he_normal",
+    gamma_initializer="ones",
     seed: int | None = None,
 ) -> keras.Model:
     """ResNet-20: three stages of three residual blocks with 16, 32 and 64 channels.
@@ -30,6 +29,8 @@ def resnet20(
         fused_batch_norm: Whether to use `kt.layers.FusedBatchNormalization`, which computes the
             same as Keras's layer in less time. False: `keras.layers.BatchNormalization`.
         kernel_initializer: Keras initializer of every kernel; the output bias starts at zero.
+        gamma_initializer: Keras initializer of the scales of batch normalization. Lottery-ticket
+            studies draw them uniformly: `keras.initializers.RandomUniform(0, 1)`.
         seed: Makes the initial weights a function of this integer alone. None: Keras's global seed.
 
     Returns:
@@ -48,40 +49,204 @@ def resnet20(
     References:
         He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
     """
-    channels = scaled((16, 32, 64), width)
-    if len(input_shape) != 3:
-        raise ValueError(f"`input_shape` must be (height, width, channels), got {input_shape!r}.")
-    normalization = FusedBatchNormalization if fused_batch_norm else layers.BatchNormalization
-
-    def convolution(x, filters, name, size=3, strides=1):
-        x = layers.Conv2D(
-            filters,
-            size,
-            strides,
-            padding="same",
-            use_bias=False,
-            kernel_initializer=seeded(kernel_initializer, seed, name),
-            name=name,
-        )(x)
-        return normalization(momentum=0.9, epsilon=1.001e-5, name=f"{name}_norm")(x)
-
-    inputs = keras.Input(input_shape, name="image")
-    x = layers.ReLU(name="conv1_relu")(convolution(inputs, channels[0], "conv1"))
-    for stage in (1, 2, 3):
-        for block in (1, 2, 3):
-            x = _block(convolution, x, channels[stage - 1], f"stage{stage}_block{block}")
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    initializer = seeded(kernel_initializer, seed, "logits")
-    x = layers.Dense(classes, kernel_initializer=initializer, name="logits")(x)
-    return keras.Model(inputs, x, name="resnet20")
+    return cifar_network(
+        "resnet20",
+        basic_block,
+        3,
+        input_shape,
+        classes,
+        width,
+        Convolution(fused_batch_norm, kernel_initializer, gamma_initializer, seed),
+    )
 
 
-def _block(convolution, x, filters, name):
-    narrower = x.shape[-1] != filters
-    strides = 2 if narrower else 1
-    shortcut = x
-    if narrower:
-        shortcut = convolution(x, filters, f"{name}_shortcut", size=1, strides=strides)
-    x = layers.ReLU(name=f"{name}_relu1")(convolution(x, filters, f"{name}_conv1", strides=strides))
-    x = layers.Add(name=f"{name}_add")([convolution(x, filters, f"{name}_conv2"), shortcut])
-    return layers.ReLU(name=f"{name}_relu2")(x)
+def resnet32(
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    *,
+    width: float = 1.0,
+    fused_batch_norm: bool = True,
+    kernel_initializer="he_normal",
+    gamma_initializer="ones",
+    seed: int | None = None,
+) -> keras.Model:
+    """ResNet-32: three stages of five residual blocks with 16, 32 and 64 channels.
+
+    464,432 weights in kernels for CIFAR-10.
+
+    Args:
+        input_shape: As in `resnet20`, like the arguments that follow.
+        classes: Number of output units.
+        width: Factor for the number of channels.
+        fused_batch_norm: Whether to use `kt.layers.FusedBatchNormalization`.
+        kernel_initializer: Keras initializer of every kernel.
+        gamma_initializer: Keras initializer of the scales of batch normalization.
+        seed: Makes the initial weights a function of this integer alone.
+
+    Returns:
+        A built `keras.Model`, with kernel paths as in `resnet20`.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    assert kt.models.resnet32(width=0.25).output_shape == (None, 10)
+    ```
+
+    References:
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
+    """
+    return cifar_network(
+        "resnet32",
+        basic_block,
+        5,
+        input_shape,
+        classes,
+        width,
+        Convolution(fused_batch_norm, kernel_initializer, gamma_initializer, seed),
+    )
+
+
+def resnet44(
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    *,
+    width: float = 1.0,
+    fused_batch_norm: bool = True,
+    kernel_initializer="he_normal",
+    gamma_initializer="ones",
+    seed: int | None = None,
+) -> keras.Model:
+    """ResNet-44: three stages of seven residual blocks with 16, 32 and 64 channels.
+
+    657,968 weights in kernels for CIFAR-10.
+
+    Args:
+        input_shape: As in `resnet20`, like the arguments that follow.
+        classes: Number of output units.
+        width: Factor for the number of channels.
+        fused_batch_norm: Whether to use `kt.layers.FusedBatchNormalization`.
+        kernel_initializer: Keras initializer of every kernel.
+        gamma_initializer: Keras initializer of the scales of batch normalization.
+        seed: Makes the initial weights a function of this integer alone.
+
+    Returns:
+        A built `keras.Model`, with kernel paths as in `resnet20`.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    assert kt.models.resnet44(width=0.25).output_shape == (None, 10)
+    ```
+
+    References:
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
+    """
+    return cifar_network(
+        "resnet44",
+        basic_block,
+        7,
+        input_shape,
+        classes,
+        width,
+        Convolution(fused_batch_norm, kernel_initializer, gamma_initializer, seed),
+    )
+
+
+def resnet56(
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    *,
+    width: float = 1.0,
+    fused_batch_norm: bool = True,
+    kernel_initializer="he_normal",
+    gamma_initializer="ones",
+    seed: int | None = None,
+) -> keras.Model:
+    """ResNet-56: three stages of nine residual blocks with 16, 32 and 64 channels.
+
+    851,504 weights in kernels for CIFAR-10.
+
+    Args:
+        input_shape: As in `resnet20`, like the arguments that follow.
+        classes: Number of output units.
+        width: Factor for the number of channels.
+        fused_batch_norm: Whether to use `kt.layers.FusedBatchNormalization`.
+        kernel_initializer: Keras initializer of every kernel.
+        gamma_initializer: Keras initializer of the scales of batch normalization.
+        seed: Makes the initial weights a function of this integer alone.
+
+    Returns:
+        A built `keras.Model`, with kernel paths as in `resnet20`.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    assert kt.models.resnet56(width=0.25).output_shape == (None, 10)
+    ```
+
+    References:
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
+    """
+    return cifar_network(
+        "resnet56",
+        basic_block,
+        9,
+        input_shape,
+        classes,
+        width,
+        Convolution(fused_batch_norm, kernel_initializer, gamma_initializer, seed),
+    )
+
+
+def resnet110(
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    *,
+    width: float = 1.0,
+    fused_batch_norm: bool = True,
+    kernel_initializer="he_normal",
+    gamma_initializer="ones",
+    seed: int | None = None,
+) -> keras.Model:
+    """ResNet-110: three stages of eighteen residual blocks with 16, 32 and 64 channels.
+
+    1,722,416 weights in kernels for CIFAR-10.
+
+    Args:
+        input_shape: As in `resnet20`, like the arguments that follow.
+        classes: Number of output units.
+        width: Factor for the number of channels.
+        fused_batch_norm: Whether to use `kt.layers.FusedBatchNormalization`.
+        kernel_initializer: Keras initializer of every kernel.
+        gamma_initializer: Keras initializer of the scales of batch normalization.
+        seed: Makes the initial weights a function of this integer alone.
+
+    Returns:
+        A built `keras.Model`, with kernel paths as in `resnet20`.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    assert kt.models.resnet110(width=0.25).output_shape == (None, 10)
+    ```
+
+    References:
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
+    """
+    return cifar_network(
+        "resnet110",
+        basic_block,
+        18,
+        input_shape,
+        classes,
+        width,
+        Convolution(fused_batch_norm, kernel_initializer, gamma_initializer, seed),
+    )

@@ -1,0 +1,65 @@
+"""ResNet-50 for ImageNet."""
+
+import keras
+from keras import layers
+
+from keras_tickets.models.convolution import Convolution
+from keras_tickets.models.residual import bottleneck_block, check_image_shape, residual_stages
+from keras_tickets.models.widths import scaled
+
+
+def resnet50(
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    classes: int = 1000,
+    *,
+    width: float = 1.0,
+    fused_batch_norm: bool = True,
+    kernel_initializer="he_normal",
+    gamma_initializer="ones",
+    seed: int | None = None,
+) -> keras.Model:
+    """ResNet-50: a 7x7 stem, then 3, 4, 6 and 3 bottleneck blocks; 25,502,912 weights in kernels.
+
+    The 3x3 convolution of a block has the strides, as in the code of the papers on sparse training
+    and on lottery tickets; in `keras.applications.ResNet50` the first 1x1 convolution has them, and
+    convolutions have biases. Batch normalization averages with momentum 0.9.
+
+    Args:
+        input_shape: (height, width, channels) of one image.
+        classes: Number of output units.
+        width: Factor for the number of channels, each rounded, at least 1.
+        fused_batch_norm: Whether to use `kt.layers.FusedBatchNormalization`, which computes the
+            same as Keras's layer in less time. False: `keras.layers.BatchNormalization`.
+        kernel_initializer: Keras initializer of every kernel; the output bias starts at zero.
+        gamma_initializer: Keras initializer of the scales of batch normalization. Lottery-ticket
+            studies draw them uniformly: `keras.initializers.RandomUniform(0, 1)`.
+        seed: Makes the initial weights a function of this integer alone. None: Keras's global seed.
+
+    Returns:
+        A built `keras.Model` from (batch, *input_shape) to logits of shape (batch, classes).
+        Kernel paths: `conv1/kernel`, `stage1_block1_conv1/kernel` to `stage4_block3_conv3/kernel`,
+        `stage1_block1_shortcut/kernel` and so on for each stage, `logits/kernel`.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    small = kt.models.resnet50((64, 64, 3), classes=10, width=0.125)
+    assert small.output_shape == (None, 10)
+    ```
+
+    References:
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1.
+        Goyal et al., "Accurate, Large Minibatch SGD", 2017 (arXiv 1706.02677), section 5.1, on
+        which convolution has the strides.
+    """
+    check_image_shape(input_shape)
+    convolution = Convolution(fused_batch_norm, kernel_initializer, gamma_initializer, seed)
+    channels = scaled((64, 128, 256, 512), width)
+    inputs = keras.Input(input_shape, name="image")
+    x = convolution(inputs, channels[0], "conv1", size=7, strides=2)
+    x = layers.ReLU(name="conv1_relu")(x)
+    x = layers.MaxPooling2D(3, 2, padding="same", name="conv1_pool")(x)
+    x = residual_stages(bottleneck_block, convolution, x, channels, (3, 4, 6, 3))
+    return keras.Model(inputs, convolution.logits(x, classes), name="resnet50")
