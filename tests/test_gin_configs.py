@@ -13,7 +13,19 @@ from keras_tickets.data import published
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "gin_configs"
 BASES = sorted(CONFIGS.glob("*/*base.gin"))
-FILES = sorted(set(CONFIGS.glob("*/*.gin")) - set(BASES))
+LEVELS = sorted([*CONFIGS.glob("*/*tickets.gin"), *CONFIGS.glob("*/*distill.gin")])
+FILES = sorted(set(CONFIGS.glob("*/*.gin")) - set(BASES) - set(LEVELS))
+# Networks that take minutes to trace.
+LARGE = (
+    "vgg",
+    "conv4",
+    "conv6",
+    "resnet20_distill",
+    "resnet20_warmup",
+    "resnet56",
+    "resnet83",
+    "resnet1",
+)
 # Recipes of the lottery-ticket papers: steps of the paper, batch, learning rate by step.
 DROPS = {0: 0.1, 32_000: 0.1, 32_001: 0.01, 48_001: 0.001}
 LATER_DROPS = {0: 0.1, 56_000: 0.1, 56_001: 0.01, 84_001: 0.001}
@@ -88,6 +100,27 @@ def test_two_steps(file, made_up_images, tmp_path, capsys):
         if file.stem != "gradual_magnitude":
             assert abs(summary["sparsity"] - sparsity) < 1e-3
         assert summary["nonzeros"] == round(summary["weights"] * (1 - summary["sparsity"]))
+
+
+def slow_if_large(file):
+    marks = [pytest.mark.slow] if file.stem.startswith(LARGE) else []
+    return pytest.param(file, marks=marks, id=f"{file.parent.name}-{file.stem}")
+
+
+@pytest.mark.parametrize("file", [slow_if_large(file) for file in LEVELS])
+def test_two_steps_of_two_levels(file, made_up_images, tmp_path, capsys):
+    method = "tickets" if file.stem.endswith("tickets") else "distill"
+    arguments = ["train", f"--gin_file={file}", f"--workdir={tmp_path / 'run'}"]
+    parameters = ["train.epochs=1", "train.steps_per_epoch=2", "train.batch_size=4"]
+    parameters += [f"{method}.levels=1", f"{method}.rewind_to=1"]
+    if method == "tickets":
+        parameters += ["tickets.control=None"]
+    arguments += [f"--gin_param={parameter}" for parameter in parameters]
+    assert cli.main(arguments) == 0, capsys.readouterr().err
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["steps"], summary["method"]) == (2, method)
+    assert [row["level"] for row in summary["levels"]] == [0, 1]
+    assert summary["nonzeros"] == summary["levels"][1]["nonzeros"] < summary["weights"]
 
 
 def test_every_base_is_the_recipe_of_a_paper_or_the_base_of_all_methods():
