@@ -105,7 +105,7 @@ def test_the_first_hundred_steps_choose_the_same_masks(alone, tmp_path, method, 
     np.testing.assert_array_equal(results[0]["weights"], results[-1]["weights"])
 
 
-SLOW_METHODS = ["RigL, mean", "RigL, fan-in", "regrow", "DNW", "TopKAST"]
+SLOW_METHODS = ["RigL, mean", "RigL, initial", "RigL, fan-in", "regrow", "DNW", "TopKAST"]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,7 @@ def test_recorded_inputs_give_the_same_masks_everywhere(tmp_path, method):
     ]
     for other in others:
         np.testing.assert_array_equal(other["masks"], expected["masks"])
+        np.testing.assert_array_equal(other["kernels"], expected["kernels"])
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,9 @@ FULL = {
     "topkast": lambda: kt.optimizers.TopKAST("adam", update_every=4),
     "snfs": lambda: kt.optimizers.SNFS("adam", update_every=4, end=30),
     "rigl_mean": lambda: kt.optimizers.RigL("adam", update_every=4, end=30, mean_over=3),
+    "rigl_initial": lambda: kt.optimizers.RigL(
+        "adam", update_every=4, end=30, grow_init="initial_dist"
+    ),
 }
 
 
@@ -226,7 +229,7 @@ def batches(start, stop):
 
 @pytest.mark.parametrize("method", sorted(FULL))
 def test_save_and_resume_in_the_middle(method, tmp_path):
-    start = "random" if method in ("snfs", "rigl_mean") else "ones"
+    start = "random" if method.startswith(("snfs", "rigl")) else "ones"
 
     def fresh():
         model = kt.sparsify(network(), 0.8, mask=start)
@@ -255,9 +258,8 @@ def test_save_and_resume_in_the_middle(method, tmp_path):
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("method", sorted(FULL))
 def test_what_leaves_the_model_is_sparse_and_training_goes_on(method, jit_compile, tmp_path):
-    model = kt.sparsify(network(), 0.8, mask="ones")
-    if method in ("snfs", "rigl_mean"):
-        model = kt.sparsify(network(), 0.8)
+    start = "random" if method.startswith(("snfs", "rigl")) else "ones"
+    model = kt.sparsify(network(), 0.8, mask=start)
     traces = []
     step = model.train_step
     model.train_step = lambda data: traces.append(1) or step(data)
