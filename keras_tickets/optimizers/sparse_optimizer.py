@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets.masks import MaskedKernel
 from keras_tickets.optimizers.exploration import Exploration
 from keras_tickets.optimizers.topology import (
     Topology,
@@ -343,6 +344,14 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         step()
         if not (self._keeps_zeros or self.trains_off_mask):
             self.rest(strategy)
+
+    def weights_in_training(self, masked: MaskedKernel) -> list[tuple[int, float]]:
+        """`(steps, weights)`: for how many steps of training a kernel has how many weights.
+
+        Args:
+            masked: The kernel. Unless a method knows better, it always has as many as now.
+        """
+        return [(1, masked.count())]
 
     # --- The inner optimizer, seen from outside -------------------------------------------------
 
