@@ -95,6 +95,9 @@ def _fit(model, dataset, epochs: range, directory, checkpoint, verbose):
 def _summarise(experiment, model, results, steps, seconds) -> dict:
     method = _method(experiment, model)
     kernels, operations = experiment.plan_of(model), flops(model)
+    explored = {}
+    if model.optimizer.track_exploration:
+        explored["exploration"] = model.optimizer.exploration
     return {
         "experiment": experiment.name or f"{experiment.dataset}/{method}",
         "dataset": experiment.dataset,
@@ -112,6 +115,7 @@ def _summarise(experiment, model, results, steps, seconds) -> dict:
         "sparsity_all_weights": kernels.sparsity_all_weights,
         "inference_flops_ratio": operations.inference_ratio,
         "training_flops_ratio": operations.training_ratio,
+        **explored,
         "wall_seconds": seconds,
         "steps_per_second": steps / seconds,
     }
