@@ -49,3 +49,10 @@ def test_two_steps(file, made_up_images, tmp_path, capsys):
         if file.stem != "gradual_magnitude":
             assert abs(summary["sparsity"] - sparsity) < 1e-3
         assert summary["nonzeros"] == round(summary["weights"] * (1 - summary["sparsity"]))
+
+
+def test_regrowth_by_a_parameter(tmp_path):
+    arguments = ["train", f"--gin_file={CONFIGS / 'digits' / 'gradual_magnitude.gin'}"]
+    arguments += ["--gin_param=GradualMagnitude.regrow = True", "--gin_param=train.epochs=1"]
+    assert cli.main([*arguments, f"--workdir={tmp_path / 'run'}"]) == 0
+    assert "GradualMagnitude.regrow = True" in (tmp_path / "run" / "config.gin").read_text()
