@@ -289,6 +289,35 @@ def test_what_leaves_the_model_is_sparse_and_training_goes_on(method, jit_compil
         assert not record.kernel.numpy()[~record.mask.numpy()].any()
 
 
+RAMP = kt.schedules.CosineRamp(0.1, 0.7)
+ARGUMENTS = {
+    "GradualMagnitude": {"regrow": True, "scope": "global", "begin": "2ep", "update_every": 7},
+    "StraightThrough": {"scope": "global", "end": "50%", "update_every": 7},
+    "DNW": {},
+    "TopKAST": {"backward_sparsity": 0.3, "update_every": 7, "regularization": 0.1},
+}
+
+
+@pytest.mark.parametrize("method", sorted(ARGUMENTS))
+def test_config_round_trip(method):
+    cls, arguments = getattr(kt.optimizers, method), dict(ARGUMENTS[method])
+    if method in ("GradualMagnitude", "StraightThrough"):
+        arguments["schedule"] = RAMP
+    inner = keras.optimizers.Adam(1e-3, weight_decay=0.1)
+    optimizer = cls(inner, track_exploration=True, name="mine", **arguments)
+    config = keras.saving.serialize_keras_object(optimizer)
+    again = keras.saving.deserialize_keras_object(config)
+    assert isinstance(again, cls)
+    assert keras.saving.serialize_keras_object(again) == config
+    assert (again.name, again.track_exploration) == ("mine", True)
+    assert again.core_optimizer.weight_decay == 0.1
+    for name, value in ARGUMENTS[method].items():
+        got = getattr(again, name)
+        assert getattr(got, "value", got) == value
+    if "schedule" in arguments:
+        assert repr(again.schedule) == repr(RAMP)
+
+
 def test_begin_equal_to_end_is_one_shot():
     (record,), _ = kernels_of([(10, 10)], [0.9])
     optimizer = kt.optimizers.GradualMagnitude("sgd", begin=2, end=2)
