@@ -30,6 +30,9 @@ OPTIMIZERS = {
     "SNFS": lambda: kt.optimizers.SNFS(sgd(), momentum=0.5, **GROWING),
     "GradualMagnitude": lambda: kt.optimizers.GradualMagnitude(sgd(), scope="global", **WINDOW),
     "regrow": lambda: kt.optimizers.GradualMagnitude(sgd(), regrow=True, **WINDOW),
+    "StraightThrough": lambda: kt.optimizers.StraightThrough(
+        sgd(), kt.schedules.CosineRamp(), scope="global", **WINDOW
+    ),
     "DNW": lambda: kt.optimizers.DNW(sgd()),
     "TopKAST": lambda: kt.optimizers.TopKAST(sgd(), update_every=2),
 }

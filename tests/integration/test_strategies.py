@@ -128,7 +128,15 @@ def test_the_first_hundred_steps_choose_the_same_masks(alone, tmp_path, methods,
         np.testing.assert_array_equal(results[0]["weights"], results[-1]["weights"])
 
 
-SLOW_METHODS = ["RigL, mean", "RigL, initial", "RigL, fan-in", "regrow", "DNW", "TopKAST"]
+SLOW_METHODS = [
+    "RigL, mean",
+    "RigL, initial",
+    "RigL, fan-in",
+    "regrow",
+    "StraightThrough",
+    "DNW",
+    "TopKAST",
+]
 
 
 @pytest.mark.parametrize(
