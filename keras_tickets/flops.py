@@ -9,6 +9,7 @@ from keras_tickets.checks import check_model
 from keras_tickets.kernel_axes import is_depthwise, is_transposed, output_channels
 from keras_tickets.kernels import Kernel, multiplied_kernels
 from keras_tickets.masks import masked_kernels
+from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 from keras_tickets.tables import render_table, shape_text
 from keras_tickets.tracing import Call, recurrent_layers, trace
 
@@ -38,6 +39,11 @@ class Cost:
         multiplications = weights * self.positions
         additions = max(multiplications - self.outputs, 0)
         return multiplications + additions + self.outputs * (self.bias + self.activation)
+
+    def mean(self, phases: list[tuple[int, float]]) -> float:
+        """Mean operations over `(steps, weights that are not zero)`."""
+        total = math.fsum(steps * self.count(weights) for steps, weights in phases)
+        return total / sum(steps for steps, _ in phases)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +118,10 @@ def flops(
     layers that only apply an activation. Recurrent layers count once for each time step.
 
     A backward pass takes twice a forward pass. Methods that grow by dense gradients need one every
-    `update_every` steps, at the cost of a dense weight gradient.
+    `update_every` steps, at the cost of a dense weight gradient. Training is counted with the masks
+    as they are now; where the model is compiled with a pruning method, with the mean over its ramp,
+    which starts from all weights: over the whole training if `fit` or `set_total_steps` has told
+    its length, else over the steps taken.
 
     Args:
         model: Built Keras model, sparse or not.
@@ -151,18 +160,28 @@ def flops(
             f"The output size of {unknown[0]!r} is not known. Pass `input_shape`, without "
             f"the batch axis. Received: input_shape={input_shape}"
         )
-    counts = {id(record.kernel): record.count() for record in masked_kernels(model)}
-    rows = []
+    optimizer = getattr(model, "optimizer", None)
+    records = {id(record.kernel): record for record in masked_kernels(model)}
+    rows, in_training = [], []
     for kernel in kernels:
-        cost, kept = costs[kernel.path], counts.get(id(kernel.variable), kernel.size)
-        sparsity = 1 - kept / kernel.size
-        dense = cost.count(kernel.size)
-        rows.append(FlopsRow(kernel.path, kernel.shape, sparsity, cost.count(kept), dense))
+        cost, record = costs[kernel.path], records.get(id(kernel.variable))
+        kept = record.count() if record else kernel.size
+        row = FlopsRow(
+            path=kernel.path,
+            shape=kernel.shape,
+            sparsity=1 - kept / kernel.size,
+            inference=cost.count(kept),
+            dense_inference=cost.count(kernel.size),
+        )
+        rows.append(row)
+        masked = record and isinstance(optimizer, SparseOptimizer)
+        phases = optimizer.weights_in_training(record) if masked else [(1, kept)]
+        in_training.append(cost.mean(phases))
     inference = math.fsum(row.inference for row in rows)
     dense = math.fsum(row.dense_inference for row in rows)
     if update_every is None:
-        update_every = _update_every(getattr(model, "optimizer", None))
-    training = training_flops(inference, dense, update_every)
+        update_every = getattr(optimizer, "dense_gradient_every", None)
+    training = training_flops(math.fsum(in_training), dense, update_every)
     return Flops(rows, inference, training, _ratio(inference, dense), _ratio(training, 3 * dense))
 
 
@@ -170,7 +189,7 @@ def training_flops(inference: float, dense_inference: float, update_every: int |
     """Operations of a training step for one sample, averaged over steps.
 
     Args:
-        inference: Operations of a sparse forward pass.
+        inference: Operations of a sparse forward pass, averaged over steps.
         dense_inference: Operations of a dense one.
         update_every: Steps between dense gradients; 0 where every step needs one, `None` for
             methods that need none.
@@ -256,10 +275,6 @@ def _has_bias(layer):
 def _has_activation(layer):
     activation = getattr(layer, "activation", None)
     return activation not in (None, keras.activations.linear)
-
-
-def _update_every(optimizer):
-    return getattr(optimizer, "dense_gradient_every", None)
 
 
 def _ratio(part, whole):

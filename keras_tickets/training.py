@@ -83,6 +83,8 @@ class SparseTraining(_keras_compat.DistributedTrainer):
 
     def fit(self, *args, callbacks=None, **kwargs):
         callbacks = self.with_callback(_Begin(), callbacks)
+        if self.optimizer is not None and self.optimizer.track_exploration:
+            callbacks = self.with_callback(_LogExploration(), callbacks)
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
     def forward(self, x):
@@ -152,6 +154,13 @@ class _Begin(keras.callbacks.Callback):
         elif steps := self.params.get("steps"):
             window = self.model.optimizer.core_optimizer.gradient_accumulation_steps or 1
             self.model.set_total_steps(self.params["epochs"] * steps // window, steps // window)
+
+
+class _LogExploration(keras.callbacks.Callback):
+    """Adds the optimizer's `exploration` to the logs of each epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["exploration"] = self.model.optimizer.exploration
 
 
 def _sum(parts):

@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+import keras_tickets as kt
+
 ROOT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -188,3 +190,20 @@ def test_plan_commands_run(command):
     result = run(["-m", "keras_tickets", *command[1:]], ROOT)
     assert result.returncode == 0, result.stderr
     assert "kernel" in result.stdout
+
+
+def test_every_method_has_a_row_with_a_configuration_and_a_test():
+    rows = {}
+    for line in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if "configuration" in cells:
+            header = cells
+        elif len(cells) > 1 and cells[0].startswith("`") and len(cells) == len(header):
+            rows[cells[0].strip("`")] = dict(zip(header, cells, strict=True))
+    bases = ("SparseOptimizer", "PeriodicOptimizer", "DropAndGrow", "MagnitudePruning")
+    methods = {name for name in vars(kt.optimizers) if name[0].isupper()} - set(bases)
+    scores = {f"kt.scoring.{name}" for name in ("magnitude", "random", "snip", "grasp", "synflow")}
+    assert methods | scores <= set(rows)
+    for method, row in rows.items():
+        assert "(../gin_configs/" in row["configuration"], method
+        assert "(../tests/" in row["tested"], method

@@ -175,6 +175,73 @@ def test_training_takes_dense_gradients_from_the_optimizer():
         kt.flops(model, update_every=-1)
 
 
+def left(size, sparsity):
+    return size - int(np.floor(sparsity * size))
+
+
+@pytest.mark.parametrize("regrow", [False, True])
+def test_gradual_pruning_takes_the_mean_over_its_ramp(regrow):
+    model = kt.sparsify(dense_model(), 0.75, distribution="uniform", mask="ones")
+    optimizer = kt.optimizers.GradualMagnitude(
+        "sgd", update_every=3, begin=2, end=10, regrow=regrow
+    )
+    model.compile(optimizer, loss="mse")
+    assert kt.flops(model).training_ratio == 1
+    model.fit(np.zeros((64, 16)), np.zeros((64, 4)), batch_size=4, verbose=0)
+    assert int(optimizer.iterations) == 16
+    forward, kept = [], [512, 128]
+    for t in range(16):
+        first, second = kept
+        forward.append(2 * first + 32 + 2 * second)
+        if t in (2, 5, 8, 10):
+            sparsity = 0.75 * (1 - (1 - (t - 2) / 8) ** 3)
+            kept = [left(512, sparsity), left(128, sparsity)]
+    counted, dense = kt.flops(model), 1312
+    assert counted.inference == forward[-1] == 352
+    expected = 2 * np.mean(forward) + dense if regrow else 3 * np.mean(forward)
+    assert counted.training == pytest.approx(expected, rel=1e-12)
+    assert counted.training_ratio == pytest.approx(expected / (3 * dense), rel=1e-12)
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+@pytest.mark.parametrize("sparsity", [0.8, 0.9])
+def test_a_cubic_ramp_against_its_integral(sparsity, scope):
+    """Steps 10,000 to 25,000 of 32,000; the mean of 1 - (1 - p)³ is 3/4."""
+    model = kt.sparsify(build(layers.Dense(100, use_bias=False), 2000), sparsity, mask="ones")
+    window = {"update_every": 1, "begin": 10_000, "end": 25_000}
+    optimizer = kt.optimizers.GradualMagnitude("sgd", scope=scope, **window)
+    optimizer.set_total_steps(32_000)
+    model.compile(optimizer, loss="mse")
+    optimizer.build(model.trainable_variables)
+    mean = (10 + 15 * (1 - 0.75 * sparsity) + 7 * (1 - sparsity)) / 32
+    assert kt.flops(model).training_ratio == pytest.approx(mean, abs=2e-4)
+
+
+def test_a_global_ramp_shares_its_zeros_as_the_masks_do():
+    model = kt.sparsify(dense_model(), 0.75, distribution="uniform", mask="ones")
+    optimizer = kt.optimizers.GradualMagnitude("sgd", update_every=4, end=8, scope="global")
+    model.compile(optimizer, loss="mse")
+    model.fit(np.zeros((64, 16)), np.zeros((64, 4)), batch_size=4, verbose=0)
+    zeros = [int((~mask).sum()) for mask in model.masks.values()]
+    assert sum(zeros) == 480 and zeros[0] != 384
+    forward = []
+    for t in range(16):
+        updates = [u for u in (0, 4, 8) if u < t]
+        sparsity = 0.75 * (1 - (1 - updates[-1] / 8) ** 3) if updates else 0.0
+        pruned = 640 - left(640, sparsity)
+        first, second = (n - pruned * z / 480 for n, z in zip((512, 128), zeros, strict=True))
+        forward.append(2 * first + 32 + 2 * second)
+    assert kt.flops(model).training == pytest.approx(3 * np.mean(forward), rel=1e-12)
+
+
+def test_a_constant_straight_through_sparsity():
+    model = kt.sparsify(dense_model(), 0.75, distribution="uniform", mask="ones")
+    model.compile(kt.optimizers.DNW("sgd"), loss="mse")
+    model.fit(np.zeros((64, 16)), np.zeros((64, 4)), batch_size=4, verbose=0)
+    forward = (1312 + 15 * 352) / 16
+    assert kt.flops(model).training == pytest.approx(2 * forward + 1312, rel=1e-12)
+
+
 def test_a_model_without_kernels():
     counted = kt.flops(build(layers.Embedding(5, 3), 4))
     assert (counted.rows, counted.inference, counted.inference_ratio) == ([], 0, 1)

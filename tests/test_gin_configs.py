@@ -155,3 +155,10 @@ def test_two_steps_of_recipes(recipe, made_up_images, tmp_path, capsys):
     assert cli.main(arguments) == 0, capsys.readouterr().err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["steps"], summary["method"], summary["sparsity"]) == (2, "dense", 0)
+
+
+def test_regrowth_by_a_parameter(tmp_path):
+    arguments = ["train", f"--gin_file={CONFIGS / 'digits' / 'gradual_magnitude.gin'}"]
+    arguments += ["--gin_param=GradualMagnitude.regrow = True", "--gin_param=train.epochs=1"]
+    assert cli.main([*arguments, f"--workdir={tmp_path / 'run'}"]) == 0
+    assert "GradualMagnitude.regrow = True" in (tmp_path / "run" / "config.gin").read_text()

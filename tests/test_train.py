@@ -100,6 +100,23 @@ def test_summary_of_each_method(tmp_path):
             assert summary["training_flops_ratio"] == summary["inference_flops_ratio"]
 
 
+def test_exploration_is_in_the_metrics_and_the_summary(tmp_path):
+    def optimizer():
+        inner = keras.optimizers.SGD(0.1)
+        return optimizers.SET(inner, update_every=2, track_exploration=True)
+
+    summary = train(experiment(optimizer=optimizer), tmp_path, verbose=0)
+    with open(tmp_path / "metrics.csv") as file:
+        logged = [float(row["exploration"]) for row in csv.DictReader(file)]
+    assert 0.2 < logged[0] < logged[1] == summary["exploration"] < 1
+
+
+def test_a_ramp_is_in_the_training_flops(tmp_path):
+    run = experiment(optimizer=lambda: optimizers.GradualMagnitude(dense_optimizer()), mask="ones")
+    summary = train(run, tmp_path, verbose=0)
+    assert summary["inference_flops_ratio"] < summary["training_flops_ratio"] < 1
+
+
 @pytest.mark.parametrize(
     "changes, error, message",
     [

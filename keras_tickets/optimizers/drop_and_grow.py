@@ -3,10 +3,10 @@
 import keras
 import tensorflow as tf
 
-from keras_tickets import masks, schedules
-from keras_tickets.optimizers.grow_init import check_grow_init, grown_values
+from keras_tickets import _keras_compat, masks, schedules
+from keras_tickets.optimizers.grow_init import check_grow_init, grown_values, initial_values
 from keras_tickets.optimizers.periodic import PeriodicOptimizer
-from keras_tickets.optimizers.topology import Topology, update_on_devices
+from keras_tickets.optimizers.topology import Topology, add_beside_mask, update_on_devices
 
 
 class DropAndGrow(PeriodicOptimizer):
@@ -29,8 +29,12 @@ class DropAndGrow(PeriodicOptimizer):
         end: Step from which on no update happens.
         drop_fraction: Share of active weights dropped, a float (constant) or an object of
             `kt.schedules`.
-        grow_init: Value of grown weights: "zeros", "random_normal", "random_uniform",
-            "grad_scale" or "grad_sign"; the last two need a method with dense gradients.
+        grow_init: Value of grown weights: "zeros"; "initial_dist", one of the values, drawn at
+            random, that the kernel's active weights had when the optimizer was built (which keeps a
+            copy of them); "random_normal", with the standard deviation of the active weights, or
+            "random_uniform", within their mean magnitude; "grad_scale", the dense gradient, or
+            "grad_sign", its sign. The last two need a method with dense gradients.
+        grow_divisor: What the value of grown weights is divided by.
         skip_gradient_step: Whether an update replaces the gradient step; otherwise it follows it.
             The step counter advances either way.
         seed: Non-negative integer; random draws depend on it, the kernel path and the step.
@@ -46,6 +50,7 @@ class DropAndGrow(PeriodicOptimizer):
         *,
         drop_fraction=None,
         grow_init="zeros",
+        grow_divisor=1.0,
         skip_gradient_step=None,
         seed=0,
         **kwargs,
@@ -54,7 +59,8 @@ class DropAndGrow(PeriodicOptimizer):
         self.drop_fraction = schedules.get(
             schedules.Cosine(0.3) if drop_fraction is None else drop_fraction
         )
-        self.grow_init = check_grow_init(grow_init, self.needs_dense_gradients)
+        check_grow_init(grow_init, grow_divisor, self.needs_dense_gradients)
+        self.grow_init, self.grow_divisor = grow_init, float(grow_divisor)
         if skip_gradient_step is not None:
             if not isinstance(skip_gradient_step, bool):
                 raise TypeError(
@@ -68,6 +74,19 @@ class DropAndGrow(PeriodicOptimizer):
                 "`update_every=1` with `skip_gradient_step=True` would never take a gradient step. "
                 "Use a larger `update_every`, or `skip_gradient_step=False`."
             )
+
+    @_keras_compat.without_tracking
+    def build(self, variables):
+        super().build(variables)
+        if self.grow_init == "initial_dist":
+            self._initial = {t.masked.path: self._keep_initial_values(t) for t in self.topologies}
+
+    def _keep_initial_values(self, topology):
+        with tf.init_scope():
+            values = initial_values(topology.masked)
+        return add_beside_mask(
+            self, topology, "initial", values.shape, values.dtype.name, lambda shape, dtype: values
+        )
 
     def drop_scores(self, kernel: tf.Tensor) -> tf.Tensor:
         """The weights with the lowest of these scores are dropped: their magnitude.
@@ -120,17 +139,22 @@ class DropAndGrow(PeriodicOptimizer):
         counts = self.growth_counts(strategy, topologies, dense, fraction)
         dense = self.growth_gradients(strategy, topologies, dense) if dense else []
         for i, topology in enumerate(topologies):
-            gradient = (dense[i],) if dense else ()
             update = self._drop_and_grow(topology, fraction, counts[i], step)
-            update_on_devices(strategy, topology, update, *gradient)
+            gradient = (dense[i],) if dense else ()
+            initial = ()
+            if self.grow_init == "initial_dist":
+                initial = (self._initial[topology.masked.path].value,)
+            update_on_devices(strategy, topology, update, *gradient, *initial)
 
     def _drop_and_grow(self, topology: Topology, fraction, grown, step: tf.Tensor):
         masked = topology.masked
 
         def update(kernel, mask, *rest, initial):
-            gradient, slots = None, rest
+            gradient = start = None
             if self.needs_dense_gradients:
-                gradient, *slots = tf.convert_to_tensor(rest[0]), *rest[1:]
+                gradient, *rest = tf.convert_to_tensor(rest[0]), *rest[1:]
+            if self.grow_init == "initial_dist":
+                start, *rest = tf.convert_to_tensor(rest[0]), *rest[1:]
             old, values = tf.convert_to_tensor(mask), tf.convert_to_tensor(kernel)
             new = masked.layout.update(
                 old,
@@ -142,11 +166,11 @@ class DropAndGrow(PeriodicOptimizer):
                 method=self.selection_method,
             )
             if self.grow_init != "zeros":
-                start = grown_values(
-                    self.grow_init, values, old, gradient, masked.path, self.seed, step
+                grown_value = grown_values(
+                    self.grow_init, values, old, gradient, start, masked.path, self.seed, step
                 )
-                values = tf.where(new & ~old, start, values)
-            for variable, rest_value in zip((kernel, *slots), (0.0, *initial), strict=True):
+                values = tf.where(new & ~old, grown_value / self.grow_divisor, values)
+            for variable, rest_value in zip((kernel, *rest), (0.0, *initial), strict=True):
                 moved = values if variable is kernel else tf.convert_to_tensor(variable)
                 variable.assign(masks.apply_mask(new, moved, rest_value))
             mask.assign(new)
@@ -158,6 +182,7 @@ class DropAndGrow(PeriodicOptimizer):
             **super().get_config(),
             "drop_fraction": keras.saving.serialize_keras_object(self.drop_fraction),
             "grow_init": self.grow_init,
+            "grow_divisor": self.grow_divisor,
             "skip_gradient_step": self.skip_gradient_step,
             "seed": self.seed,
         }

@@ -1,29 +1,25 @@
 """Which weights were ever active."""
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets.optimizers.topology import Topology, update_on_devices
+from keras_tickets.optimizers.topology import Topology, add_beside_mask, update_on_devices
 
 
 class Exploration:
     """The union of all masks that each kernel has had.
 
     Args:
+        optimizer: The optimizer that keeps it.
         topologies: The masked kernels.
-        add_mask: Makes a boolean variable for a kernel, given it and a name.
     """
 
-    def __init__(
-        self,
-        topologies: list[Topology],
-        add_mask: Callable[[Topology, str], keras.Variable],
-    ):
+    def __init__(self, optimizer: keras.optimizers.Optimizer, topologies: list[Topology]):
         self._records = [topology.masked for topology in topologies]
-        self._explored = {t.masked.path: add_mask(t, "explored") for t in topologies}
+        self._explored = {
+            t.masked.path: add_beside_mask(optimizer, t, "explored") for t in topologies
+        }
 
     def see(self, strategy: tf.distribute.Strategy, topologies: list[Topology]) -> None:
         """Takes in the present masks, in cross-replica context."""

@@ -1,23 +1,60 @@
 """The values that grown weights start from."""
 
+import math
+
+import numpy as np
 import tensorflow as tf
 
+from keras_tickets.masks import MaskedKernel
 from keras_tickets.randomness import random_scores
+from keras_tickets.schedules.drop_fractions import number
 
-CHOICES = ("zeros", "random_normal", "random_uniform", "grad_scale", "grad_sign")
+CHOICES = (
+    "zeros",
+    "initial_dist",
+    "random_normal",
+    "random_uniform",
+    "grad_scale",
+    "grad_sign",
+)
 
 
-def check_grow_init(grow_init: str, needs_dense_gradients: bool) -> str:
-    """Raises a `ValueError` unless a method can start grown weights so.
+def check_grow_init(grow_init: str, grow_divisor: float, needs_dense_gradients: bool) -> None:
+    """Raises an error unless a method can start grown weights so.
 
     Args:
         grow_init: One of `CHOICES`.
+        grow_divisor: What start values are divided by; a positive number, 1 with zeros.
         needs_dense_gradients: Whether the method has dense gradients to start from.
     """
-    choices = CHOICES if needs_dense_gradients else CHOICES[:3]
+    choices = CHOICES if needs_dense_gradients else CHOICES[:4]
     if grow_init not in choices:
         raise ValueError(f"`grow_init` must be one of {choices}. Received: grow_init={grow_init!r}")
-    return grow_init
+    if not 0 < number("grow_divisor", grow_divisor) < math.inf:
+        raise ValueError(
+            f"`grow_divisor` must be positive and finite. Received: grow_divisor={grow_divisor!r}"
+        )
+    if grow_init == "zeros" and grow_divisor != 1:
+        raise ValueError(
+            '`grow_divisor` needs a `grow_init` other than "zeros". Received: '
+            f"grow_divisor={grow_divisor!r}"
+        )
+
+
+def initial_values(masked: MaskedKernel) -> np.ndarray:
+    """The values of a kernel's active weights, as many as its target, in flat order.
+
+    Args:
+        masked: The kernel, before training.
+
+    Returns:
+        Array of shape (`masked.target`,). Where the mask leaves another number of weights than the
+        target, evenly spaced ones of them; zeros where it leaves none.
+    """
+    values = masked.kernel.numpy()[masked.mask.numpy().astype(bool)]
+    if not values.size:
+        return np.zeros(masked.target, masked.kernel.dtype)
+    return values[np.arange(masked.target) * values.size // masked.target]
 
 
 def grown_values(
@@ -25,6 +62,7 @@ def grown_values(
     kernel: tf.Tensor,
     mask: tf.Tensor,
     gradient: tf.Tensor | None,
+    initial: tf.Tensor | None,
     path: str,
     seed: int,
     step: tf.Tensor,
@@ -32,12 +70,13 @@ def grown_values(
     """Start values for every position of a kernel, grown or not.
 
     Args:
-        grow_init: "zeros"; "random_normal" with the standard deviation of the active weights, or
-            "random_uniform" within their mean magnitude; "grad_scale", the dense gradient, or
-            "grad_sign", its sign.
+        grow_init: "initial_dist", one of the initial values, drawn with replacement;
+            "random_normal" with the standard deviation of the active weights, or "random_uniform"
+            within their mean magnitude; "grad_scale", the dense gradient, or "grad_sign", its sign.
         kernel: float tensor, the kernel's values, 0 off the mask.
         mask: Boolean tensor, the active weights.
         gradient: Dense gradient; `None` for methods without.
+        initial: 1-D tensor, `initial_values` of the kernel; needed for "initial_dist".
         path: Kernel path.
         seed: Non-negative integer.
         step: int64 scalar.
@@ -45,14 +84,17 @@ def grown_values(
     Returns:
         Tensor of the kernel's shape and dtype.
     """
-    if grow_init == "zeros":
-        return tf.zeros_like(kernel)
     if grow_init == "grad_scale":
         return tf.cast(gradient, kernel.dtype)
     if grow_init == "grad_sign":
         return tf.sign(tf.cast(gradient, kernel.dtype))
+    uniform = random_scores(kernel.shape, path + "/grow_init", seed, step)
+    if grow_init == "initial_dist":
+        # In float64 the product of 24 random bits and a count is exact.
+        count = tf.cast(tf.size(initial), tf.float64)
+        return tf.gather(initial, tf.cast(tf.cast(uniform, tf.float64) * count, tf.int32))
+    uniform = tf.cast(uniform, kernel.dtype)
     active = tf.maximum(tf.math.count_nonzero(mask, dtype=kernel.dtype), 1)
-    uniform = tf.cast(random_scores(kernel.shape, path + "/grow_init", seed, step), kernel.dtype)
     if grow_init == "random_uniform":
         return (2 * uniform - 1) * tf.reduce_sum(tf.abs(kernel)) / active
     mean = tf.reduce_sum(kernel) / active

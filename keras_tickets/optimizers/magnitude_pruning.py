@@ -62,16 +62,24 @@ class MagnitudePruning(PeriodicOptimizer):
                     f'{masked.path!r} with a structure; use `scope="local"`.'
                 )
 
-    def update_due(self, step):
+    def in_calendar(self, step: tf.Tensor) -> tf.Tensor:
+        """Whether there are updates at some steps: int64 tensor to boolean tensor."""
         begin, end = self.window_in_graph()
         due = tf.equal((step - begin) % self.update_every, 0)
         if self.schedule.reaches_end:
             due |= tf.equal(step, end)
-        due &= (step >= begin) & (step <= end)
-        return due & _keras_compat.closes_window(self.core_optimizer)
+        return due & (step >= begin) & (step <= end)
+
+    def update_due(self, step):
+        return self.in_calendar(step) & _keras_compat.closes_window(self.core_optimizer)
 
     def _sparsity(self, step, target):
         return self.schedule.sparsity(step, *self.window_in_graph(), target)
+
+    def _total_sparsity(self, step):
+        records = [topology.masked for topology in self.topologies]
+        size, target = sum(r.size for r in records), sum(r.target for r in records)
+        return self._sparsity(step, sparsity_of(size, target))
 
     def update_topology(self, strategy, topologies, dense, step):
         if self.scope == "global":
@@ -100,8 +108,6 @@ class MagnitudePruning(PeriodicOptimizer):
     def _choose_globally(self, topologies, step):
         records = [topology.masked for topology in topologies]
         sizes = [record.size for record in records]
-        total = sum(sizes)
-        sparsity = self._sparsity(step, sparsity_of(total, sum(r.target for r in records)))
 
         def flat(tensors):
             return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
@@ -111,7 +117,7 @@ class MagnitudePruning(PeriodicOptimizer):
             among = flat([tf.convert_to_tensor(record.mask) for record in records])
         chosen = selection.choose(
             flat([_magnitudes(record) for record in records]),
-            self.schedule.left(total, sparsity),
+            self.schedule.left(sum(sizes), self._total_sparsity(step)),
             among=among,
             method=self.selection_method,
         )
@@ -120,6 +126,28 @@ class MagnitudePruning(PeriodicOptimizer):
             tf.reshape(part, record.kernel.shape)
             for part, record in zip(parts, records, strict=True)
         ]
+
+    def weights_in_training(self, masked):
+        """What the ramp leaves, from all weights on; in a global ranking, zeros shared as now."""
+        steps = self.steps_in_training
+        if self.window is None or not (self.built and steps):
+            return super().weights_in_training(masked)
+        due = tf.range(steps, dtype=tf.int64)
+        due = tf.boolean_mask(due, self.in_calendar(due))
+        durations = np.diff([0, *(due.numpy() + 1), steps])
+        if self.scope == "local":
+            layout = masked.layout
+            left = self.schedule.left(layout.units, self._sparsity(due, masked.sparsity))
+            left = left.numpy() * layout.groups * layout.unit_size
+        else:
+            records = [topology.masked for topology in self.topologies]
+            total = sum(record.size for record in records)
+            zeros = total - sum(record.count() for record in records)
+            share = (masked.size - masked.count()) / zeros if zeros else masked.size / total
+            pruned = total - self.schedule.left(total, self._total_sparsity(due)).numpy()
+            left = np.maximum(masked.size - pruned * share, 0)
+        weights = [masked.size, *left.tolist()]
+        return list(zip(durations.tolist(), weights, strict=True))
 
     @property
     def dense_gradient_every(self):

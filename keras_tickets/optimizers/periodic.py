@@ -44,9 +44,8 @@ class PeriodicOptimizer(SparseOptimizer):
             self._resolve()
 
     def set_total_steps(self, total_steps, steps_per_epoch=None):
-        total = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
+        self._total = total = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
         if self.window is None:
-            self._total = total
             self._resolve()
         elif self.window != (self.begin.resolve(**total), self.end.resolve(**total)):
             warnings.warn(
@@ -62,6 +61,11 @@ class PeriodicOptimizer(SparseOptimizer):
         with tf.init_scope():
             begin, end = (int(step) for step in self._window.numpy())
         return None if end < 0 else (begin, end)
+
+    @property
+    def steps_in_training(self) -> int:
+        """Optimizer steps of the whole training; those taken so far where its length is unknown."""
+        return max(self._total.get("total_steps", 0), int(self.iterations.numpy()))
 
     def _resolve(self):
         begin, end = self.begin.resolve(**self._total), self.end.resolve(**self._total)

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets.masks import MaskedKernel
 from keras_tickets.optimizers.exploration import Exploration
 from keras_tickets.optimizers.topology import (
     Topology,
@@ -96,28 +97,12 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         self._topologies = find_topologies(variables, slots)
         self._keeps_zeros = keeps_zeros(self.core_optimizer, self._topologies)
         if self.track_exploration:
-            self._exploration = Exploration(self._topologies, self.add_mask)
+            self._exploration = Exploration(self, self._topologies)
 
     @property
     def topologies(self) -> list[Topology]:
         """The masked kernels that this optimizer was built with, with their slots."""
         return self._topologies
-
-    def add_mask(self, topology: Topology, name: str) -> keras.Variable:
-        """A boolean variable of the kernel's shape, all `False`, that is saved with the optimizer.
-
-        Args:
-            topology: The kernel.
-            name: Name of the variable.
-        """
-        with tf.distribute.get_strategy().extended.colocate_vars_with(topology.masked.mask.value):
-            return self.add_variable(
-                topology.masked.kernel.shape,
-                initializer="zeros",
-                dtype="bool",
-                aggregation="only_first_replica",
-                name=f"{name}_{topology.masked.path.replace('/', '_')}",
-            )
 
     @property
     def exploration(self) -> float:
@@ -359,6 +344,14 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         step()
         if not (self._keeps_zeros or self.trains_off_mask):
             self.rest(strategy)
+
+    def weights_in_training(self, masked: MaskedKernel) -> list[tuple[int, float]]:
+        """`(steps, weights)`: for how many steps of training a kernel has how many weights.
+
+        Args:
+            masked: The kernel. Unless a method knows better, it always has as many as now.
+        """
+        return [(1, masked.count())]
 
     # --- The inner optimizer, seen from outside -------------------------------------------------
 

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_tickets import _keras_compat, schedules
+from keras_tickets import schedules
 from keras_tickets.optimizers.magnitude_pruning import MagnitudePruning
 
 
@@ -46,7 +46,6 @@ class StraightThrough(MagnitudePruning):
             kwargs = {"begin": 0, "end": 0, **kwargs}
         super().__init__(inner, schedule, **kwargs)
 
-    def update_due(self, step):
+    def in_calendar(self, step):
         begin, _ = self.window_in_graph()
-        due = (step >= begin) & tf.equal((step - begin) % self.update_every, 0)
-        return due & _keras_compat.closes_window(self.core_optimizer)
+        return (step >= begin) & tf.equal((step - begin) % self.update_every, 0)

@@ -7,7 +7,7 @@ from keras_tickets import _keras_compat, masks
 from keras_tickets.distributions import check_sparsity
 from keras_tickets.optimizers.periodic import positive_int
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
-from keras_tickets.optimizers.topology import update_on_devices
+from keras_tickets.optimizers.topology import add_beside_mask, update_on_devices
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -74,7 +74,9 @@ class TopKAST(SparseOptimizer):
                 "`backward_sparsity` must be below the sparsity of the model's kernels. Received: "
                 f"backward_sparsity={self.backward_sparsity}, where the sparsest has {highest}."
             )
-        self._backward = {t.masked.path: self.add_mask(t, "backward") for t in self.topologies}
+        self._backward = {
+            t.masked.path: add_beside_mask(self, t, "backward") for t in self.topologies
+        }
 
     def update_due(self, step):
         return tf.equal(step % self.update_every, 0) & _keras_compat.closes_window(

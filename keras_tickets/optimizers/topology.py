@@ -59,6 +59,29 @@ def keeps_zeros(optimizer: keras.optimizers.Optimizer, topologies: list[Topology
     return type(optimizer) in _KEEPS_ZEROS and not constrained
 
 
+def add_beside_mask(
+    optimizer, topology: Topology, name: str, shape=None, dtype="bool", initializer="zeros"
+) -> keras.Variable:
+    """Adds a variable to an optimizer, on the devices of a kernel's mask; it is saved with it.
+
+    Args:
+        optimizer: A Keras optimizer.
+        topology: The kernel.
+        name: Name of the variable.
+        shape: Its shape; the kernel's by default.
+        dtype: Its dtype.
+        initializer: Keras initializer of its values; by default all are 0 or `False`.
+    """
+    with tf.distribute.get_strategy().extended.colocate_vars_with(topology.masked.mask.value):
+        return optimizer.add_variable(
+            topology.masked.kernel.shape if shape is None else shape,
+            initializer=initializer,
+            dtype=dtype,
+            aggregation="only_first_replica",
+            name=f"{name}_{topology.masked.path.replace('/', '_')}",
+        )
+
+
 def put_to_rest(kernel, mask, *slots, initial) -> None:
     """Sets a kernel to 0 and its slots to their initial values off the mask; on one device.
 

@@ -44,7 +44,10 @@ class Fit:
         directory.save_model(model)
         steps = experiment.epochs * dataset.steps_per_epoch
         method = _method(experiment, model)
-        return summarise(experiment, model, method, results, steps, checkpoint.seconds)
+        summary = summarise(experiment, model, method, results, steps, checkpoint.seconds)
+        if model.optimizer.track_exploration:
+            summary["exploration"] = model.optimizer.exploration
+        return summary
 
 
 def _method(experiment, model) -> str:

@@ -24,11 +24,15 @@ def sgd():
 OPTIMIZERS = {
     "RigL": lambda: kt.optimizers.RigL(sgd(), **GROWING),
     "RigL, mean": lambda: kt.optimizers.RigL(sgd(), mean_over=2, **GROWING),
+    "RigL, initial": lambda: kt.optimizers.RigL(sgd(), grow_init="initial_dist", **GROWING),
     "RigL, fan-in": lambda: kt.optimizers.RigL(sgd(), **GROWING),
     "SET": lambda: kt.optimizers.SET(sgd(), **GROWING),
     "SNFS": lambda: kt.optimizers.SNFS(sgd(), momentum=0.5, **GROWING),
     "GradualMagnitude": lambda: kt.optimizers.GradualMagnitude(sgd(), scope="global", **WINDOW),
     "regrow": lambda: kt.optimizers.GradualMagnitude(sgd(), regrow=True, **WINDOW),
+    "StraightThrough": lambda: kt.optimizers.StraightThrough(
+        sgd(), kt.schedules.CosineRamp(), scope="global", **WINDOW
+    ),
     "DNW": lambda: kt.optimizers.DNW(sgd()),
     "TopKAST": lambda: kt.optimizers.TopKAST(sgd(), update_every=2),
 }
@@ -42,6 +46,7 @@ def main():
     weights = rng.normal(size=(STEPS, *SHAPE)).astype("float32")
     dense = (rng.integers(-64, 65, size=(STEPS, *SHAPE)) / 32).astype("float32")
     with strategy.scope():
+        keras.utils.set_random_seed(1)
         start = "random" if SPEC["method"].startswith(("RigL", "SET", "SNFS")) else "ones"
         inner = keras.layers.Dense(SHAPE[1], use_bias=False, name="fc")
         structure = STRUCTURES.get(SPEC["method"])
@@ -62,13 +67,14 @@ def main():
     def run(gradient):
         strategy.run(step, args=(gradient,))
 
-    masks = []
+    masks, kernels = [], []
     for t in range(STEPS):
         raw = optimizer.trains_off_mask
         record.kernel.assign(weights[t] if raw else np.where(record.mask.numpy(), weights[t], 0))
         run(tf.constant(dense[t]))
         masks.append(record.mask.numpy())
-    np.savez(SPEC["output"], masks=masks)
+        kernels.append(record.kernel.numpy())
+    np.savez(SPEC["output"], masks=masks, kernels=kernels)
 
 
 if __name__ == "__main__":

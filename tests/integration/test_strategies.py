@@ -47,65 +47,96 @@ def run(folder, mode, script=TRAIN, **spec):
     return [dict(np.load(output)) for output in outputs]
 
 
+def train(folder, mode, methods, **spec):
+    """Trains by each method, in the same processes: `{method: [what each process saved]}`."""
+    results = run(folder, mode, methods=methods, **spec)
+    return {
+        method: [
+            {k.removeprefix(f"{method}: "): v for k, v in r.items() if k.startswith(f"{method}: ")}
+            for r in results
+        ]
+        for method in methods
+    }
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """One step per call, no strategy, no XLA: what the others are compared with."""
     results = {}
 
-    def get(method):
-        if method not in results:
-            folder = tmp_path_factory.mktemp("alone")
-            (results[method],) = run(folder, "none", method=method)
-        return results[method]
+    def get(methods):
+        if missing := [method for method in methods if method not in results]:
+            trained = train(tmp_path_factory.mktemp("alone"), "none", missing)
+            results.update({method: result for method, (result,) in trained.items()})
+        return results
 
     return get
 
 
+PRUNING = ["GradualMagnitude", "StraightThrough", "DNW", "TopKAST"]
 RUNS = [
-    ("RigL", "none", {"jit_compile": True, "steps_per_execution": 8}),
-    ("RigL", "mirrored", {"steps_per_execution": 8}),
-    ("RigL", "workers", {}),
+    (["RigL"], "none", {"jit_compile": True, "steps_per_execution": 8}),
+    (["RigL"], "mirrored", {"steps_per_execution": 8}),
+    (["RigL"], "workers", {}),
+    (PRUNING, "mirrored", {"steps_per_execution": 8}),
 ]
 SLOW_RUNS = [
-    ("RigL", "none", {"steps_per_execution": 8}),
-    ("RigL", "none", {"jit_compile": True}),
-    ("RigL", "mirrored", {}),
-    ("RigL", "mirrored", {"jit_compile": True}),
-    ("RigL", "mirrored", {"jit_compile": True, "steps_per_execution": 8}),
-    ("RigL", "workers", {"steps_per_execution": 8}),
-    ("RigL", "workers", {"jit_compile": True}),
-    ("SNFS", "none", {"jit_compile": True, "steps_per_execution": 8}),
-    ("SNFS", "mirrored", {"steps_per_execution": 8}),
-    ("SNFS", "workers", {}),
-    ("SET", "none", {"jit_compile": True, "steps_per_execution": 8}),
-    ("SET", "mirrored", {"steps_per_execution": 8}),
-    ("SET", "workers", {"steps_per_execution": 8}),
-    (None, "mirrored", {"steps_per_execution": 8}),
-    (None, "workers", {}),
+    (["RigL"], "none", {"steps_per_execution": 8}),
+    (["RigL"], "none", {"jit_compile": True}),
+    (["RigL"], "mirrored", {}),
+    (["RigL"], "mirrored", {"jit_compile": True}),
+    (["RigL"], "mirrored", {"jit_compile": True, "steps_per_execution": 8}),
+    (["RigL"], "workers", {"steps_per_execution": 8}),
+    (["RigL"], "workers", {"jit_compile": True}),
+    (["SNFS"], "none", {"jit_compile": True, "steps_per_execution": 8}),
+    (["SNFS"], "mirrored", {"steps_per_execution": 8}),
+    (["SNFS"], "workers", {}),
+    (["SET"], "none", {"jit_compile": True, "steps_per_execution": 8}),
+    (["SET"], "mirrored", {"steps_per_execution": 8}),
+    (["SET"], "workers", {"steps_per_execution": 8}),
+    (["RigL, initial"], "mirrored", {"steps_per_execution": 8}),
+    (["RigL, initial"], "workers", {}),
+    (PRUNING, "none", {"jit_compile": True, "steps_per_execution": 8}),
+    (PRUNING, "workers", {}),
+    (["global", "regrow"], "none", {"jit_compile": True}),
+    (["global", "regrow"], "mirrored", {}),
+    (["global", "regrow"], "workers", {"steps_per_execution": 8}),
+    ([None], "mirrored", {"steps_per_execution": 8}),
+    ([None], "workers", {}),
 ]
 
 
 @pytest.mark.parametrize(
-    "method, mode, options",
+    "methods, mode, options",
     RUNS + [pytest.param(*case, marks=pytest.mark.slow) for case in SLOW_RUNS],
 )
-def test_the_first_hundred_steps_choose_the_same_masks(alone, tmp_path, method, mode, options):
-    expected = alone(method)
-    results = run(tmp_path, mode, method=method, **options)
-    changed = (expected["masks"][0] != expected["masks"][-1]).sum()
-    assert changed > 100 if method else changed == 0
-    for result in results:
-        np.testing.assert_array_equal(result["masks"], expected["masks"])
-        np.testing.assert_allclose(result["accuracy"], expected["accuracy"], atol=0.005)
-        np.testing.assert_allclose(result["evaluated"], expected["evaluated"], rtol=1e-3)
-        np.testing.assert_allclose(result["predicted"], expected["predicted"], atol=1e-3)
-        assert result["iterations"] == 100
-        assert result["retraces"] == 0
-        assert result["leaked"] == 0
-    np.testing.assert_array_equal(results[0]["weights"], results[-1]["weights"])
+def test_the_first_hundred_steps_choose_the_same_masks(alone, tmp_path, methods, mode, options):
+    trained = train(tmp_path, mode, methods, **options)
+    for method, results in trained.items():
+        expected = alone(methods)[method]
+        changed = (expected["masks"][0] != expected["masks"][-1]).sum()
+        assert changed > 100 if method else changed == 0
+        for result in results:
+            np.testing.assert_array_equal(result["masks"], expected["masks"], err_msg=method)
+            np.testing.assert_allclose(result["accuracy"], expected["accuracy"], atol=0.005)
+            np.testing.assert_allclose(result["evaluated"], expected["evaluated"], rtol=1e-3)
+            np.testing.assert_allclose(result["predicted"], expected["predicted"], atol=1e-3)
+            assert result["iterations"] == 100
+            assert result["retraces"] == 0
+            trains_off_mask = method in ("regrow", "StraightThrough", "DNW", "TopKAST")
+            assert trains_off_mask == (result["leaked"] > 0)
+        np.testing.assert_array_equal(results[0]["weights"], results[-1]["weights"])
 
 
-SLOW_METHODS = ["RigL, mean", "RigL, fan-in", "regrow", "DNW", "TopKAST"]
+SLOW_METHODS = [
+    "RigL, mean",
+    "RigL, initial",
+    "RigL, fan-in",
+    "regrow",
+    "StraightThrough",
+    "DNW",
+    "TopKAST",
+]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +155,7 @@ def test_recorded_inputs_give_the_same_masks_everywhere(tmp_path, method):
     ]
     for other in others:
         np.testing.assert_array_equal(other["masks"], expected["masks"])
+        np.testing.assert_array_equal(other["kernels"], expected["kernels"])
 
 
 @pytest.mark.parametrize(
@@ -131,7 +163,8 @@ def test_recorded_inputs_give_the_same_masks_everywhere(tmp_path, method):
 )
 def test_an_overflow_on_one_replica_stops_the_step_on_all(tmp_path, mode):
     """Example 20 * 64 overflows float16 in each epoch; the update due at step 20 waits."""
-    results = run(tmp_path, mode, method="RigL", policy="mixed_float16", poison_from=20)
+    spec = {"policy": "mixed_float16", "poison_from": 20}
+    results = train(tmp_path, mode, ["RigL"], **spec)["RigL"]
     for result in results:
         skipped = 100 - result["iterations"]
         assert 4 <= skipped <= 8

@@ -1,6 +1,6 @@
-"""Trains a small network under one strategy and saves what it saw; run by `test_strategies.py`.
+"""Trains small networks under one strategy and saves what it saw; run by `test_strategies.py`.
 
-python train_worker.py '{"mode": "mirrored", "method": "RigL", "output": "out.npz", …}'
+python train_worker.py '{"mode": "mirrored", "methods": ["RigL"], "output": "out.npz", …}'
 """
 
 import json
@@ -72,10 +72,25 @@ def count_traces(model):
     return traces
 
 
-def main():
-    if SPEC.get("policy"):
-        keras.mixed_precision.set_global_policy(SPEC["policy"])
-    strategy = make_strategy(SPEC["mode"])
+WINDOW = {"update_every": 10, "end": 95}
+ALWAYS = {"update_every": 10}
+METHODS = {
+    "RigL": (kt.optimizers.RigL, WINDOW),
+    "SET": (kt.optimizers.SET, WINDOW),
+    "SNFS": (kt.optimizers.SNFS, WINDOW),
+    "RigL, initial": (kt.optimizers.RigL, {**WINDOW, "grow_init": "initial_dist"}),
+    "GradualMagnitude": (kt.optimizers.GradualMagnitude, WINDOW),
+    "global": (kt.optimizers.GradualMagnitude, {**WINDOW, "scope": "global"}),
+    "regrow": (kt.optimizers.GradualMagnitude, {**WINDOW, "regrow": True}),
+    "StraightThrough": (kt.optimizers.StraightThrough, ALWAYS),
+    "DNW": (kt.optimizers.DNW, {}),
+    "TopKAST": (kt.optimizers.TopKAST, ALWAYS),
+}
+FROM_ONES = ("GradualMagnitude", "global", "regrow", "StraightThrough", "DNW", "TopKAST")
+
+
+def train(method, strategy):
+    """Trains by one method, `None` for a fixed mask, and returns what is compared."""
     with strategy.scope():
         keras.utils.set_random_seed(1)
         inputs = keras.Input((24,))
@@ -85,13 +100,15 @@ def main():
         x = keras.layers.Reshape((4, 8))(x)
         x = keras.layers.GRU(12, name="gru")(x)
         x = keras.layers.Dense(4, dtype="float32", name="head")(x)
-        model = kt.sparsify(keras.Model(inputs, x), 0.8, distribution="uniform", seed=2)
+        start = "ones" if method in FROM_ONES else "random"
+        dense = keras.Model(inputs, x)
+        model = kt.sparsify(dense, 0.8, distribution="uniform", mask=start, seed=2)
         inner = keras.optimizers.get(
             {"class_name": SPEC.get("inner", "SGD"), "config": SPEC.get("config", {})}
         )
-        method = SPEC.get("method")
         if method:
-            inner = getattr(kt.optimizers, method)(inner, update_every=10, end=SPEC.get("end", 95))
+            make, arguments = METHODS[method]
+            inner = make(inner, **arguments)
         first_masks = model.masks
         traces = count_traces(model)
         model.compile(
@@ -108,9 +125,7 @@ def main():
     ).history
     evaluated = model.evaluate(dataset, verbose=0)
     predicted = model.predict(dataset.map(lambda x, y: x).take(2), verbose=0)
-    topologies = model.optimizer.topologies
-    np.savez(
-        SPEC["output"],
+    return dict(
         accuracy=history["accuracy"],
         val_accuracy=history["val_accuracy"],
         evaluated=evaluated,
@@ -119,11 +134,26 @@ def main():
         retraces=len(traces) - record.first_traces,
         masks=[flat(masks) for masks in (first_masks, *record.masks)],
         weights=np.concatenate([w.numpy().ravel() for w in model.trainable_weights]),
-        leaked=max(
-            np.abs(t.masked.kernel.numpy()[~t.masked.mask.numpy()]).max(initial=0)
-            for t in topologies
-        ),
+        leaked=leaked(model.optimizer),
     )
+
+
+def leaked(optimizer):
+    """The largest weight off the masks."""
+    return max(
+        np.abs(t.masked.kernel.numpy()[~t.masked.mask.numpy()]).max(initial=0)
+        for t in optimizer.topologies
+    )
+
+
+def main():
+    if SPEC.get("policy"):
+        keras.mixed_precision.set_global_policy(SPEC["policy"])
+    strategy = make_strategy(SPEC["mode"])
+    results = {}
+    for method in SPEC["methods"]:
+        results |= {f"{method}: {k}": value for k, value in train(method, strategy).items()}
+    np.savez(SPEC["output"], **results)
 
 
 def flat(masks):

@@ -63,12 +63,17 @@ assert np.isnan(float(empty(tf.constant(5))[1]))
 ramp = kt.schedules.TfmotRamp.of(empty)
 five = tf.constant(5, tf.int64)
 assert abs(float(ramp.sparsity(five, five, five, 0.5)) - 0.8) < 1e-6
-try:
-    kt.optimizers.GradualMagnitude("sgd", CASES[0], update_every=3)
-except ValueError as error:
-    assert "update_every=3" in str(error), error
-else:
-    raise AssertionError
+falling = S.PolynomialDecay(0.8, 0.5, 0, 9)
+for arguments, message in (
+    ({"schedule": CASES[0], "update_every": 3}, "update_every=3"),
+    ({"schedule": falling}, "must not go down"),
+):
+    try:
+        kt.optimizers.GradualMagnitude("sgd", **arguments)
+    except ValueError as error:
+        assert message in str(error), error
+    else:
+        raise AssertionError(message)
 print("equal")
 """
 

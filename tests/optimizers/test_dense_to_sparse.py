@@ -216,6 +216,9 @@ FULL = {
     "topkast": lambda: kt.optimizers.TopKAST("adam", update_every=4),
     "snfs": lambda: kt.optimizers.SNFS("adam", update_every=4, end=30),
     "rigl_mean": lambda: kt.optimizers.RigL("adam", update_every=4, end=30, mean_over=3),
+    "rigl_initial": lambda: kt.optimizers.RigL(
+        "adam", update_every=4, end=30, grow_init="initial_dist"
+    ),
 }
 
 
@@ -226,7 +229,7 @@ def batches(start, stop):
 
 @pytest.mark.parametrize("method", sorted(FULL))
 def test_save_and_resume_in_the_middle(method, tmp_path):
-    start = "random" if method in ("snfs", "rigl_mean") else "ones"
+    start = "random" if method.startswith(("snfs", "rigl")) else "ones"
 
     def fresh():
         model = kt.sparsify(network(), 0.8, mask=start)
@@ -255,9 +258,8 @@ def test_save_and_resume_in_the_middle(method, tmp_path):
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("method", sorted(FULL))
 def test_what_leaves_the_model_is_sparse_and_training_goes_on(method, jit_compile, tmp_path):
-    model = kt.sparsify(network(), 0.8, mask="ones")
-    if method in ("snfs", "rigl_mean"):
-        model = kt.sparsify(network(), 0.8)
+    start = "random" if method.startswith(("snfs", "rigl")) else "ones"
+    model = kt.sparsify(network(), 0.8, mask=start)
     traces = []
     step = model.train_step
     model.train_step = lambda data: traces.append(1) or step(data)
@@ -285,6 +287,35 @@ def test_what_leaves_the_model_is_sparse_and_training_goes_on(method, jit_compil
     model.fit(batches(0, 1), verbose=0)
     for record in masks.masked_kernels(model):
         assert not record.kernel.numpy()[~record.mask.numpy()].any()
+
+
+RAMP = kt.schedules.CosineRamp(0.1, 0.7)
+ARGUMENTS = {
+    "GradualMagnitude": {"regrow": True, "scope": "global", "begin": "2ep", "update_every": 7},
+    "StraightThrough": {"scope": "global", "end": "50%", "update_every": 7},
+    "DNW": {},
+    "TopKAST": {"backward_sparsity": 0.3, "update_every": 7, "regularization": 0.1},
+}
+
+
+@pytest.mark.parametrize("method", sorted(ARGUMENTS))
+def test_config_round_trip(method):
+    cls, arguments = getattr(kt.optimizers, method), dict(ARGUMENTS[method])
+    if method in ("GradualMagnitude", "StraightThrough"):
+        arguments["schedule"] = RAMP
+    inner = keras.optimizers.Adam(1e-3, weight_decay=0.1)
+    optimizer = cls(inner, track_exploration=True, name="mine", **arguments)
+    config = keras.saving.serialize_keras_object(optimizer)
+    again = keras.saving.deserialize_keras_object(config)
+    assert isinstance(again, cls)
+    assert keras.saving.serialize_keras_object(again) == config
+    assert (again.name, again.track_exploration) == ("mine", True)
+    assert again.core_optimizer.weight_decay == 0.1
+    for name, value in ARGUMENTS[method].items():
+        got = getattr(again, name)
+        assert getattr(got, "value", got) == value
+    if "schedule" in arguments:
+        assert repr(again.schedule) == repr(RAMP)
 
 
 def test_begin_equal_to_end_is_one_shot():

@@ -168,6 +168,8 @@ def test_hand_made_vector(fraction, active):
         ({"end": 1.5}, "1.5"),
         ({"drop_fraction": 1.5}, "1.5"),
         ({"grow_init": "ones"}, "grow_init='ones'"),
+        ({"grow_init": "grad_sign", "grow_divisor": 0}, "grow_divisor=0"),
+        ({"grow_divisor": 2.0}, "needs a `grow_init`.*grow_divisor=2.0"),
         ({"seed": -1}, "seed=-1"),
         ({"mean_over": 101}, "at most .* 100. Received: mean_over=101"),
     ],
@@ -213,6 +215,7 @@ def test_config_round_trip(method):
         end="75%",
         drop_fraction=kt.schedules.Linear(0.2),
         grow_init="random_normal",
+        grow_divisor=2.0,
         skip_gradient_step=False,
         seed=5,
     )
@@ -223,8 +226,9 @@ def test_config_round_trip(method):
     assert again.core_optimizer.weight_decay == 0.1
 
 
+@pytest.mark.parametrize("divisor", [1.0, 4.0])
 @pytest.mark.parametrize("choice", ["random_normal", "random_uniform", "grad_scale", "grad_sign"])
-def test_grow_init_touches_only_new_weights(choice):
+def test_grow_init_touches_only_new_weights(choice, divisor):
     optimizer = kt.optimizers.RigL(
         keras.optimizers.SGD(0.0),
         update_every=2,
@@ -232,6 +236,7 @@ def test_grow_init_touches_only_new_weights(choice):
         end=9,
         drop_fraction=0.4,
         grow_init=choice,
+        grow_divisor=divisor,
     )
     layer = sparse_layer((40, 30), 0.8)
     (record,) = layer.masked_kernels
@@ -245,7 +250,7 @@ def test_grow_init_touches_only_new_weights(choice):
     assert new.sum() > 30
     np.testing.assert_array_equal(kernel[mask & old_mask], old[mask & old_mask])
     assert not kernel[~mask].any()
-    spread = old[old_mask]
+    kernel, spread = kernel * divisor, old[old_mask]
     if choice == "grad_scale":
         np.testing.assert_array_equal(kernel[new], gradient[new])
     elif choice == "grad_sign":
@@ -255,6 +260,47 @@ def test_grow_init_touches_only_new_weights(choice):
         assert np.unique(kernel[new]).size > 20
     else:
         assert 0.5 * spread.std() < kernel[new].std() < 1.5 * spread.std()
+
+
+@pytest.mark.parametrize("method", ["RigL", "SET"])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_grown_weights_start_from_the_initial_distribution(method, jit_compile):
+    """Each grown weight is an initial one, drawn by the bits of path, seed and step."""
+    optimizer = getattr(kt.optimizers, method)(
+        keras.optimizers.SGD(0.125),
+        update_every=2,
+        begin=1,
+        end=99,
+        drop_fraction=0.4,
+        grow_init="initial_dist",
+        grow_divisor=2,
+        seed=7,
+    )
+    layer = sparse_layer((40, 30), 0.8)
+    (record,) = layer.masked_kernels
+    initial = record.kernel.numpy()[record.mask.numpy()]
+    step = stepper(optimizer, record.kernel, record.path, jit_compile)
+    rng, drawn = np.random.default_rng(0), []
+    for t in range(8):
+        old = record.mask.numpy()
+        step(tf.constant(rng.normal(size=(40, 30)).astype(np.float32)))
+        new = record.mask.numpy() & ~old
+        bits = oracle.random_scores((40, 30), record.path + "/grow_init", 7, t).astype(float)
+        expected = initial[(bits * initial.size).astype(int)] / 2
+        np.testing.assert_array_equal(record.kernel.numpy()[new], expected[new])
+        assert (new.sum() > 30) == (t % 2 == 1)
+        drawn.extend(expected[new])
+    assert len(set(drawn)) > 50
+    assert 0.8 < np.std(drawn) / np.std(initial / 2) < 1.2
+
+
+def test_grown_weights_are_zero_where_no_weight_was_active():
+    layer = sparse_layer((4, 4), 0.5)
+    (record,) = layer.masked_kernels
+    record.set(np.zeros((4, 4), bool))
+    optimizer = kt.optimizers.RigL("sgd", end=9, grow_init="initial_dist")
+    optimizer.build([record.kernel])
+    np.testing.assert_array_equal(optimizer._initial[record.path].numpy(), np.zeros(8))
 
 
 def test_apply_needs_variables_to_build_on():
