@@ -44,27 +44,27 @@ def residual_stages(
 ) -> keras.KerasTensor:
     """Adds stages of residual blocks; each but the first halves height and width.
 
-        Args:
-            block: `basic_block` or `bottleneck_block`.
-            convolution: Adds a convolution with batch normalization.
-            x: Output of the stem.
-            channels: Channels of each stage's 3x3 convolutions.
-            blocks: Number of blocks of each stage.
+    Args:
+        block: `basic_block` or `bottleneck_block`.
+        convolution: Adds a convolution with batch normalization.
+        x: Output of the stem.
+        channels: Channels of each stage's 3x3 convolutions.
+        blocks: Number of blocks of each stage.
 
-        Returns:
-            Output of the last block, of layers named `stage1_block1_conv1` and so on.
+    Returns:
+        Output of the last block, of layers named `stage1_block1_conv1` and so on.
 
-        Example:
+    Example:
 
-        ```python
-        import keras
-        from keras_tickets.models.convolution import Convolution
-        from keras_tickets.models.residual import basic_block, residual_stages
+    ```python
+    import keras
+    from keras_tickets.models.convolution import Convolution
+    from keras_tickets.models.residual import basic_block, residual_stages
 
-        convolution = Convolution(True, "he_normal", "ones", seed=0)
-        x = residual_stages(basic_block, convolution, keras.Input((8, 8, 4)), (4, 8), (1, 1))
-        assert x.shape == (None, 4, 4, 8)
-        ```
+    convolution = Convolution(True, "he_normal", "ones", seed=0)
+    x = residual_stages(basic_block, convolution, keras.Input((8, 8, 4)), (4, 8), (1, 1))
+    assert x.shape == (None, 4, 4, 8)
+    ```
     """
     for stage, (filters, count) in enumerate(zip(channels, blocks, strict=True), start=1):
         for index in range(1, count + 1):
