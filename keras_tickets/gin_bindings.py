@@ -6,6 +6,7 @@ import keras
 from keras_tickets import (
     distributions,
     initializers,
+    learning_rates,
     models,
     optimizers,
     schedules,
@@ -36,6 +37,7 @@ KERAS_SCHEDULES = (
     "PiecewiseConstantDecay",
     "PolynomialDecay",
 )
+KERAS_INITIALIZERS = ("RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling")
 GIVEN_BY_TRAIN = {"input_shape", "classes", "seed"}
 GIVEN_TO_SCORES = {
     "magnitude": {"model"},
@@ -50,8 +52,9 @@ def bind() -> None:
     """Registers every name, once; a second call does nothing.
 
     `train` are the fields of `Experiment`. Functions of `kt.models` and classes of
-    `kt.optimizers`, `kt.distributions`, `kt.schedules`, Keras's optimizers and its learning rate
-    schedules go by their own names. Seeds follow `train.seed` and are not bound one by one.
+    `kt.optimizers`, `kt.distributions`, `kt.schedules`, `kt.learning_rates`, Keras's optimizers,
+    learning rate schedules and initializers go by their own names. Seeds follow `train.seed` and
+    are not bound one by one.
     """
     if _is_bound("train"):
         return
@@ -78,6 +81,9 @@ def bind() -> None:
         _bind(getattr(keras.optimizers, name), "keras.optimizers")
     for name in KERAS_SCHEDULES:
         _bind(getattr(keras.optimizers.schedules, name), "keras.schedules")
+    _bind(learning_rates.Warmup, "kt.learning_rates")
+    for name in KERAS_INITIALIZERS:
+        _bind(getattr(keras.initializers, name), "keras.initializers", {"seed"})
 
 
 def _bind(configurable, module, denied=()):

@@ -1,16 +1,40 @@
-"""Every configuration in gin_configs trains for two steps."""
+"""Every configuration in gin_configs trains for two steps; the bases among them are recipes."""
 
+import contextlib
 import json
 import pathlib
 
+import gin
 import numpy as np
 import pytest
 
-from keras_tickets import cli, data
+from keras_tickets import cli, data, gin_bindings, models
 from keras_tickets.data import published
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "gin_configs"
-FILES = sorted(path for path in CONFIGS.glob("*/*.gin") if path.stem != "base")
+BASES = sorted(CONFIGS.glob("*/*base.gin"))
+FILES = sorted(set(CONFIGS.glob("*/*.gin")) - set(BASES))
+# Recipes of the lottery-ticket papers: steps of the paper, batch, learning rate by step.
+DROPS = {0: 0.1, 32_000: 0.1, 32_001: 0.01, 48_001: 0.001}
+LATER_DROPS = {0: 0.1, 56_000: 0.1, 56_001: 0.01, 84_001: 0.001}
+EPOCH_DROPS = {0: 0.1, 90 * 390 + 1: 0.01, 135 * 390 + 1: 0.001}
+RECIPES = {
+    "mnist/lenet_adam": (24_000, 60, {0: 1.2e-3, 23_999: 1.2e-3}),
+    "cifar10/conv2": (20_000, 60, {0: 2e-4, 19_999: 2e-4}),
+    "cifar10/conv4": (25_000, 60, {0: 3e-4, 24_999: 3e-4}),
+    "cifar10/conv6": (30_000, 60, {0: 3e-4, 29_999: 3e-4}),
+    "cifar10/resnet20": (63_000, 128, DROPS),
+    "cifar10/resnet20_warmup": (63_000, 128, {0: 0, 15_000: 0.015, 30_000: 0.03, 40_000: 0.003}),
+    "cifar10/vgg16": (63_000, 128, DROPS),
+    "cifar10/vgg16_warmup": (63_000, 128, {0: 0, 15_000: 0.05, 30_000: 0.1, 40_000: 0.01}),
+    "cifar10/vgg19": (112_000, 64, LATER_DROPS),
+    "cifar10/vgg19_warmup": (112_000, 64, LATER_DROPS | {0: 0, 5_000: 0.05, 10_000: 0.1}),
+    "cifar10/resnet56": (182 * 390, 128, EPOCH_DROPS),
+    "cifar10/resnet110": (182 * 390, 128, EPOCH_DROPS),
+    "cifar10/resnet83_bottleneck": (182 * 390, 128, EPOCH_DROPS),
+    "cifar10/resnet164_bottleneck": (182 * 390, 128, EPOCH_DROPS),
+}
+IMAGES = {"mnist": 60_000, "cifar10": 50_000}
 
 
 @pytest.fixture
@@ -25,6 +49,21 @@ def made_up_images(monkeypatch):
         return (images, labels), (images[:50], labels[:50])
 
     monkeypatch.setattr(published, "load", load)
+
+
+@pytest.fixture
+def parse():
+    """Makes the experiment of a file."""
+
+    def parse(file):
+        gin.clear_config()
+        gin_bindings.bind()
+        with contextlib.chdir(file.parent):
+            gin.parse_config_file(file.name)
+        return gin.get_configurable("train")()
+
+    yield parse
+    gin.clear_config()
 
 
 def test_the_configurations_are_there():
@@ -49,3 +88,37 @@ def test_two_steps(file, made_up_images, tmp_path, capsys):
         if file.stem != "gradual_magnitude":
             assert abs(summary["sparsity"] - sparsity) < 1e-3
         assert summary["nonzeros"] == round(summary["weights"] * (1 - summary["sparsity"]))
+
+
+def test_every_base_is_the_recipe_of_a_paper_or_the_base_of_all_methods():
+    names = {str(path.relative_to(CONFIGS)).removesuffix("base.gin") for path in BASES}
+    recipes = {f"{name}_" for name in RECIPES}
+    assert recipes <= names and names - recipes == {f"{path.parent.name}/" for path in FILES}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipes_of_papers(recipe, parse):
+    steps, batch_size, rates = RECIPES[recipe]
+    experiment = parse(CONFIGS / f"{recipe}_base.gin")
+    steps_per_epoch = IMAGES[experiment.dataset] // batch_size
+    assert experiment.batch_size == batch_size and experiment.sparsity is None
+    assert abs(experiment.epochs * steps_per_epoch - steps) <= steps_per_epoch / 2
+    assert steps_per_epoch % experiment.steps_per_execution == 0
+    name = experiment.model.__name__
+    assert name in models.__all__ and recipe.partition("/")[2].startswith(name.split("_")[0])
+    optimizer = experiment.optimizer()
+    for step, rate in rates.items():
+        optimizer.iterations.assign(step)
+        assert float(optimizer.learning_rate) == pytest.approx(rate, rel=1e-5), step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_two_steps_of_recipes(recipe, made_up_images, tmp_path, capsys):
+    file = CONFIGS / f"{recipe}_base.gin"
+    arguments = ["train", f"--gin_file={file}", f"--workdir={tmp_path / 'run'}"]
+    parameters = ("epochs=1", "steps_per_epoch=2", "batch_size=2")
+    arguments += [f"--gin_param=train.{parameter}" for parameter in parameters]
+    assert cli.main(arguments) == 0, capsys.readouterr().err
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["steps"], summary["method"], summary["sparsity"]) == (2, "dense", 0)
