@@ -55,8 +55,16 @@ def test_an_end_that_is_not_known_is_named():
 
 def test_save_and_go_on(tmp_path):
     def make():
+        features = keras.distillation.FeatureDistillation(
+            keras.losses.MeanSquaredError(), teacher_layer_name="a", student_layer_name="a"
+        )
         trainer = kt.trainers.DistillationTrainer(
-            kt.sparsify(plain(), 0.5), kt.sparsify(network(7), 0.5), temperature=3, end="75%"
+            kt.sparsify(plain(), 0.5),
+            kt.sparsify(network(7), 0.5),
+            temperature=3,
+            end="75%",
+            distillation_losses=[features],
+            distillation_loss_weights=[0.5],
         )
         trainer.compile(rigl(), LOSS, metrics=["accuracy"])
         return trainer
