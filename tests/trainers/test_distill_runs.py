@@ -8,8 +8,10 @@ from distillation import LOSS, X, Y, dataset, network, plain, rigl, trained, wat
 import keras_tickets as kt
 
 
-@pytest.mark.parametrize("end, last", [("60%", 12), (0.6, 12), ("1ep", 10), (7, 7), ("13it", 13)])
-@pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.parametrize(
+    "end, last, steps_per_execution",
+    [("60%", 12, 1), (0.6, 12, 4), ("1ep", 10, 4), (7, 7, 4), ("13it", 13, 1)],
+)
 def test_end_of_distillation(end, last, steps_per_execution):
     """Until `end` as without an end; from there on as hard labels alone from those weights."""
 
@@ -129,7 +131,7 @@ def run_of(directory, epochs, cached=None):
     return trainer, checkpoint.history
 
 
-@pytest.mark.parametrize("with_cache", [False, True])
+@pytest.mark.parametrize("with_cache", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_resumed_run_ends_as_the_uninterrupted_one(tmp_path, with_cache):
     cached = tmp_path / "logits.npz" if with_cache else None
     whole, history = run_of(tmp_path / "whole", 4, cached)
