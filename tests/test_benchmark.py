@@ -28,7 +28,14 @@ def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys):
     assert set(update) == {"graph", "graph, full sort", "XLA", "XLA, full sort"}
     methods = figures["methods lenet_300_100"]
     assert {"Static", "RigL", "SNFS", "GradualMagnitude", "DNW", "TopKAST"} < set(methods)
-    for seconds in [*training.values(), *methods.values(), *update.values()]:
+    distillation = figures["distill lenet_300_100"]
+    assert {"hard labels @2", "teacher @2", "cached logits @2"} < set(distillation)
+    for seconds in [
+        *training.values(),
+        *methods.values(),
+        *update.values(),
+        *distillation.values(),
+    ]:
         assert len(seconds) == 2 and min(seconds) > 0
     assert figures["memory lenet_300_100"]["added per masked weight, bytes"] == 1
     assert "All masks are the same" in capsys.readouterr().out

@@ -27,7 +27,8 @@ class TeacherLogits:
 
     def __init__(self, keys: np.ndarray, logits: np.ndarray, source: str):
         self.logits = logits
-        self._keys = tf.constant(keys)
+        with tf.device("CPU"):  # Where `tf.data` runs.
+            self._keys, self._rows = tf.constant(keys), tf.constant(logits)
         self._source = source
         self._strange = (
             f"The data has an input for which {source!r} holds no teacher logits: they are of "
@@ -82,12 +83,11 @@ class TeacherLogits:
             The same batches with `{"labels": y, "teacher_logits": logits}` in place of `y`. An
             input without logits ends the iteration with an `InvalidArgumentError` that says so.
         """
-        logits = tf.constant(self.logits)
 
         def add(x, y=None, *rest):
             positions, known = self._find(x)
             with tf.control_dependencies([tf.debugging.Assert(known, [self._strange])]):
-                targets = {TEACHER_LOGITS: tf.gather(logits, positions)}
+                targets = {TEACHER_LOGITS: tf.gather(self._rows, positions)}
             if y is not None:
                 targets[LABELS] = y
             return x, targets, *rest

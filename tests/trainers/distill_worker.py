@@ -15,21 +15,22 @@ from train_worker import SPEC, count_traces, data, flat, make_strategy  # noqa: 
 import keras_tickets as kt  # noqa: E402
 
 
-def network(seed):
+def network(seed, norm=False):
     def dense(units, activation, name):
         kernel = keras.initializers.GlorotUniform(seed + units)
         return keras.layers.Dense(units, activation, kernel_initializer=kernel, name=name)
 
     inputs = keras.Input((24,))
     hidden = dense(32, "relu", "first")(inputs)
-    hidden = keras.layers.BatchNormalization(name="norm", synchronized=True)(hidden)
+    if norm:
+        hidden = keras.layers.BatchNormalization(name="norm")(hidden)
     return keras.Model(inputs, dense(4, None, "head")(hidden))
 
 
 def main():
     strategy, dataset = make_strategy(SPEC["mode"]), data()
     with strategy.scope():
-        teacher = network(7)
+        teacher = network(7, norm=True)
         teacher.get_layer("norm").moving_mean.assign(np.linspace(-1, 1, 32))
         student = kt.sparsify(network(0), 0.8, distribution="uniform", seed=2)
         features = keras.distillation.FeatureDistillation(

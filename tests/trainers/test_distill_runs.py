@@ -8,8 +8,10 @@ from distillation import LOSS, X, Y, dataset, network, plain, rigl, trained, wat
 import keras_tickets as kt
 
 
-@pytest.mark.parametrize("end, last", [("60%", 12), (0.6, 12), ("1ep", 10), (7, 7), ("13it", 13)])
-@pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.parametrize(
+    "end, last, steps_per_execution",
+    [("60%", 12, 1), (0.6, 12, 4), ("1ep", 10, 4), (7, 7, 4), ("13it", 13, 1)],
+)
 def test_end_of_distillation(end, last, steps_per_execution):
     """Until `end` as without an end; from there on as hard labels alone from those weights."""
 
@@ -55,8 +57,16 @@ def test_an_end_that_is_not_known_is_named():
 
 def test_save_and_go_on(tmp_path):
     def make():
+        features = keras.distillation.FeatureDistillation(
+            keras.losses.MeanSquaredError(), teacher_layer_name="a", student_layer_name="a"
+        )
         trainer = kt.trainers.DistillationTrainer(
-            kt.sparsify(plain(), 0.5), kt.sparsify(network(7), 0.5), temperature=3, end="75%"
+            kt.sparsify(plain(), 0.5),
+            kt.sparsify(network(7), 0.5),
+            temperature=3,
+            end="75%",
+            distillation_losses=[features],
+            distillation_loss_weights=[0.5],
         )
         trainer.compile(rigl(), LOSS, metrics=["accuracy"])
         return trainer
@@ -121,7 +131,7 @@ def run_of(directory, epochs, cached=None):
     return trainer, checkpoint.history
 
 
-@pytest.mark.parametrize("with_cache", [False, True])
+@pytest.mark.parametrize("with_cache", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_resumed_run_ends_as_the_uninterrupted_one(tmp_path, with_cache):
     cached = tmp_path / "logits.npz" if with_cache else None
     whole, history = run_of(tmp_path / "whole", 4, cached)
