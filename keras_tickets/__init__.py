@@ -1,6 +1,7 @@
 """keras_tickets: sparse training for TensorFlow and Keras 3."""
 
 from keras_tickets import (
+    analysis,
     callbacks,
     data,
     distributions,
@@ -27,6 +28,7 @@ from keras_tickets.tickets import Ticket, load_ticket, save_ticket
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "analysis",
     "CompactionReport",
     "ExportReport",
     "Flops",
