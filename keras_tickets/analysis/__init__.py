@@ -1,5 +1,6 @@
 """What tickets are like: how far apart, how connected, how stable, how alike."""
 
+from keras_tickets.analysis import figures
 from keras_tickets.analysis.connectivity import Connectivity, barrier, connectivity
 from keras_tickets.analysis.disagreement import disagreement
 from keras_tickets.analysis.distance import Distance, Travel, distance, distance_travelled
@@ -29,6 +30,7 @@ __all__ = [
     "disagreement",
     "distance",
     "distance_travelled",
+    "figures",
     "gradient_flow",
     "order_distances",
     "overlap",
