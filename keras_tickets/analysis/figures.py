@@ -72,7 +72,7 @@ def against_rewind_step(
         quantity: What the values are, for the axis.
 
     Returns:
-        The figure; steps on an axis that is logarithmic beyond 1, so that step 0 is on it.
+        The figure; steps on an axis that is logarithmic beyond the first step that is not 0.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -82,7 +82,8 @@ def against_rewind_step(
     for label, by_step in values.items():
         steps = sorted(by_step)
         _curve(axes, label, steps, [by_step[step] for step in steps])
-    axes.set_xscale("symlog", linthresh=1)
+    positive = [step for by_step in values.values() for step in by_step if step > 0]
+    axes.set_xscale("symlog", linthresh=min(positive, default=1))
     axes.set(xlabel="rewind step", ylabel=quantity)
     axes.legend()
     return figure
@@ -126,6 +127,7 @@ def barriers(
 
 def _by_level(runs, field, label_of_axis, factor):
     figure, axes = _figure(runs, "runs")
+    ticks = []
     for label, summaries in runs.items():
         densities, values = {}, {}
         for row in (row for summary in summaries for row in summary["levels"]):
@@ -136,10 +138,12 @@ def _by_level(runs, field, label_of_axis, factor):
         levels = sorted(values)
         x = [float(np.mean(densities[level])) for level in levels]
         _curve(axes, label, x, [values[level] for level in levels])
+        ticks = max(ticks, x, key=len)
+    ticks = ticks[:: -(-len(ticks) // 8) or 1]
     axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.invert_xaxis()
-    axes.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
-    axes.xaxis.set_minor_formatter("")
     axes.set(xlabel="weights remaining (%)", ylabel=label_of_axis)
     axes.legend()
     return figure
