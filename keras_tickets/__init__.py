@@ -2,6 +2,7 @@
 
 from keras_tickets import (
     analysis,
+    bases,
     callbacks,
     data,
     distributions,
@@ -28,7 +29,6 @@ from keras_tickets.tickets import Ticket, load_ticket, save_ticket
 __version__ = "0.1.0.dev0"
 
 __all__ = [
-    "analysis",
     "CompactionReport",
     "ExportReport",
     "Flops",
@@ -36,6 +36,8 @@ __all__ = [
     "SparsityPlan",
     "Step",
     "Ticket",
+    "analysis",
+    "bases",
     "callbacks",
     "compact",
     "compaction_report",
