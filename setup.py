@@ -31,6 +31,7 @@ TEST = [
     "pytest-xdist>=3",  # runs the tests on all cores
     "hypothesis>=6",  # property tests
     "safetensors>=0.4",  # opens ticket files as another reader would
+    "matplotlib>=3.8",  # kt.analysis.figures
 ]
 
 EXTRAS = {
@@ -38,6 +39,9 @@ EXTRAS = {
     "dev": [
         *TEST,
         "ruff>=0.6",  # formatting and lint
+    ],
+    "figures": [
+        "matplotlib>=3.8",  # kt.analysis.figures; neither training nor the other analyses need it
     ],
     "onnx": [
         "tf2onnx",  # what Keras exports ONNX through

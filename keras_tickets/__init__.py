@@ -1,6 +1,8 @@
 """keras_tickets: sparse training for TensorFlow and Keras 3."""
 
 from keras_tickets import (
+    analysis,
+    bases,
     callbacks,
     data,
     distributions,
@@ -37,6 +39,8 @@ __all__ = [
     "SparsityPlan",
     "Step",
     "Ticket",
+    "analysis",
+    "bases",
     "callbacks",
     "compact",
     "compaction_report",

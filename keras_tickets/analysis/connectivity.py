@@ -1,0 +1,217 @@
+"""Linear mode connectivity: the error along the line between two networks."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_tickets import _keras_compat
+from keras_tickets.analysis.batches import Data, batches
+from keras_tickets.analysis.networks import Network, masks_of, weights_of
+from keras_tickets.analysis.statistics import RecomputedStatistics, statistics_paths
+from keras_tickets.checks import check_model
+from keras_tickets.masks import masked_kernels
+from keras_tickets.optimizers.periodic import positive_int
+from keras_tickets.paths import weight_paths
+
+BATCH_NORM = ("interpolate", "keep", "recompute")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Connectivity:
+    """Errors and losses along the line between two networks.
+
+    Attributes:
+        alphas: (points,) from 0, the first network, to 1, the second.
+        errors: `{name of the data: (points,)}`, share of examples that are classified wrongly.
+        losses: `{name of the data: (points,)}`, mean loss; empty where no loss is known.
+        batch_norm: How the statistics of batch normalisation were found on the way.
+    """
+
+    alphas: np.ndarray
+    errors: dict[str, np.ndarray]
+    losses: dict[str, np.ndarray]
+    batch_norm: str
+
+    @property
+    def error_barriers(self) -> dict[str, float]:
+        """`{name of the data: barrier}` of the error."""
+        return {name: barrier(values) for name, values in self.errors.items()}
+
+    @property
+    def loss_barriers(self) -> dict[str, float]:
+        """`{name of the data: barrier}` of the loss."""
+        return {name: barrier(values) for name, values in self.losses.items()}
+
+
+def barrier(values: np.ndarray) -> float:
+    """The highest value along a line, less the mean of its two ends; never negative.
+
+    Args:
+        values: (points,) from one end to the other.
+    """
+    return float(np.max(values) - (values[0] + values[-1]) / 2)
+
+
+def connectivity(
+    model_a: keras.Model,
+    model_b: Network,
+    data: Data | Mapping[str, Data],
+    *,
+    points: int = 30,
+    batch_norm: str = "interpolate",
+    train_data: Data | None = None,
+    loss: Callable | str | None = None,
+    batch_size: int = 256,
+) -> Connectivity:
+    """Evaluates networks on the line between two trained ones.
+
+    All weights are interpolated, those that only one mask has too. Two networks are connected (in
+    the paper: stable) where the barrier of the error is small, below 2 % say. Neither model is
+    changed. The statistics of batch normalisation, which the papers say little about, can be
+    interpolated as the weights are, kept as the first model has them, or recomputed at every
+    point: the mean over the batches of `train_data` of each batch's mean and variance, with the
+    model in training mode.
+
+    Args:
+        model_a: Built classifier with one output of shape (batch, classes).
+        model_b: Another model, a `kt.Ticket` or `{weight path: array}` of the same paths and
+            shapes.
+        data: `(x, y)` as arrays, or an iterable of batches `(x, y)` that gives the same ones each
+            time; or `{name: data}` of several. Targets are integers, or vectors of the outputs'
+            shape.
+        points: Number of points from one end to the other, at least 2.
+        batch_norm: "interpolate", "keep" or "recompute".
+        train_data: As `data`, to recompute the statistics on.
+        loss: Keras loss, or its name; by default the one that `model_a` was compiled with.
+        batch_size: Size of the batches of arrays.
+
+    Returns:
+        Errors and losses at every point.
+
+    Raises:
+        TypeError: Data or a network is of another type.
+        ValueError: The networks have other paths or shapes; an argument is out of range; the
+            outputs are not of two classes or more; there is no data.
+
+    Example:
+
+    ```python
+    import keras
+    import numpy as np
+    import keras_tickets as kt
+
+    model = kt.models.lenet_300_100((8,), classes=3)
+    x, y = np.random.normal(size=(32, 8)), np.zeros(32, int)
+    line = kt.analysis.connectivity(model, model, (x, y), points=5)
+    assert line.error_barriers == {"data": 0.0}
+    ```
+
+    References:
+        - [Frankle et al., 2020, "Linear mode connectivity and the lottery ticket hypothesis",
+          section 2](https://arxiv.org/abs/1912.05671)
+    """
+    check_model(model_a)
+    positive_int("points", points)
+    positive_int("batch_size", batch_size)
+    if points < 2:
+        raise ValueError(f"`points` must be at least 2. Received: points={points}")
+    if batch_norm not in BATCH_NORM:
+        raise ValueError(f"`batch_norm` must be one of {BATCH_NORM}. Received: {batch_norm!r}")
+    if batch_norm == "recompute" and train_data is None:
+        raise ValueError('`batch_norm="recompute"` needs `train_data`. Received: None')
+    named = data if isinstance(data, Mapping) else {"data": data}
+    line = _Line(model_a, model_b, keep=batch_norm != "interpolate")
+    evaluate = _evaluation(model_a, line.variables, loss)
+    if batch_norm == "recompute":
+        recompute = RecomputedStatistics(model_a, line.variables)
+    alphas = np.linspace(0.0, 1.0, points)
+    results = {name: [] for name in named}
+    for alpha in alphas:
+        values = line.at(alpha)
+        if batch_norm == "recompute":
+            values = recompute(values, batches(train_data, batch_size))
+        for name, each in named.items():
+            results[name].append(_mean(evaluate, values, batches(each, batch_size), name))
+    errors = {name: np.array([error for error, _ in found]) for name, found in results.items()}
+    losses = {name: np.array([value for _, value in found]) for name, found in results.items()}
+    known = not np.isnan([value[0] for value in losses.values()]).any()
+    return Connectivity(alphas, errors, losses if known else {}, batch_norm)
+
+
+class _Line:
+    """The line between two networks, as values for the first one's variables.
+
+    Attributes:
+        variables: Weights, then masks.
+    """
+
+    def __init__(self, model, other, keep):
+        variables = weight_paths(model)
+        self._a, self._b = weights_of(model), weights_of(other)
+        kept = statistics_paths(model) if keep else ()
+        for path, value in self._a.items():
+            if path not in self._b or np.shape(self._b[path]) != value.shape:
+                found = np.shape(self._b[path]) if path in self._b else "none"
+                raise ValueError(
+                    f"Weight {path!r} has shape {value.shape} in the first network; in the second: "
+                    f"{found}."
+                )
+            if path in kept or value.dtype.kind in "iu":
+                self._b[path] = value
+        self.variables = list(variables.values())
+        own = {} if isinstance(other, Mapping) else masks_of(other)
+        self._masks = []
+        for record in masked_kernels(model):
+            mask = own.get(record.path, self._b[record.path] != 0)
+            self.variables.append(record.mask)
+            self._masks.append(tf.constant(record.mask.numpy() | mask))
+
+    def at(self, alpha):
+        """The values of `variables` at a point of the line; at its ends, those of the networks."""
+        weights = [_between(a, self._b[path], alpha) for path, a in self._a.items()]
+        return [*weights, *self._masks]
+
+
+def _between(a, b, alpha):
+    if alpha in (0.0, 1.0):
+        return tf.constant(b if alpha else a, a.dtype)
+    a64, b64 = a.astype(np.float64), b.astype(np.float64)
+    return tf.constant((a64 + alpha * (b64 - a64)).astype(a.dtype))
+
+
+def _evaluation(model, variables, loss):
+    """A compiled function: number of wrong answers and sum of the loss, for values and a batch."""
+    loss = loss if loss is not None else getattr(model, "loss", None)
+    loss = keras.losses.get(loss) if loss is not None else None
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def evaluate(values, x, y):
+        with _keras_compat.masked_scope(list(zip(variables, values, strict=True))):
+            outputs = model(x, training=False)
+        if len(outputs.shape) != 2 or outputs.shape[-1] < 2:
+            raise ValueError(
+                "The model must have one output of shape (batch, classes), of two classes or more. "
+                f"It has {tuple(outputs.shape)}."
+            )
+        classes = tf.argmax(outputs, axis=-1)
+        labels = tf.argmax(y, axis=-1) if y.shape[1:] == outputs.shape[1:] else tf.reshape(y, [-1])
+        wrong = tf.reduce_sum(tf.cast(classes != tf.cast(labels, tf.int64), tf.int64))
+        if loss is None:
+            return wrong, tf.constant(np.nan)
+        return wrong, tf.reduce_mean(loss(y, outputs)) * tf.cast(tf.shape(outputs)[0], tf.float32)
+
+    return evaluate
+
+
+def _mean(evaluate, values, found, name):
+    wrong, total, size = 0, 0.0, 0
+    for x, y in found:
+        x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+        counts = evaluate(values, x, y)
+        wrong, total, size = wrong + int(counts[0]), total + float(counts[1]), size + len(y)
+    if not size:
+        raise ValueError(f"Data {name!r} has no examples.")
+    return wrong / size, total / size

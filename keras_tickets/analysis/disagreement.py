@@ -1,0 +1,62 @@
+"""On how many examples two models predict different classes."""
+
+import keras
+import numpy as np
+
+from keras_tickets.analysis.batches import Data, batches
+from keras_tickets.optimizers.periodic import positive_int
+
+
+def disagreement(
+    model_a: keras.Model, model_b: keras.Model, data: Data | np.ndarray, *, batch_size: int = 256
+) -> float:
+    """The share of examples for which two models predict different classes.
+
+    Args:
+        model_a: Classifier with one output of shape (batch, …, classes): scores, logits or
+            probabilities of two classes or more.
+        model_b: Another with outputs of the same shape.
+        data: Array of inputs, `(x, y)`, or an iterable of batches `(x, y)`; targets do not matter.
+        batch_size: Size of the batches of arrays.
+
+    Returns:
+        A number in [0, 1]; 0 for a model and itself.
+
+    Raises:
+        TypeError: `data` is of another type.
+        ValueError: There is no data; the outputs are not of two classes or more, or not of one
+            shape.
+
+    Example:
+
+    ```python
+    import keras
+    import numpy as np
+    import keras_tickets as kt
+
+    models = [keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]) for _ in range(2)]
+    assert 0 <= kt.analysis.disagreement(*models, np.random.normal(size=(32, 8))) <= 1
+    ```
+
+    References:
+        - [Frankle et al., 2020, "Linear mode connectivity and the lottery ticket hypothesis",
+          appendix G](https://arxiv.org/abs/1912.05671)
+    """
+    positive_int("batch_size", batch_size)
+    if isinstance(data, np.ndarray):
+        data = (data, data)
+    different = total = 0
+    for x, _ in batches(data, batch_size):
+        outputs = [keras.ops.convert_to_numpy(m(x, training=False)) for m in (model_a, model_b)]
+        shapes = [output.shape for output in outputs]
+        if shapes[0] != shapes[1] or len(shapes[0]) < 2 or shapes[0][-1] < 2:
+            raise ValueError(
+                "Both models must have one output of the same shape (batch, …, classes), of two "
+                f"classes or more. Received: {shapes[0]} and {shapes[1]}"
+            )
+        a, b = (output.argmax(axis=-1) for output in outputs)
+        different += int(np.count_nonzero(a != b))
+        total += a.size
+    if not total:
+        raise ValueError("`data` has no examples.")
+    return different / total

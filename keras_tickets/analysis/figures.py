@@ -1,0 +1,171 @@
+"""Figures of lottery tickets, drawn from plain numbers. They need matplotlib.
+
+Each function returns a `matplotlib.figure.Figure`: `figure.savefig("accuracy.png", dpi=150)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Runs = Mapping[str, Sequence[Mapping]]
+
+
+def accuracy(runs: Runs, *, field: str = "test_accuracy") -> Figure:
+    """Accuracy against the weights that remain: the mean over seeds, with bars to least and most.
+
+    Args:
+        runs: `{label: summaries}`, a curve each; a summary is what `summary.json` holds of a run
+            of one seed, with `levels`: `[{"level": …, "density": …, "test_accuracy": …}, …]`.
+        field: What to draw, a number in [0, 1] of each level.
+
+    Returns:
+        The figure; weights remaining in percent, on a logarithmic axis that falls to the right.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: There is nothing to draw, or a level lacks a field.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    levels = [{"level": n, "density": 0.8**n, "test_accuracy": 0.98} for n in range(5)]
+    figure = kt.analysis.figures.accuracy({"IMP": [{"levels": levels}]})
+    ```
+    """
+    return _by_level(runs, field, f"{field.replace('_', ' ')} (%)", factor=100)
+
+
+def early_stop(runs: Runs, *, field: str = "early_stop_step") -> Figure:
+    """The step of the lowest validation loss against the weights that remain.
+
+    Args:
+        runs: As in `accuracy`.
+        field: What to draw, a number of steps of each level.
+
+    Returns:
+        The figure, as in `accuracy`.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: There is nothing to draw, or a level lacks a field.
+    """
+    return _by_level(runs, field, field.replace("_", " "), factor=1)
+
+
+def against_rewind_step(
+    values: Mapping[str, Mapping[int, Sequence[float]]], *, quantity: str
+) -> Figure:
+    """Stability, or anything else, against the step that is rewound to.
+
+    Args:
+        values: `{label: {step: values}}`, a curve each: the mean of the values, with bars to the
+            least and greatest, such as the `l2` of `kt.analysis.Distances`.
+        quantity: What the values are, for the axis.
+
+    Returns:
+        The figure; steps on an axis that is logarithmic beyond the first step that is not 0.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: There is nothing to draw.
+    """
+    figure, axes = _figure(values, "values")
+    for label, by_step in values.items():
+        steps = sorted(by_step)
+        _curve(axes, label, steps, [by_step[step] for step in steps])
+    positive = [step for by_step in values.values() for step in by_step if step > 0]
+    axes.set_xscale("symlog", linthresh=min(positive, default=1))
+    axes.set(xlabel="rewind step", ylabel=quantity)
+    axes.legend()
+    return figure
+
+
+def barriers(
+    lines: Mapping[str, tuple[Sequence[float], np.ndarray]], *, quantity: str = "test error (%)"
+) -> Figure:
+    """Errors along the line between two networks.
+
+    Args:
+        lines: `{label: (alphas, errors)}`, a curve each, such as `alphas` and `errors["test"]` of
+            `kt.analysis.Connectivity`; errors in [0, 1] of shape (points,), or (pairs, points) for
+            the mean over pairs with a band from least to greatest.
+        quantity: What the errors are, for the axis.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: There is nothing to draw, or numbers of points differ.
+    """
+    figure, axes = _figure(lines, "lines")
+    for label, (alphas, errors) in lines.items():
+        errors = 100 * np.atleast_2d(errors)
+        if errors.shape[-1] != len(alphas):
+            raise ValueError(
+                f"`lines[{label!r}]` has {len(alphas)} alphas and {errors.shape[-1]} errors."
+            )
+        (line,) = axes.plot(alphas, errors.mean(axis=0), label=label)
+        if len(errors) > 1:
+            color = line.get_color()
+            axes.fill_between(
+                alphas, errors.min(axis=0), errors.max(axis=0), color=color, alpha=0.2
+            )
+    axes.set(xlabel="α, from one network to the other", ylabel=quantity, xlim=(0, 1))
+    axes.legend()
+    return figure
+
+
+def _by_level(runs, field, label_of_axis, factor):
+    figure, axes = _figure(runs, "runs")
+    ticks = []
+    for label, summaries in runs.items():
+        densities, values = {}, {}
+        for row in (row for summary in summaries for row in summary["levels"]):
+            if missing := [name for name in ("level", "density", field) if name not in row]:
+                raise ValueError(f"`runs[{label!r}]`: a level has no {missing[0]!r}, only {row}.")
+            densities.setdefault(row["level"], []).append(100 * row["density"])
+            values.setdefault(row["level"], []).append(factor * row[field])
+        levels = sorted(values)
+        x = [float(np.mean(densities[level])) for level in levels]
+        _curve(axes, label, x, [values[level] for level in levels])
+        ticks = max(ticks, x, key=len)
+    ticks = ticks[:: -(-len(ticks) // 8) or 1]
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.invert_xaxis()
+    axes.set(xlabel="weights remaining (%)", ylabel=label_of_axis)
+    axes.legend()
+    return figure
+
+
+def _curve(axes, label, x, values):
+    mean = np.array([np.mean(each) for each in values])
+    low = mean - [np.min(each) for each in values]
+    high = [np.max(each) for each in values] - mean
+    axes.errorbar(x, mean, yerr=np.maximum([low, high], 0), label=label, marker="o", capsize=2)
+
+
+def _figure(curves, argument) -> tuple[Figure, Axes]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "Figures need matplotlib: pip install 'keras-tickets[figures]'"
+        ) from error
+    if not curves or not all(len(each) for each in curves.values()):
+        raise ValueError(f"`{argument}` has nothing to draw. Received: {argument}={curves!r}")
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    axes.grid(alpha=0.3)
+    return figure, axes

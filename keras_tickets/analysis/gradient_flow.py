@@ -1,0 +1,64 @@
+"""How large the gradients are that reach each kernel."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_tickets import _keras_compat, masks
+
+
+def gradient_flow(
+    model: keras.Model, x, y, loss: Callable | str, *, training: bool = True
+) -> dict[str, float]:
+    """The norm of the gradient of each masked kernel, over the weights on its mask.
+
+    The square of the norm is, to first order, how much the loss falls for a small gradient step,
+    per unit of step size. The norm over all kernels is the root of the sum of the squares.
+
+    Args:
+        model: A `kt.SparseModel`; its statistics and seeds are left alone.
+        x: Batch of inputs.
+        y: Batch of targets.
+        loss: Keras loss, or its name.
+        training: Whether the model runs in training mode.
+
+    Returns:
+        `{kernel path: norm}`, in layer order.
+
+    Raises:
+        ValueError: `model` has no masked kernels.
+
+    Example:
+
+    ```python
+    import keras
+    import numpy as np
+    import keras_tickets as kt
+
+    model = kt.sparsify(keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]), 0.5)
+    flow = kt.analysis.gradient_flow(model, np.ones((2, 8)), np.ones((2, 4)), "mse")
+    assert len(flow) == 1
+    ```
+
+    References:
+        - [Evci et al., 2022, "Gradient flow in sparse neural networks and how lottery tickets
+          win", section 3](https://arxiv.org/abs/2010.03533)
+    """
+    records = masks.masked_kernels(model)
+    if not records:
+        raise ValueError(f"Model {model.name!r} has no masked kernels.")
+    loss = keras.losses.get(loss)
+    kernels = [tf.convert_to_tensor(record.kernel) for record in records]
+    with tf.GradientTape() as tape:
+        tape.watch(kernels)
+        pairs = [(record.kernel, kernel) for record, kernel in zip(records, kernels, strict=True)]
+        with _keras_compat.masked_scope(pairs):
+            outputs = model(x, training=training)
+        result = tf.reduce_mean(loss(y, outputs))
+    gradients = tape.gradient(result, kernels, unconnected_gradients="zero")
+    return {
+        record.path: float(np.linalg.norm(gradient.numpy().astype(np.float64)))
+        for record, gradient in zip(records, gradients, strict=True)
+    }

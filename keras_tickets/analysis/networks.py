@@ -1,0 +1,97 @@
+"""What the analyses take as a network: a model, a ticket, or arrays by path."""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from keras_tickets.masks import get_masks
+from keras_tickets.paths import weight_paths
+from keras_tickets.tickets import Ticket
+
+Network = keras.Model | Ticket | Mapping[str, np.ndarray]
+Masks = keras.Model | Ticket | Mapping[str, np.ndarray]
+
+
+def weights_of(network: Network) -> dict[str, np.ndarray]:
+    """The weights of a network, kernels exactly 0 off their masks.
+
+    Args:
+        network: Built Keras model, sparse or not; `kt.Ticket`; or `{weight path: array}`, which is
+            taken as it is.
+
+    Returns:
+        `{weight path: array}`.
+
+    Raises:
+        TypeError: `network` is none of these.
+    """
+    if isinstance(network, keras.Model):
+        weights = {path: variable.numpy() for path, variable in weight_paths(network).items()}
+        for path, mask in get_masks(network).items():
+            weights[path] = np.where(mask, weights[path], np.zeros_like(weights[path]))
+        return weights
+    return dict(_mapping(network.weights if isinstance(network, Ticket) else network))
+
+
+def masks_of(network: Masks) -> dict[str, np.ndarray]:
+    """The masks of a network.
+
+    Args:
+        network: Keras model; `kt.Ticket`; or `{kernel path: array}`, boolean or of 0 and 1.
+
+    Returns:
+        `{kernel path: boolean array}`, empty for a model without masks.
+
+    Raises:
+        TypeError: `network` is none of these.
+    """
+    if isinstance(network, keras.Model):
+        return get_masks(network)
+    found = _mapping(network.masks if isinstance(network, Ticket) else network)
+    return {path: np.asarray(mask).astype(bool) for path, mask in found.items()}
+
+
+def shared_masks(*networks: Network) -> dict[str, np.ndarray]:
+    """The masks that all networks with masks among those given have in common.
+
+    Args:
+        *networks: As in `weights_of`; arrays have no masks.
+
+    Raises:
+        ValueError: None has masks, or two have different ones.
+    """
+    models = [n for n in networks if isinstance(n, (keras.Model, Ticket))]
+    found = [masks for masks in map(masks_of, models) if masks]
+    if not found:
+        raise ValueError("None of the networks has masks: pass `masks={kernel path: array}`.")
+    for masks in found[1:]:
+        check_same_kernels(found[0], masks)
+        if path := next((p for p in masks if not np.array_equal(masks[p], found[0][p])), None):
+            raise ValueError(
+                f"The networks have different masks, first for kernel {path!r}: say on which "
+                "weights to compare them, `masks={kernel path: array}`."
+            )
+    return found[0]
+
+
+def check_same_kernels(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> None:
+    """Raises a `ValueError` that names the first path or shape in which two mappings differ."""
+    for path in (*a, *b):
+        if path not in a or path not in b:
+            which = "second" if path in a else "first"
+            raise ValueError(f"Kernel {path!r} is missing in the {which} network.")
+        if np.shape(a[path]) != np.shape(b[path]):
+            raise ValueError(
+                f"Kernel {path!r} has shape {np.shape(a[path])} in the first network and "
+                f"{np.shape(b[path])} in the second."
+            )
+
+
+def _mapping(value):
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f"A network must be a keras.Model, a kt.Ticket or a dict {{path: array}}. Received: "
+            f"{value!r}"
+        )
+    return value

@@ -1,0 +1,121 @@
+"""How much two sets of masks have in common."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_tickets.analysis.networks import Masks, check_same_kernels, masks_of
+from keras_tickets.tables import render_table
+
+
+@dataclasses.dataclass(frozen=True)
+class OverlapRow:
+    """What two masks of a kernel, or of all kernels, have in common.
+
+    Attributes:
+        path: Kernel path, or "total".
+        size: Number of weights.
+        a: Weights in the first mask.
+        b: Weights in the second.
+        both: Weights in both.
+        expected_both: What `both` is on average for random masks with as many weights in each
+            kernel.
+    """
+
+    path: str
+    size: int
+    a: int
+    b: int
+    both: int
+    expected_both: float
+
+    @property
+    def union(self) -> int:
+        """Weights in either."""
+        return self.a + self.b - self.both
+
+    @property
+    def iou(self) -> float:
+        """Intersection over union; 1 for two empty masks."""
+        return self.both / self.union if self.union else 1.0
+
+    @property
+    def expected_iou(self) -> float:
+        """Intersection over union if the intersection were `expected_both`."""
+        union = self.a + self.b - self.expected_both
+        return self.expected_both / union if union else 1.0
+
+    @property
+    def share(self) -> float:
+        """Share of the first mask's weights that are in the second; 1 for an empty first mask."""
+        return self.both / self.a if self.a else 1.0
+
+    @property
+    def expected_share(self) -> float:
+        """What `share` is on average for random masks."""
+        return self.expected_both / self.a if self.a else 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Overlap:
+    """What two sets of masks have in common; prints as a table.
+
+    Attributes:
+        rows: Kernel by kernel.
+        total: Over all kernels.
+    """
+
+    rows: list[OverlapRow]
+    total: OverlapRow
+
+    def __str__(self):
+        columns = "kernel", "weights", "a", "b", "both", "IoU", "random", "a in b", "random"
+        cells = [
+            (
+                row.path,
+                *(f"{n:,}" for n in (row.size, row.a, row.b, row.both)),
+                *(f"{x:.4f}" for x in (row.iou, row.expected_iou)),
+                *(f"{x:.4f}" for x in (row.share, row.expected_share)),
+            )
+            for row in (*self.rows, self.total)
+        ]
+        return render_table(columns, cells)
+
+
+def overlap(a: Masks, b: Masks) -> Overlap:
+    """How much two sets of masks have in common, beside what random masks would.
+
+    Args:
+        a: Masks by kernel path, or a network whose masks are taken.
+        b: The same, of the same kernels.
+
+    Returns:
+        Counts and shares by kernel and in total.
+
+    Raises:
+        ValueError: A kernel is missing in one of them, or has another shape.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras_tickets as kt
+
+    found = kt.analysis.overlap({"k": np.array([1, 1, 0, 0])}, {"k": np.array([1, 0, 1, 0])})
+    assert found.total.both == 1 and found.total.iou == 1 / 3 and found.total.expected_both == 1.0
+    ```
+    """
+    a, b = masks_of(a), masks_of(b)
+    check_same_kernels(a, b)
+    rows = [_row(path, a[path], b[path]) for path in a]
+    sums = {
+        name: sum(getattr(row, name) for row in rows)
+        for name in ("size", "a", "b", "both", "expected_both")
+    }
+    return Overlap(rows, OverlapRow("total", **sums))
+
+
+def _row(path, a, b):
+    in_a, in_b = int(np.count_nonzero(a)), int(np.count_nonzero(b))
+    both = int(np.count_nonzero(a & b))
+    return OverlapRow(path, a.size, in_a, in_b, both, in_a * in_b / max(a.size, 1))

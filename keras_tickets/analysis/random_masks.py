@@ -1,0 +1,37 @@
+"""Random masks to compare a ticket's with."""
+
+import numpy as np
+
+from keras_tickets.analysis.networks import Masks, masks_of
+from keras_tickets.masks import check_seed
+from keras_tickets.randomness import random_scores
+
+
+def random_masks(masks: Masks, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random masks that leave each kernel as many weights as the given ones.
+
+    Args:
+        masks: Masks by kernel path, or a network whose masks are taken.
+        seed: Non-negative integer; the same masks everywhere for a seed and a kernel path.
+
+    Returns:
+        `{kernel path: boolean array}`.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras_tickets as kt
+
+    drawn = kt.analysis.random_masks({"fc/kernel": np.eye(4)}, seed=1)
+    assert drawn["fc/kernel"].sum() == 4
+    ```
+    """
+    check_seed(seed)
+    drawn = {}
+    for path, mask in masks_of(masks).items():
+        scores = random_scores(mask.shape, f"{path}/random_masks", seed, step=0).numpy().reshape(-1)
+        chosen = np.zeros(mask.size, bool)
+        chosen[np.argsort(-scores, kind="stable")[: np.count_nonzero(mask)]] = True
+        drawn[path] = chosen.reshape(mask.shape)
+    return drawn

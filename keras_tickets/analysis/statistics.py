@@ -1,0 +1,90 @@
+"""Statistics of batch normalisation, computed anew for other weights."""
+
+from collections.abc import Iterable, Sequence
+
+import keras
+import tensorflow as tf
+
+from keras_tickets import _keras_compat
+from keras_tickets.paths import weight_paths
+
+
+def statistics_paths(model: keras.Model) -> set[str]:
+    """Weight paths of the moving means and variances of batch normalisation layers."""
+    moving = {id(v) for layer in _layers(model) for v in _statistics(layer)}
+    return {path for path, variable in weight_paths(model).items() if id(variable) in moving}
+
+
+class RecomputedStatistics:
+    """The statistics of batch normalisation that a model has with other weights.
+
+    The mean over the batches of each batch's mean and variance, with the model in training mode.
+    Layers that are frozen keep theirs. The model is not changed. Each layer is taken to be called
+    once in the model.
+
+    Args:
+        model: Built Keras model.
+        variables: Variables whose values are given, moving means and variances among them.
+
+    Raises:
+        ValueError: The averages that a layer makes cannot be undone.
+    """
+
+    def __init__(self, model: keras.Model, variables: Sequence[keras.Variable]):
+        layers = [layer for layer in _layers(model) if layer.trainable]
+        for layer in layers:
+            if getattr(layer, "renorm", False) or layer.momentum >= 1:
+                raise ValueError(
+                    f"The statistics of layer {layer.name!r} cannot be recomputed, with renorm or "
+                    'a momentum of 1; use `batch_norm="interpolate"` or "keep".'
+                )
+        moving = [variable for layer in layers for variable in _statistics(layer)]
+        positions = {id(variable): i for i, variable in enumerate(variables)}
+        self._positions = [positions[id(variable)] for variable in moving]
+        self._scales = [1 - layer.momentum for layer in layers for _ in _statistics(layer)]
+
+        @tf.function(reduce_retracing=True, autograph=False)
+        def averages(values, x):
+            with _keras_compat.masked_scope(list(zip(variables, values, strict=True))) as scope:
+                model(x, training=True)
+            assigned = {id(variable): value for variable, value in scope.assigned}
+            return [tf.cast(assigned[id(variable)], tf.float64) for variable in moving]
+
+        self._averages = averages
+
+    def __call__(self, values: Sequence[tf.Tensor], batches: Iterable[tuple]) -> list[tf.Tensor]:
+        """Other statistics among the values.
+
+        Args:
+            values: The value of each variable.
+            batches: `(x, y)`, of training data.
+
+        Returns:
+            `values`, with the statistics that belong to them.
+
+        Raises:
+            ValueError: There are no batches.
+        """
+        values = list(values)
+        for position in self._positions:
+            values[position] = tf.zeros_like(values[position])
+        sums, count = [0.0] * len(self._positions), 0
+        for x, _ in batches:
+            found = self._averages(values, tf.convert_to_tensor(x))
+            sums = [total + value for total, value in zip(sums, found, strict=True)]
+            count += 1
+        if not count:
+            raise ValueError("`train_data` has no batches.")
+        # An average that starts at 0 is, after one batch, 1 - momentum times that batch's value.
+        for position, total, scale in zip(self._positions, sums, self._scales, strict=True):
+            values[position] = tf.cast(total / (count * scale), values[position].dtype)
+        return values
+
+
+def _layers(model):
+    found = _keras_compat.all_layers(model)
+    return [layer for layer in found if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def _statistics(layer):
+    return layer.moving_mean, layer.moving_variance

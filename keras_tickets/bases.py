@@ -1,0 +1,241 @@
+"""Pruning in another orthonormal basis than that of the single weights."""
+
+import abc
+import zlib
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from keras_tickets.distributions import check_sparsity, nonzeros
+from keras_tickets.distributions.ranking import highest
+from keras_tickets.paths import weight_paths
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Basis(abc.ABC):
+    """An orthonormal basis for kernels: a rotation along each of their axes.
+
+    As rotations keep lengths, magnitudes of coefficients are comparable, and SGD, with momentum
+    too, trains coefficients just as it trains weights; Adam and its like do not.
+
+    Subclasses define `matrices`.
+
+    References:
+        - [Alabdulmohsin et al., 2021, "A generalized lottery ticket
+          hypothesis"](https://arxiv.org/abs/2107.06825)
+    """
+
+    @abc.abstractmethod
+    def matrices(self, path: str, shape: tuple[int, ...]) -> list[np.ndarray | None]:
+        """An orthogonal matrix for each axis of a kernel, `None` where the axis stays as it is.
+
+        Args:
+            path: Kernel path.
+            shape: Shape of the kernel.
+        """
+
+    def forward(self, path: str, weights: np.ndarray) -> np.ndarray:
+        """The coefficients of a kernel, of its shape, in float64."""
+        matrices = self.matrices(path, np.shape(weights))
+        return _rotate(np, np.asarray(weights, np.float64), matrices)
+
+    def inverse(self, path: str, coefficients: np.ndarray) -> np.ndarray:
+        """The kernel of these coefficients, in float64."""
+        matrices = _transposed(self.matrices(path, np.shape(coefficients)))
+        return _rotate(np, np.asarray(coefficients, np.float64), matrices)
+
+
+class Identity(Basis):
+    """The basis of single weights: pruning as it always is."""
+
+    def matrices(self, path, shape):
+        return [None] * len(shape)
+
+
+class DCT(Basis):
+    """The discrete cosine transform (type II) along every axis."""
+
+    def matrices(self, path, shape):
+        return [self._matrix(size) for size in shape]
+
+    def _matrix(self, size):
+        rows, columns = np.arange(size)[:, None], np.arange(size)[None]
+        matrix = np.sqrt(2 / size) * np.cos(np.pi * (2 * columns + 1) * rows / (2 * size))
+        matrix[0] /= np.sqrt(2)
+        return matrix
+
+
+class RandomOrthogonal(Basis):
+    """A random rotation along every axis, drawn for each kernel path.
+
+    Args:
+        seed: Non-negative integer.
+    """
+
+    def __init__(self, seed: int = 0):
+        self.seed = seed
+
+    def matrices(self, path, shape):
+        generator = np.random.default_rng([zlib.crc32(path.encode()), self.seed])
+        return [self._matrix(generator, size) for size in shape]
+
+    def _matrix(self, generator, size):
+        q, r = np.linalg.qr(generator.normal(size=(size, size)))
+        return q * np.sign(np.diag(r))
+
+
+class Singular(Basis):
+    """The right singular vectors of given kernels, along their last axis.
+
+    Coefficients of a unit (the last index) have the length of a singular value, so that keeping r
+    units is the best approximation of rank r; in the factors, r · (rows + columns) weights.
+
+    Args:
+        weights: `{kernel path: array}`, as trained; an array of more than two axes is taken as a
+            matrix with the last axis as its columns.
+    """
+
+    def __init__(self, weights: Arrays):
+        self._vectors = {
+            path: np.linalg.eigh(matrix.T @ matrix)[1][:, ::-1].T
+            for path, value in weights.items()
+            for matrix in [np.asarray(value, np.float64).reshape(-1, np.shape(value)[-1])]
+        }
+
+    def matrices(self, path, shape):
+        return [*[None] * (len(shape) - 1), self._vectors[path]]
+
+
+def magnitude_masks(
+    weights: Arrays,
+    basis: Basis,
+    density: float,
+    *,
+    within: Arrays | None = None,
+    units: bool = False,
+) -> dict[str, np.ndarray]:
+    """Masks over coefficients that keep the largest, in one ranking of all kernels.
+
+    Args:
+        weights: `{kernel path: array}`, as trained.
+        basis: The basis.
+        density: Share of the coefficients to keep, in (0, 1].
+        within: Masks that the new ones must lie in, such as those of the level before.
+        units: Keep whole units (the last index of a kernel) by their root mean square, as many as
+            fit into the density: unit pruning in the basis `Identity`, low rank in `Singular`.
+
+    Returns:
+        `{kernel path: boolean array}` over the coefficients. Ties go to the earlier kernel, then to
+        the lowest index.
+
+    Raises:
+        ValueError: `density` is out of range, or more than `within` leaves.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from keras_tickets import bases
+
+    weights = {"fc/kernel": np.outer(np.arange(4), np.arange(3))}
+    basis = bases.Singular(weights)
+    masks = bases.magnitude_masks(weights, basis, 1 / 3, units=True)
+    assert np.allclose(bases.project(weights, masks, basis)["fc/kernel"], weights["fc/kernel"])
+    ```
+    """
+    check_sparsity(1 - density, "1 - density")
+    scores = {path: np.abs(basis.forward(path, value)) for path, value in weights.items()}
+    count = nonzeros(sum(score.size for score in scores.values()), 1 - density)
+    allowed = {path: np.ones(score.shape, bool) for path, score in scores.items()}
+    allowed.update({path: np.asarray(mask, bool) for path, mask in (within or {}).items()})
+    if count > (left := sum(np.count_nonzero(mask) for mask in allowed.values())):
+        raise ValueError(f"`density={density}` keeps {count} coefficients; `within` leaves {left}.")
+    if units:
+        return _whole_units(scores, allowed, count)
+    flat = [np.where(allowed[path], score, -np.inf).ravel() for path, score in scores.items()]
+    chosen = highest(flat, count)
+    return {p: c.reshape(scores[p].shape) for p, c in zip(scores, chosen, strict=True)}
+
+
+def project(weights: Arrays, masks: Arrays, basis: Basis) -> dict[str, np.ndarray]:
+    """The weights without the coefficients that are masked out.
+
+    Args:
+        weights: `{weight path: array}`; those without a mask are returned as they are.
+        masks: `{kernel path: boolean array}` over the coefficients.
+        basis: The basis.
+
+    Returns:
+        `{weight path: array}`, in the arrays' own dtypes.
+    """
+    projected = dict(weights)
+    for path, mask in masks.items():
+        kept = np.where(mask, basis.forward(path, weights[path]), 0)
+        projected[path] = basis.inverse(path, kept).astype(np.asarray(weights[path]).dtype)
+    return projected
+
+
+def constrain(model: keras.Model, masks: Arrays, basis: Basis) -> None:
+    """Makes training keep the masked coefficients at zero: kernels are projected after every step.
+
+    It sets the constraint of each kernel variable, which Keras's optimizers apply in graph, and
+    which is not saved. Call it before the first training step after a change of masks, and compile anew.
+
+    Args:
+        model: Built Keras model, or a `kt.SparseModel` whose own masks are all ones.
+        masks: `{kernel path: boolean array}` over the coefficients.
+        basis: The basis.
+
+    Raises:
+        ValueError: A path is no weight of the model, or a shape differs; nothing is changed then.
+    """
+    variables = weight_paths(model)
+    for path, mask in masks.items():
+        if path not in variables or tuple(variables[path].shape) != np.shape(mask):
+            shape = tuple(variables[path].shape) if path in variables else "no weight"
+            raise ValueError(f"Mask {path!r} has shape {np.shape(mask)}; in the model: {shape}.")
+    for path, mask in masks.items():
+        variables[path].constraint = _Projection(mask, basis.matrices(path, np.shape(mask)))
+        variables[path].assign(variables[path].constraint(variables[path]))
+
+
+class _Projection(keras.constraints.Constraint):
+    def __init__(self, mask, matrices):
+        self._mask = np.asarray(mask, bool)
+        self._matrices = [m if m is None else m.astype(np.float32) for m in matrices]
+
+    def __call__(self, w):
+        values = keras.ops.cast(w, "float32")
+        coefficients = _rotate(keras.ops, values, self._matrices)
+        kept = keras.ops.where(self._mask, coefficients, 0.0)
+        return keras.ops.cast(_rotate(keras.ops, kept, _transposed(self._matrices)), w.dtype)
+
+
+def _rotate(ops, values, matrices):
+    for axis, matrix in enumerate(matrices):
+        if matrix is not None:
+            values = ops.moveaxis(ops.tensordot(matrix, values, axes=[[1], [axis]]), 0, axis)
+    return values
+
+
+def _transposed(matrices):
+    return [matrix if matrix is None else matrix.T for matrix in matrices]
+
+
+def _whole_units(scores, allowed, count):
+    units = [
+        (float(np.sqrt(np.mean(score[..., i] ** 2))), path, i, score[..., i].size)
+        for path, score in scores.items()
+        for i in range(score.shape[-1])
+        if allowed[path][..., i].all()
+    ]
+    masks = {path: np.zeros(score.shape, bool) for path, score in scores.items()}
+    kept = 0
+    for _, path, i, size in sorted(units, key=lambda unit: -unit[0]):
+        if kept + size > count:
+            break
+        masks[path][..., i] = True
+        kept += size
+    return masks
