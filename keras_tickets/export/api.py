@@ -76,10 +76,10 @@ def export(
         written = aside / target.name
         with _explained(path, format):
             note = chosen.write(model, written)
-        signature = _keras_compat.input_signature(model)
-        run = chosen.load(written, signature)
-        difference, latency = measure(run, sparse_model, signature)
-        files = _move(aside, target)
+            signature = _keras_compat.input_signature(model)
+            run = chosen.load(written, signature)
+            difference, latency = measure(run, sparse_model, signature)
+            files = _move(aside, target)
     size, compressed = sum(file.stat().st_size for file in files), gzip_size(files)
     note += f" Compressed with gzip it takes {compressed / size:.0%} of its size."
     return ExportReport(files, size, compressed, difference, latency, note)

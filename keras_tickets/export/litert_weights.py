@@ -96,19 +96,22 @@ class _Editor:
         used = index
         int8 = int8 and values.nbytes - values.size > OPERATOR_BYTES
         if int8:
-            used = self._add_tensor(tensor)
+            used = self._add_tensor(tensor, f"{name}/float32")
             tensor.type = schema.TensorType.INT8
             tensor.quantization, stored = _quantize(values, axis)
         else:
             stored = values
         sparsity, packed, index_bytes = _rows(stored)
         if packed + OPERATOR_BYTES < stored.nbytes:
-            expanded = self._add_tensor(tensor)
+            expanded = self._add_tensor(tensor, f"{name}/expanded")
             self._expand(schema.BuiltinOperator.DENSIFY, 1, index, expanded)
             tensor.sparsity, stored = sparsity, stored[stored != 0]
+            tensor.quantization = None  # the expanded tensor has it
         else:
             expanded, index_bytes = index, 0
         if int8:
+            if expanded != index:
+                self._keep(expanded)
             self._expand(schema.BuiltinOperator.DEQUANTIZE, 5, expanded, used)
         else:
             used = expanded
@@ -116,9 +119,9 @@ class _Editor:
         self._use(index, used)
         return Kernel(name, index_bytes, int8)
 
-    def _add_tensor(self, like) -> int:
+    def _add_tensor(self, like, name: str) -> int:
         tensor = copy.copy(like)
-        tensor.name, tensor.buffer = like.name + b"/expanded", 0
+        tensor.name, tensor.buffer = name.encode(), 0
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1
 
@@ -128,6 +131,18 @@ class _Editor:
         operator.inputs = np.array([source], np.int32)
         operator.outputs = np.array([target], np.int32)
         self.expanding.append(operator)
+
+    def _keep(self, expanded: int) -> None:
+        """Reads an expanded kernel by an operator that costs nothing.
+
+        The XNNPACK delegate leaves out an expansion that only a DEQUANTIZE reads, even where it
+        does not take over what reads that in turn. It never takes over RANK.
+        """
+        rank = schema.TensorT()
+        rank.name, rank.type, rank.buffer = b"rank", schema.TensorType.INT32, 0
+        rank.shape = np.array([], np.int32)
+        self.graph.tensors.append(rank)
+        self._expand(schema.BuiltinOperator.RANK, 1, expanded, len(self.graph.tensors) - 1)
 
     def _code(self, builtin: int, version: int) -> int:
         for index, code in enumerate(self.model.operatorCodes):
