@@ -45,5 +45,7 @@ def load(path: str) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:
-        reason = str(error).partition("\n\n")[0]
+        # Keras prints the whole configuration before and after what went wrong.
+        reason = str(error).rpartition("Exception encountered: ")[2]
+        reason = reason.partition("Full object config")[0]
         raise ValueError(f"model file {path!r} cannot be loaded: {reason}") from error

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_tickets import _keras_compat
 from keras_tickets.export.measure import Runner
 
 NOTE = (
@@ -18,7 +19,9 @@ NOTE = (
 def write(model: keras.Model, path: pathlib.Path) -> str:
     """Writes a plain Keras model to the file `path`, and returns in a sentence what that gains."""
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    model.export(str(path), format="onnx", verbose=False)
+    # Given, because Keras looks for it only in models that have been called.
+    signature = _keras_compat.input_signature(model)
+    model.export(str(path), format="onnx", verbose=False, input_signature=signature)
     return NOTE
 
 
