@@ -109,9 +109,9 @@ def _check_path(path: str | os.PathLike, format: Format) -> pathlib.Path:
         free = not os.path.lexists(target) or target.is_dir() and not any(target.iterdir())
         what = "exists already and is not an empty directory"
     else:
-        beside = [target, *(target.with_suffix(suffix) for suffix in format.beside)]
-        target_taken = [str(file) for file in beside if os.path.lexists(file)]
-        free, what = not target_taken, f"cannot be written: {target_taken} exist already"
+        files = [target, *(target.with_suffix(suffix) for suffix in format.beside)]
+        taken = [str(file) for file in files if os.path.lexists(file)]
+        free, what = not taken, f"cannot be written: {taken} exist already"
     if not free:
         raise ValueError(
             f"path={str(path)!r} {what}; choose another path or remove it: nothing is overwritten."
