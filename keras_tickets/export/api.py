@@ -74,8 +74,9 @@ def export(
     target = _check_path(path, chosen)
     with _plain(sparse_model) as model, _folder_beside(target, path) as aside:
         written = aside / target.name
-        with _explained(path, format):
+        with _explained(path, format, unwritable=(OSError, tf.errors.OpError)):
             note = chosen.write(model, written)
+        with _explained(path, format, unwritable=OSError):
             signature = _keras_compat.input_signature(model)
             run = chosen.load(written, signature)
             difference, latency = measure(run, sparse_model, signature)
@@ -136,21 +137,21 @@ def _plain(model: keras.Model):
 @contextlib.contextmanager
 def _folder_beside(target: pathlib.Path, path: str | os.PathLike):
     """A new folder on the same disk, gone afterwards."""
-    with contextlib.ExitStack() as stack:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            folder = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)
-        except OSError as error:
-            raise ValueError(f"path={str(path)!r} cannot be written: {error}") from error
-        yield pathlib.Path(stack.enter_context(folder))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)
+    except OSError as error:
+        raise ValueError(f"path={str(path)!r} cannot be written: {error}") from error
+    with folder as name:
+        yield pathlib.Path(name)
 
 
 @contextlib.contextmanager
-def _explained(path: str | os.PathLike, format: str):
-    """Says of an error in writing which argument it is about."""
+def _explained(path: str | os.PathLike, format: str, unwritable):
+    """Says which argument an error is about: `path` for the `unwritable` ones, or the model."""
     try:
         yield
-    except (OSError, tf.errors.OpError) as error:
+    except unwritable as error:
         raise ValueError(f"path={str(path)!r} cannot be written: {error}") from error
     except Exception as error:
         raise ValueError(
