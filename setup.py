@@ -22,11 +22,23 @@ DEPENDENCIES = [
     "importlib_resources",  # tensorflow-datasets imports it without declaring it
     "gin-config>=0.5",  # configuration of the training binary
     "absl-py",  # flags of the command line
+    "flatbuffers",  # LiteRT files are rewritten with it; TensorFlow needs it too
     "tensorboard>=2.20",  # writes the logs of tf.summary, which TensorFlow no longer brings
     "scikit-learn>=1.4",  # its bundled digits: a real data set that needs no download
 ]
 
+ONNX = [
+    "tf2onnx>=1.17",  # what Keras exports ONNX through; older ones pin an old protobuf
+    "onnxruntime",  # runs the exported file
+]
+
+OPENVINO = [
+    "openvino",  # what Keras exports OpenVINO IR through, and what runs it
+]
+
 TEST = [
+    *ONNX,  # small and quick to install, so that these formats are always tested
+    *OPENVINO,
     "pytest>=8",  # the test runner
     "pytest-xdist>=3",  # runs the tests on all cores
     "hypothesis>=6",  # property tests
@@ -43,13 +55,8 @@ EXTRAS = {
     "figures": [
         "matplotlib>=3.8",  # kt.analysis.figures; neither training nor the other analyses need it
     ],
-    "onnx": [
-        "tf2onnx",  # what Keras exports ONNX through
-        "onnxruntime",  # runs the exported file
-    ],
-    "openvino": [
-        "openvino",  # what Keras exports OpenVINO IR through
-    ],
+    "onnx": ONNX,
+    "openvino": OPENVINO,
 }
 
 setuptools.setup(

@@ -8,6 +8,7 @@ import contextlib
 import keras
 import tensorflow as tf
 from keras.src import backend, tree
+from keras.src.export.export_utils import get_input_signature, make_tf_tensor_spec
 from keras.src.losses.loss import scale_loss_for_distribution, unscale_loss_for_distribution
 from keras.src.models.functional import Functional as Functional
 from keras.src.ops import nn as nn_operations
@@ -198,6 +199,22 @@ class _CarryingScope(keras.StatelessScope):
     @property
     def assigned(self):
         return list(self._updated.values())
+
+
+def reading_scope(readers) -> keras.StatelessScope:
+    """As `masked_scope`, but for `(variable, function)` pairs: each use calls the function anew."""
+    with backend.AutocastScope(None):
+        scope = _ReadingScope(collect_losses=True)
+    scope.readers = {id(variable): read for variable, read in readers}
+    return scope
+
+
+class _ReadingScope(_CarryingScope):
+    def get_current_value(self, variable):
+        value = super().get_current_value(variable)
+        if value is None and id(variable) in self.readers:
+            value = self.readers[id(variable)]()
+        return value
 
 
 # --- Optimizers ---------------------------------------------------------------------------------
@@ -403,3 +420,11 @@ class DistributedTrainer:
 def _local_spec(spec):
     values = getattr(spec, "_value_specs", None)
     return values[0] if values else spec
+
+
+# --- Export -------------------------------------------------------------------------------------
+
+
+def input_signature(model: keras.Model) -> list:
+    """The `tf.TensorSpec`s of a built model's positional arguments, each in its structure."""
+    return tree.map_structure(make_tf_tensor_spec, get_input_signature(model))

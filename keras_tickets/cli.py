@@ -2,6 +2,7 @@
 
 keras-tickets train --gin_file=FILE --workdir=DIR    train, or go on with what was begun
 keras-tickets plan  --gin_file=FILE                  the table of kernels, before any training
+keras-tickets export --model=FILE --output=PATH      files for inference, and what they gain
 """
 
 import contextlib
@@ -14,12 +15,20 @@ import keras
 import tensorflow as tf
 from absl import flags
 
-from keras_tickets import gin_bindings, train
+from keras_tickets import export_command, gin_bindings, train
 from keras_tickets.experiment import Experiment
 from keras_tickets.tables import render_table
 
-COMMANDS = ("train", "plan")
-USER_ERRORS = (ValueError, TypeError, OSError, SyntaxError, flags.Error, tf.errors.OpError)
+COMMANDS = ("train", "plan", "export")
+USER_ERRORS = (
+    ValueError,
+    TypeError,
+    OSError,
+    ImportError,
+    SyntaxError,
+    flags.Error,
+    tf.errors.OpError,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
         if command not in COMMANDS or rest:
             given = " ".join([command, *rest])
             raise ValueError(f"the command must be one of {', '.join(COMMANDS)}, got {given!r}")
+        if command == "export":
+            return _export(values)
         experiment = _parse(values)
         return _train(experiment, values) if command == "train" else _plan(experiment)
     except KeyboardInterrupt:
@@ -64,6 +75,11 @@ def _define_flags() -> flags.FlagValues:
     flags.DEFINE_multi_string("gin_file", [], "Configuration file; several add up.", values)
     flags.DEFINE_multi_string("gin_param", [], "One binding, such as train.seed=1.", values)
     flags.DEFINE_string("workdir", None, "Directory of the run.", values)
+    flags.DEFINE_string("model", None, "The .keras file to export.", values)
+    flags.DEFINE_string("output", None, "What to export to.", values)
+    flags.DEFINE_string("format", "tf_saved_model", "What to export as.", values)
+    flags.DEFINE_boolean("packed", False, "Non-zero values and bits in the SavedModel.", values)
+    flags.DEFINE_string("quantize", None, "int8 kernels in the LiteRT file: int8.", values)
     flags.DEFINE_boolean("help", False, "Show this help.", values, short_name="h")
     return values
 
@@ -129,6 +145,11 @@ def _levels(levels) -> str:
 def _plan(experiment) -> int:
     print(experiment.plan())
     return 0
+
+
+def _export(values) -> int:
+    names = ("model", "output", "format", "packed", "quantize")
+    return export_command.run(**{name: values[name].value for name in names})
 
 
 def _one_line(error) -> str:

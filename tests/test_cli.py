@@ -189,7 +189,7 @@ def test_bad_input_is_one_line(arguments, message, capsys, tmp_path, monkeypatch
 
 
 def test_bad_commands(capsys, tmp_path):
-    assert "must be one of train, plan, got 'trian'" in fail(capsys, ["trian"])
+    assert "must be one of train, plan, export, got 'trian'" in fail(capsys, ["trian"])
     assert "--gin_file is missing" in fail(capsys, ["plan"])
     (tmp_path / "config.gin").write_text('include "nothing.gin"\n')
     line = fail(capsys, ["plan", f"--gin_file={tmp_path / 'config.gin'}"])

@@ -172,3 +172,26 @@ def test_losses_of_a_model_and_of_its_layers_apart():
     assert float(model.compiled_loss(y, y_pred)) == 9.0
     assert float(model.added_losses()) == 3.0
     assert float(model.compute_loss(y=y, y_pred=y_pred)) == 12.0
+
+
+def test_input_signatures_follow_the_arguments():
+    left, right = keras.Input((3,), name="left"), keras.Input((None,), dtype="int32", name="right")
+    embedded = keras.layers.Flatten()(
+        keras.layers.Embedding(4, 2)(keras.layers.Reshape((2,))(right))
+    )
+    outputs = keras.layers.Concatenate()([left, embedded])
+    (specs,) = _keras_compat.input_signature(keras.Model({"a": left, "b": right}, outputs))
+    assert (specs["a"].shape, specs["a"].dtype) == ((None, 3), tf.float32)
+    assert (specs["b"].dtype, specs["b"].name) == (tf.int32, "right")
+
+
+def test_a_reading_scope_reads_at_each_use():
+    variable, other = keras.Variable([1.0, 2.0]), keras.Variable([3.0])
+    reads = iter(tf.constant([[10.0, 20.0], [30.0, 40.0]]))
+    with _keras_compat.reading_scope([(variable, lambda: next(reads))]) as scope:
+        np.testing.assert_array_equal(variable.value, [10, 20])
+        np.testing.assert_array_equal(keras.ops.convert_to_tensor(variable), [30, 40])
+        np.testing.assert_array_equal(other.value, [3])
+        other.assign([4.0])
+    assert [v for v, _ in scope.assigned] == [other]
+    np.testing.assert_array_equal(variable.numpy(), [1, 2])

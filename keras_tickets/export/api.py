@@ -1,22 +1,19 @@
 """`kt.export`: a trained model as files for inference."""
 
+import contextlib
 import os
 import pathlib
 import tempfile
 
 import keras
+import tensorflow as tf
 
-from keras_tickets.export import saved_model
+from keras_tickets import _keras_compat
+from keras_tickets.export.formats import Format, find_format
+from keras_tickets.export.measure import measure
 from keras_tickets.export.report import ExportReport, gzip_size
 from keras_tickets.masks import masked_kernels
 from keras_tickets.model import SparseModel, strip
-
-FORMATS = ("tf_saved_model",)
-NOTE = (
-    "A SavedModel stores every zero like any other weight, so pruning alone makes it neither "
-    "smaller nor faster than the dense model's; compressed with gzip it takes {share:.0%} of its "
-    "size."
-)
 
 
 def export(
@@ -34,11 +31,18 @@ def export(
 
     Args:
         sparse_model: A built `kt.SparseModel` or any other built `keras.Model`.
-        path: Directory to create. It may exist if it is empty; nothing is ever overwritten.
-        format: `"tf_saved_model"`, the only one so far: a TensorFlow SavedModel with the endpoint
-            `serve`, which takes the model's inputs, batch first.
-        packed: Storing only the non-zero weights; not available in a SavedModel, so `False`.
-        quantize: Storing weights with fewer bits; not available in a SavedModel, so `None`.
+        path: What to create; nothing is ever overwritten. A directory for `"tf_saved_model"`, which
+            may exist if it is empty; a file for `"litert"` (usually `.tflite`) and `"onnx"`
+            (`.onnx`); a file that ends in `.xml` for `"openvino"`, which puts the weights beside
+            it, in `.bin`.
+        format: `"tf_saved_model"`: a TensorFlow SavedModel with the endpoint `serve`, which takes
+            the model's inputs, batch first. `"litert"`: a TensorFlow Lite file whose kernels are
+            stored sparsely. `"onnx"` and `"openvino"`: as Keras exports them; they need
+            `pip install keras-tickets[onnx]` or `[openvino]`.
+        packed: For `"tf_saved_model"`: stores weights with enough zeros as their non-zero values
+            and one bit a value. The SavedModel itself expands them, once, when it is loaded.
+        quantize: For `"litert"`: `"int8"` stores kernels as int8, symmetric with one scale an
+            output channel, so that zeros stay exactly 0. They are computed with in float32.
 
     Returns:
         A `kt.ExportReport` with sizes in bytes, the largest difference between the outputs of the
@@ -46,8 +50,9 @@ def export(
         32 there), and latencies in milliseconds at batch sizes 1 and 32.
 
     Raises:
+        ImportError: The format needs a package that is not installed.
         TypeError: `sparse_model` is no Keras 3 model.
-        ValueError: The model is not built, `path` exists and is not an empty directory or cannot be
+        ValueError: The model is not built or cannot be converted, `path` exists or cannot be
             written, or an option is not among those allowed.
 
     Example:
@@ -59,45 +64,26 @@ def export(
     model = kt.sparsify(
         keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]), 0.5
     )
-    report = kt.export(model, "saved_model")
+    report = kt.export(model, "saved_model", packed=True)
     print(report.bytes, report.gzip_bytes, report.latency_ms[1].median)
+    report = kt.export(model, "model.tflite", format="litert", quantize="int8")
     ```
     """
-    _check_options(format, packed, quantize)
+    chosen = find_format(format, packed, quantize)
     _check_model(sparse_model)
-    target = _check_path(path)
-    model, kept = sparse_model, []
-    if isinstance(model, SparseModel):
-        kept = [(r.kernel, r.kernel.numpy()) for r in masked_kernels(model)]
-        model = strip(model, in_place=True)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as aside:
-            written = pathlib.Path(aside) / target.name
-            saved_model.write(model, written)
-            difference, latency = saved_model.measure(written, sparse_model)
-            os.rename(written, target)
-    except OSError as error:
-        raise ValueError(f"path={str(path)!r} cannot be written: {error}") from error
-    finally:
-        for kernel, values in kept:
-            kernel.assign(values)
-    files = tuple(sorted(file for file in target.rglob("*") if file.is_file()))
+    target = _check_path(path, chosen)
+    with _plain(sparse_model) as model, _folder_beside(target, path) as aside:
+        written = aside / target.name
+        with _explained(path, format, unwritable=(OSError, tf.errors.OpError)):
+            note = chosen.write(model, written)
+        with _explained(path, format, unwritable=OSError):
+            signature = _keras_compat.input_signature(model)
+            run = chosen.load(written, signature)
+            difference, latency = measure(run, sparse_model, signature)
+            files = _move(aside, target)
     size, compressed = sum(file.stat().st_size for file in files), gzip_size(files)
-    note = NOTE.format(share=compressed / size)
+    note += f" Compressed with gzip it takes {compressed / size:.0%} of its size."
     return ExportReport(files, size, compressed, difference, latency, note)
-
-
-def _check_options(format: str, packed: bool, quantize: str | None) -> None:
-    if format not in FORMATS:
-        allowed = ", ".join(map(repr, FORMATS))
-        raise ValueError(f"format={format!r} is not known; allowed: {allowed}.")
-    if packed is not False:
-        raise ValueError(f"packed={packed!r} is not available with format={format!r}; use False.")
-    if quantize is not None:
-        raise ValueError(
-            f"quantize={quantize!r} is not available with format={format!r}; use None."
-        )
 
 
 def _check_model(model: keras.Model) -> None:
@@ -112,15 +98,73 @@ def _check_model(model: keras.Model) -> None:
         )
 
 
-def _check_path(path: str | os.PathLike) -> pathlib.Path:
+def _check_path(path: str | os.PathLike, format: Format) -> pathlib.Path:
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must be a str or os.PathLike, not {path!r}.")
     target = pathlib.Path(path)
     if not target.name:
-        raise ValueError(f"path={str(path)!r} must name a directory to create.")
-    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+        raise ValueError(f"path={str(path)!r} must name what to create.")
+    if format.suffix and target.suffix != format.suffix:
+        raise ValueError(f"path={str(path)!r} must end in {format.suffix!r} for this format.")
+    if format.directory:
+        free = not os.path.lexists(target) or target.is_dir() and not any(target.iterdir())
+        what = "exists already and is not an empty directory"
+    else:
+        files = [target, *(target.with_suffix(suffix) for suffix in format.beside)]
+        taken = [str(file) for file in files if os.path.lexists(file)]
+        free, what = not taken, f"cannot be written: {taken} exist already"
+    if not free:
         raise ValueError(
-            f"path={str(path)!r} exists already and is not an empty directory; choose another path "
-            "or remove it: nothing is overwritten."
+            f"path={str(path)!r} {what}; choose another path or remove it: nothing is overwritten."
         )
     return target
+
+
+@contextlib.contextmanager
+def _plain(model: keras.Model):
+    """The model without masks; the kernels of a sparse one are put back afterwards."""
+    if not isinstance(model, SparseModel):
+        yield model
+        return
+    kept = [(record.kernel, record.kernel.numpy()) for record in masked_kernels(model)]
+    try:
+        yield strip(model, in_place=True)
+    finally:
+        for kernel, values in kept:
+            kernel.assign(values)
+
+
+@contextlib.contextmanager
+def _folder_beside(target: pathlib.Path, path: str | os.PathLike):
+    """A new folder on the same disk, gone afterwards."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)
+    except OSError as error:
+        raise ValueError(f"path={str(path)!r} cannot be written: {error}") from error
+    with folder as name:
+        yield pathlib.Path(name)
+
+
+@contextlib.contextmanager
+def _explained(path: str | os.PathLike, format: str, unwritable):
+    """Says which argument an error is about: `path` for the `unwritable` ones, or the model."""
+    try:
+        yield
+    except unwritable as error:
+        raise ValueError(f"path={str(path)!r} cannot be written: {error}") from error
+    except Exception as error:
+        raise ValueError(
+            f"sparse_model cannot be exported with format={format!r}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _move(aside: pathlib.Path, target: pathlib.Path) -> tuple[pathlib.Path, ...]:
+    """Puts what was written where it belongs, `target` last."""
+    written = sorted(aside.iterdir(), key=lambda entry: entry.name == target.name)
+    moved = []
+    for entry in written:
+        os.rename(entry, target.parent / entry.name)
+        moved.append(target.parent / entry.name)
+    return tuple(sorted(file for top in moved for file in [top, *top.rglob("*")] if file.is_file()))

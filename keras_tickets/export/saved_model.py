@@ -1,89 +1,80 @@
-"""A Keras model as a TensorFlow SavedModel, and what that serves."""
+"""A Keras model as a TensorFlow SavedModel."""
 
 import pathlib
-import time
-from collections.abc import Callable
-from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from keras_tickets.export.report import Latency
+from keras_tickets import _keras_compat
+from keras_tickets.export.measure import Runner
+from keras_tickets.export.packed_weights import PackedWeight, gets_smaller
 
-BATCH_SIZES = (1, 32)
-OPEN_DIMENSION = 32
-WARM_UP_CALLS = 3
-MIN_CALLS, MAX_CALLS, MAX_SECONDS = 10, 200, 0.5
+ENDPOINT = "serve"
+DENSE_NOTE = (
+    "A SavedModel stores every zero like any other weight, so pruning alone makes it neither "
+    "smaller nor faster than the dense model's."
+)
+PACKED_NOTE = (
+    "{count} of {all} weights lie on disk as their non-zero values and one bit a value: {packed:,} "
+    "bytes in place of {dense:,}. They are expanded once, when the model is loaded: it is neither "
+    "smaller in memory nor faster than the dense model."
+)
+UNPACKED_NOTE = (
+    "No weight has enough zeros to take less as non-zero values and bits, so nothing is packed: "
+    "the model is neither smaller nor faster than the dense one."
+)
 
 
-def write(model: keras.Model, path: pathlib.Path) -> None:
-    """Writes the SavedModel of a plain Keras model to `path`."""
-    model.export(str(path), format="tf_saved_model", verbose=False)
+def write(model: keras.Model, path: pathlib.Path, *, packed: bool = False) -> str:
+    """Writes a plain Keras model to `path`, and returns in a sentence what that gains.
 
-
-def measure(path: pathlib.Path, model: keras.Model) -> tuple[float, dict[int, Latency]]:
-    """Loads a SavedModel and compares it with the model it was made from.
-
-    Returns:
-        The largest absolute difference of their outputs on random inputs, and the latency of the
-        SavedModel by batch size.
+    The endpoint reads packed weights in place of the model's own, at each use, so that TensorFlow
+    optimizes the same graph as without packing and the outputs are equal to the bit. That goes
+    through `StatelessScope`, as in `kt.layers.Sparse`, so no layer has to know of it.
     """
-    artifact = tf.saved_model.load(str(path))
-    specs = artifact.serve.concrete_functions[0].structured_input_signature[0]
-    difference, latency = 0.0, {}
-    for batch in _batch_sizes(model):
-        inputs = random_inputs(specs, batch)
-        served = artifact.serve(*inputs)
-        difference = max(difference, _max_abs_difference(model(*inputs, training=False), served))
-        latency[batch] = _latency(artifact.serve, inputs)
-    return difference, latency
+    chosen = [v for v in model.variables if packed and gets_smaller(v.numpy())]
+    weights = [PackedWeight(variable.numpy()) for variable in chosen]
+    readers = [(v, weight.read) for v, weight in zip(chosen, weights, strict=True)]
 
+    def serve(*inputs):
+        with _keras_compat.reading_scope(readers) as scope:
+            outputs = model(*inputs)
+        for variable, value in scope.assigned:
+            variable.assign(value)
+        return outputs
 
-def random_inputs(specs: Any, batch: int, seed: int = 0) -> Any:
-    """Random tensors for a structure of `tf.TensorSpec`s.
-
-    Floats are standard normal, integers and booleans 0 or 1 (valid in any vocabulary), strings
-    empty. Dimensions that the model leaves open are 32, the first of them `batch`.
-    """
-    random = np.random.default_rng(seed)
-
-    def draw(spec: tf.TensorSpec) -> tf.Tensor:
-        shape = [OPEN_DIMENSION if size is None else size for size in spec.shape]
-        if shape and spec.shape[0] is None:
-            shape[0] = batch
-        if spec.dtype.is_floating:
-            return tf.cast(random.standard_normal(shape), spec.dtype)
-        if spec.dtype == tf.string:
-            return tf.fill(shape, "")
-        return tf.cast(random.integers(0, 2, shape), spec.dtype)
-
-    return tf.nest.map_structure(draw, specs)
-
-
-def _batch_sizes(model: keras.Model) -> tuple[int, ...]:
-    shapes = [tensor.shape for tensor in getattr(model, "inputs", None) or [] if tensor.shape]
-    return BATCH_SIZES if not shapes or shapes[0][0] is None else (shapes[0][0],)
-
-
-def _max_abs_difference(expected: Any, actual: Any) -> float:
-    pairs = zip(tf.nest.flatten(expected), tf.nest.flatten(actual), strict=True)
-    return max(
-        float(tf.reduce_max(tf.abs(tf.cast(a, tf.float32) - tf.cast(b, tf.float32))))
-        for a, b in pairs
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    _track_variables(archive, model, {id(variable) for variable in chosen})
+    for weight in weights:
+        archive.track(weight)
+    archive.add_variable_collection("packed", [v for w in weights for v in (w.values, w.bits)])
+    archive.add_endpoint(ENDPOINT, serve, _keras_compat.input_signature(model))
+    archive.write_out(str(path), verbose=False)
+    if not packed:
+        return DENSE_NOTE
+    if not weights:
+        return UNPACKED_NOTE
+    return PACKED_NOTE.format(
+        count=len(weights),
+        all=len(model.variables),
+        packed=sum(weight.bytes for weight in weights),
+        dense=sum(variable.numpy().nbytes for variable in chosen),
     )
 
 
-def _latency(serve: Callable, inputs: Any) -> Latency:
-    def call() -> float:
-        start = time.perf_counter()
-        for output in tf.nest.flatten(serve(*inputs)):
-            output.numpy()
-        return 1e3 * (time.perf_counter() - start)
+def _track_variables(archive, model: keras.Model, replaced: set[int]) -> None:
+    """Lists TensorFlow's variables: with Keras's own as well, each would be written twice."""
+    for name in ("variables", "trainable_variables", "non_trainable_variables"):
+        kept = [v.value for v in getattr(model, name) if id(v) not in replaced]
+        archive.add_variable_collection(name, kept)
 
-    for _ in range(WARM_UP_CALLS):
-        call()
-    times, until = [], time.perf_counter() + MAX_SECONDS
-    while len(times) < MIN_CALLS or (len(times) < MAX_CALLS and time.perf_counter() < until):
-        times.append(call())
-    return Latency(float(np.median(times)), min(times), max(times))
+
+def load(path: pathlib.Path, signature) -> Runner:
+    """The SavedModel's endpoint."""
+    artifact = tf.saved_model.load(str(path))
+
+    def run(inputs):
+        return [output.numpy() for output in tf.nest.flatten(artifact.serve(*inputs))]
+
+    return run

@@ -9,10 +9,12 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_tickets as kt
 from keras_tickets.export import report as report_lib
 from keras_tickets.export import saved_model
+from keras_tickets.export.measure import measure
 
 SERVE = """
 import sys
@@ -72,8 +74,6 @@ def test_serves_where_keras_tickets_cannot_be_imported(sparse_model, exported, t
 
 
 def test_exported_kernels_are_exactly_sparse(sparse_model, exported):
-    import tensorflow as tf
-
     variables = tf.saved_model.load(str(exported[0])).variables
     kernels = [variable.numpy() for variable in variables if len(variable.shape) == 2]
     masks = list(kt.get_masks(sparse_model).values())
@@ -119,7 +119,9 @@ def test_difference_is_that_of_the_written_model(tmp_path):
     model = dense_model()
     saved_model.write(model, tmp_path / "model")
     model.layers[-1].bias.assign_add([0.0, 0.0, 0.25, -0.5])
-    difference, _ = saved_model.measure(tmp_path / "model", model)
+    signature = [tf.TensorSpec((None, 8))]
+    run = saved_model.load(tmp_path / "model", signature)
+    difference, _ = measure(run, model, signature)
     assert difference == pytest.approx(0.5, abs=1e-5)
 
 
@@ -143,13 +145,13 @@ def test_existing_files_are_refused_and_kept(tmp_path):
 
 
 def test_failed_export_leaves_nothing(tmp_path, monkeypatch):
-    def fail(model, path):
-        path.mkdir()
-        (path / "half").write_text("written")
+    def fail(archive, path, **kwargs):
+        pathlib.Path(path).mkdir()
+        (pathlib.Path(path) / "half").write_text("written")
         raise RuntimeError("disk on fire")
 
-    monkeypatch.setattr(saved_model, "write", fail)
-    with pytest.raises(RuntimeError, match="disk on fire"):
+    monkeypatch.setattr(type(keras.export.ExportArchive()), "write_out", fail)
+    with pytest.raises(ValueError, match="cannot be exported .*'tf_saved_model': .*disk on fire"):
         kt.export(dense_model(), tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
@@ -157,9 +159,13 @@ def test_failed_export_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "onnx"}, "format='onnx'.*'tf_saved_model'"),
-        ({"packed": True}, "packed=True"),
+        ({"format": "caffe"}, "format='caffe'.*'tf_saved_model', 'litert', 'onnx', 'openvino'"),
+        ({"packed": 1.5}, "packed=1.5 .*use False or True"),
+        ({"format": "litert", "packed": True}, "packed=True .*'litert'; use False"),
+        ({"format": "litert", "quantize": "int4"}, "quantize='int4' .*use None or 'int8'"),
         ({"quantize": "int8"}, "quantize='int8'"),
+        ({"format": "onnx", "quantize": "int8"}, "quantize='int8' .*'onnx'; use None"),
+        ({"format": "openvino"}, "path=.*model' must end in '.xml'"),
     ],
 )
 def test_options_not_available(tmp_path, options, message):
@@ -175,7 +181,7 @@ def test_what_is_no_built_model_is_refused(tmp_path):
         kt.export(keras.Sequential([keras.layers.Dense(2)]), tmp_path / "model")
     with pytest.raises(TypeError, match="path must be"):
         kt.export(dense_model(), 3)
-    with pytest.raises(ValueError, match="must name a directory"):
+    with pytest.raises(ValueError, match="must name what"):
         kt.export(dense_model(), "")
 
 

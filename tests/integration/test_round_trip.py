@@ -10,6 +10,7 @@ from keras import layers
 
 import keras_tickets as kt
 from keras_tickets.compact import compact
+from keras_tickets.export import litert, litert_weights, measure, packed_weights, saved_model
 
 SIZE, BATCH, STEPS = 8, 6, 3
 METHODS = {
@@ -142,12 +143,32 @@ def check_round_trip(draw, folder):
     assert small.count_params() <= plain.count_params()
     assert_close(outputs_of(small, images), expected)
 
-    for name, model in {"sparse": loaded, "small": small}.items():
-        report = kt.export(model, folder / name)
+    served = {}
+    for name, (model, options) in exports(draw, loaded, small).items():
+        report = kt.export(model, folder / name, **options)
         assert report.max_abs_difference <= 1e-4 * max(np.abs(y).max() for y in expected) + 1e-5
-        artifact = tf.saved_model.load(str(folder / name))
-        served = keras.tree.flatten(artifact.serve(images))
-        assert_close([y.numpy() for y in served], expected)
+        load = litert.load if options["format"] == "litert" else saved_model.load
+        served[name] = load(folder / name, [tf.TensorSpec((None, SIZE, SIZE, 2))])([images])
+        assert_close(served[name], expected)
+    for dense, packed in zip(served["dense"], served["packed"], strict=True):
+        assert dense.tobytes() == packed.tobytes()
+
+
+def exports(draw, sparse, small):
+    """Models to export, and how."""
+    plain = {"format": "tf_saved_model"}
+    return {
+        "dense": (sparse, plain),
+        "packed": (sparse, {**plain, "packed": True}),
+        "small": (small, {"format": draw(st.sampled_from(["tf_saved_model", "litert"]))}),
+    }
+
+
+@pytest.fixture(autouse=True)
+def small_kernels_are_encoded_too_and_little_is_timed(monkeypatch):
+    monkeypatch.setattr(packed_weights, "GRAPH_BYTES", 0)
+    monkeypatch.setattr(litert_weights, "OPERATOR_BYTES", 0)
+    monkeypatch.setattr(measure, "MAX_SECONDS", 0.0)
 
 
 # An example takes seconds: failing ones are shown as they are, not made smaller.

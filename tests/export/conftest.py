@@ -1,0 +1,8 @@
+import pytest
+
+from keras_tickets.export import measure
+
+
+@pytest.fixture(autouse=True)
+def few_calls_for_each_latency(monkeypatch):
+    monkeypatch.setattr(measure, "MAX_SECONDS", 0.0)
