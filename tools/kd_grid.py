@@ -1,0 +1,108 @@
+"""Trains tickets on labels and on soft labels, from several starts, and prints the table.
+
+    python tools/kd_grid.py --gin_file=gin_configs/mnist/distill.gin --sparsities 0.9 0.95 0.98 \
+        --rewind_to=18% --seeds 0 1 2 --directory=runs/kd_mnist
+
+The grid is {labels, soft labels} x {initial weights, weights of the rewind step, final weights with
+learning-rate rewinding}, and new weights under the same mask. Runs that are finished in the
+directory are not run again.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import statistics
+
+import gin
+
+from keras_tickets import gin_bindings
+from keras_tickets.procedures import Tickets
+from keras_tickets.train import train
+
+STARTS = {
+    "initial": {"rewind_to": 0},
+    "rewound": {},
+    "final": {"rewind": ("schedule",)},
+}
+CELLS = [f"{labels}, {start}" for labels in ("labels", "soft labels") for start in STARTS]
+
+
+def read_experiment(file: str, bindings: list[str]):
+    """The experiment of a gin file, whose procedure is `distill`."""
+    gin.clear_config()
+    gin_bindings.bind()
+    with contextlib.chdir(os.path.dirname(os.path.abspath(file))):
+        gin.parse_config_file(os.path.basename(file))
+    for binding in bindings:
+        gin.parse_config(binding)
+    return gin.get_configurable("train")()
+
+
+def run(experiment, directory: pathlib.Path, sparsity: float, rewind_to: str) -> dict[str, float]:
+    """Test accuracies of all cells for one seed and sparsity."""
+    found, distill = {}, experiment.procedure
+    for start, settings in STARTS.items():
+        settings = {"rewind_to": rewind_to, **settings}
+        control = "reinit_from_0" if start == "initial" else None
+        labels = Tickets(levels=1, rate=sparsity, control=control, **settings)
+        soft = dataclasses.replace(distill, sparsity=sparsity, levels=1, **settings)
+        for name, procedure in (("labels", labels), ("soft labels", soft)):
+            chosen = dataclasses.replace(experiment, procedure=procedure)
+            workdir = directory / f"{name.replace(' ', '_')}_{start}"
+            summary = train(chosen, workdir, describe=lambda s=chosen: describe(s), verbose=0)
+            level = summary["levels"][1]
+            found[f"{name}, {start}"] = level["test_accuracy"]
+            found["dense"] = summary["levels"][0]["test_accuracy"]
+            if control:
+                result = summary["levels"][1].get("controls", {}).get(control)
+                found |= {"new weights": result["test_accuracy"]} if result else {}
+    return found
+
+
+def describe(experiment) -> str:
+    """The settings that tell one cell from another, one a line."""
+    settings = {"train.seed": experiment.seed, **vars(experiment.procedure)}
+    return "\n".join(f"{name} = {value!r}" for name, value in settings.items() if name[0] != "_")
+
+
+def table(results: dict[str, dict[str, list[float]]]) -> str:
+    """A row for each cell, a column for each sparsity: mean and spread in percent."""
+    names = ["dense", *CELLS, "new weights"]
+    lines = [f"| training | {' | '.join(results)} |", "|---" * (1 + len(results)) + "|"]
+    for name in names:
+        cells = []
+        for column in results.values():
+            values = [100 * value for value in column[name]]
+            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.2f}{spread}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gin_file", required=True)
+    parser.add_argument("--gin_param", action="append", default=[])
+    parser.add_argument("--sparsities", type=float, nargs="+", required=True)
+    parser.add_argument("--rewind_to", required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--directory", type=pathlib.Path, required=True)
+    arguments = parser.parse_args()
+    results: dict[str, dict[str, list[float]]] = {}
+    for sparsity in arguments.sparsities:
+        column = results.setdefault(f"{sparsity:.1%} zeros", {})
+        for seed in arguments.seeds:
+            experiment = read_experiment(arguments.gin_file, arguments.gin_param)
+            experiment.seed = seed
+            directory = arguments.directory / f"{sparsity}_{seed}"
+            for name, accuracy in run(experiment, directory, sparsity, arguments.rewind_to).items():
+                column.setdefault(name, []).append(accuracy)
+            print(json.dumps({"sparsity": sparsity, "seed": seed, **column}), flush=True)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
