@@ -101,11 +101,13 @@ class Subclassed(keras.Model):
         return self.head(self.hidden(inputs))
 
 
+@pytest.mark.parametrize("format", ["tf_saved_model", "litert"])
 @pytest.mark.parametrize("sparse", [False, True])
-def test_subclassed_model(tmp_path, sparse):
+def test_subclassed_model(tmp_path, sparse, format):
     model = Subclassed()
     model(np.zeros((2, 5), "float32"))
-    report = kt.export(kt.sparsify(model, 0.5) if sparse else model, tmp_path / "model")
+    model = kt.sparsify(model, 0.5) if sparse else model
+    report = kt.export(model, tmp_path / "model", format=format)
     assert list(report.latency_ms) == [1, 32]
     assert report.max_abs_difference < 1e-6
 

@@ -129,6 +129,10 @@ def test_an_ablated_neuron_gives_its_bias():
     bias = model.get_layer("hidden").layer.bias.numpy()
     assert (hidden[:, dead] == bias[dead]).all()
     assert kt.summary(model).rows[0].nonzeros == model.masks["hidden/kernel"].sum()
+    smaller = kt.compact(model)
+    used = model.masks["head/kernel"].any(axis=1)
+    assert smaller.get_layer("hidden").units == (~dead & used).sum() < 10
+    np.testing.assert_allclose(smaller(data), model(data), rtol=1e-5, atol=1e-5)
 
 
 def test_a_neuron_comes_back_when_its_gradients_are_salient():
