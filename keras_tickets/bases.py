@@ -181,8 +181,7 @@ def constrain(model: keras.Model, masks: Arrays, basis: Basis) -> None:
     """Makes training keep the masked coefficients at zero: kernels are projected after every step.
 
     It sets the constraint of each kernel variable, which Keras's optimizers apply in graph, and
-    which is not saved. Call it before the first training step after a change of masks, and
-    compile anew.
+    which is not saved. After a change of masks call it again, and compile anew.
 
     Args:
         model: Built Keras model, or a `kt.SparseModel` whose own masks are all ones.

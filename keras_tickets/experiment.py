@@ -9,13 +9,17 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import data, structures
+from keras_tickets.analysis import random_masks
 from keras_tickets.initializers import SparseVarianceScaling, initialize
 from keras_tickets.masks import masked_kernels
 from keras_tickets.model import SparseModel, sparsify
+from keras_tickets.paths import weight_paths
 from keras_tickets.plan import SparsityPlan, plan, summary
 from keras_tickets.procedures import Distill, Fit, Tickets
 from keras_tickets.pruning import prune
+from keras_tickets.tickets import Ticket, load_ticket
 
+TICKET_STARTS = ("weights", "masks", "random_masks")
 STRATEGIES = {"none": tf.distribute.get_strategy, "mirrored": tf.distribute.MirroredStrategy}
 
 
@@ -42,6 +46,11 @@ class Experiment:
         scope: With `scores`, as in `kt.prune`.
         iterations: With `scores`, as in `kt.prune`.
         score_examples: Training examples that scores are computed from.
+        ticket: File of a ticket that the first masks are taken from, instead of `sparsity` and what
+            belongs to it.
+        ticket_start: What else is taken: "weights", the ticket's; "masks", nothing, the model keeps
+            its own weights; "random_masks", nothing, and the masks are random ones with as many
+            weights in each kernel.
         initializer: Draws the masked kernels anew, as `kt.initializers.initialize` does. None: they
             keep what the model started with.
         seed: Seed of initial weights, masks, order, augmentation and of what the optimizer draws.
@@ -87,6 +96,8 @@ class Experiment:
     scope: str = "global"
     iterations: int = 1
     score_examples: int = 1000
+    ticket: str | None = None
+    ticket_start: str = "weights"
     initializer: SparseVarianceScaling | None = None
     seed: int = 0
     steps_per_execution: int = 1
@@ -100,6 +111,16 @@ class Experiment:
         if self.strategy not in STRATEGIES:
             raise ValueError(
                 f"`strategy` must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}."
+            )
+        if self.ticket_start not in TICKET_STARTS:
+            raise ValueError(
+                f"`ticket_start` must be one of {', '.join(TICKET_STARTS)}, got "
+                f"{self.ticket_start!r}."
+            )
+        if self.ticket is not None and self.sparsity is not None:
+            raise ValueError(
+                f"`sparsity` and `ticket` exclude each other, got {self.sparsity!r} and "
+                f"{self.ticket!r}."
             )
         for name in ("epochs", "steps_per_execution", "iterations", "score_examples"):
             value = getattr(self, name)
@@ -121,7 +142,7 @@ class Experiment:
 
     def plan(self) -> SparsityPlan:
         """What will be masked: the dry run of `sparse_model`."""
-        if self.sparsity is not None and self.scores is not None:
+        if self.ticket is not None or (self.sparsity is not None and self.scores is not None):
             return summary(self._sparse(self.dense_model()))
         return plan(
             self.dense_model(),
@@ -156,9 +177,11 @@ class Experiment:
         )
 
     def _sparse(self, model: keras.Model) -> SparseModel:
-        if self.sparsity is None:
+        if self.sparsity is None and self.ticket is None:
             return SparseModel(model)
-        if self.scores is None:
+        if self.ticket is not None:
+            model = self._from_ticket(model)
+        elif self.scores is None:
             model = sparsify(
                 model,
                 self.sparsity,
@@ -181,6 +204,16 @@ class Experiment:
             self.initializer.seed = self.seed
             initialize(model, self.initializer)
         return model
+
+    def _from_ticket(self, model: keras.Model) -> SparseModel:
+        ticket = load_ticket(self.ticket)
+        if self.ticket_start == "weights":
+            return ticket.apply(model)
+        masks = ticket.masks
+        if self.ticket_start == "random_masks":
+            masks = random_masks(masks, self.seed)
+        own = {path: weight.numpy() for path, weight in weight_paths(model).items()}
+        return Ticket(masks, own).apply(model)
 
     def _scorer(self) -> Callable[[keras.Model], dict]:
         takes = inspect.signature(self.scores).parameters

@@ -145,6 +145,8 @@ class Ticket:
         else:
             _check_same_masks(masked, self.masks)
         masks.set_masks(model, dict(self.masks))
+        if not masked:
+            settle_counts(model, masks.masked_kernels(model))
         for path, variable in weight_paths(model).items():
             variable.assign(self.weights[path])
         _keras_compat.finalize_state(model)
@@ -153,10 +155,7 @@ class Ticket:
     def _sparsify(self, model):
         kernels, _ = find_kernels(model, filters=lambda path: path in self.masks)
         _check_same_masks([kernel.path for kernel in kernels], self.masks)
-        model = sparsify(model, {"": 0.0}, mask="ones", filters=lambda path: path in self.masks)
-        masks.set_masks(model, dict(self.masks))
-        settle_counts(model, masks.masked_kernels(model))
-        return model
+        return sparsify(model, {"": 0.0}, mask="ones", filters=lambda path: path in self.masks)
 
     def _arrays(self):
         for path, value in self.weights.items():

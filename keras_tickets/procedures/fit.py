@@ -52,7 +52,7 @@ class Fit:
 
 def _method(experiment, model) -> str:
     """Name of the training method, as in the name of its configuration."""
-    if experiment.sparsity is None:
+    if experiment.sparsity is None and experiment.ticket is None:
         return "dense"
     if experiment.scores is not None:
         return experiment.scores.__name__
