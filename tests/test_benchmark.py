@@ -30,7 +30,9 @@ def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys):
     assert {"Static", "RigL", "SNFS", "GradualMagnitude", "DNW", "TopKAST"} < set(methods)
     distillation = figures["distill lenet_300_100"]
     assert {"hard labels @2", "teacher @2", "cached logits @2"} < set(distillation)
+    levels = figures["levels lenet_300_100"]
     for seconds in [
+        *levels.values(),
         *training.values(),
         *methods.values(),
         *update.values(),

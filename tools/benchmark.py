@@ -1,4 +1,4 @@
-"""Measures training speed, distillation, topology updates and the memory that masks take.
+"""Measures training speed, distillation, levels, topology updates and the memory of masks.
 
 All figures that are compared come from one run. The things compared take turns in blocks, in an
 order that is rotated from round to round, and a ratio is taken between the blocks of one round, so
@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import tensorflow as tf
-from benchmarks import distillation, memory, methods, training, updates
+from benchmarks import distillation, levels, memory, methods, training, updates
 from benchmarks.subjects import MODELS
 from rich.console import Console
 
@@ -28,6 +28,7 @@ SECTIONS = {
     "train": (training.benchmark_training, "models"),
     "methods": (methods.benchmark_methods, "models"),
     "distill": (distillation.benchmark_distillation, "models"),
+    "levels": (levels.benchmark_levels, "models"),
     "update": (updates.benchmark_updates, "sizes"),
     "memory": (memory.benchmark_memory, "models"),
 }

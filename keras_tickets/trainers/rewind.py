@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
+import tensorflow as tf
 
 from keras_tickets.checks import check_model
 from keras_tickets.kernels import find_kernels
@@ -167,8 +168,15 @@ class RewindTrainer(keras.Model):
             **kwargs: As in Keras.
 
         Raises:
-            ValueError: The optimizer changes masks by itself, or averages weights.
+            ValueError: The optimizer changes masks by itself, or averages weights; or the strategy
+                has several workers.
         """
+        workers = _workers(self.model.distribute_strategy)
+        if workers > 1:
+            raise ValueError(
+                "RewindTrainer works in one process, with any number of devices. Received: a "
+                f"strategy of {workers} workers"
+            )
         self.model.compile(*args, **kwargs)
         optimizer = self.model.optimizer
         if type(optimizer).update_due is not SparseOptimizer.update_due:
@@ -308,6 +316,13 @@ class RewindTrainer(keras.Model):
     def from_config(cls, config, custom_objects=None):
         model = keras.saving.deserialize_keras_object(config.pop("model"), custom_objects)
         return cls(model, **config)
+
+
+def _workers(strategy):
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 1
+    cluster = strategy.cluster_resolver.cluster_spec().as_dict()
+    return sum(len(tasks) for tasks in cluster.values()) or 1
 
 
 def _one_of(name, value, allowed):

@@ -1,5 +1,6 @@
 """`RewindTrainer`: what each level starts from, on which batches, and what is kept of it."""
 
+import errno
 import os
 import pathlib
 import subprocess
@@ -420,6 +421,23 @@ def test_wrong_use(tmp_path):
     structured = kt.sparsify(network(), {"": 0.0}, mask="ones", structure=kt.structures.Channel())
     with pytest.raises(ValueError, match='use scope="local"'):
         fit(trainer(structured))
+
+
+def test_a_full_disk_is_named_and_leaves_what_was_there(tmp_path, monkeypatch):
+    fit(trainer(levels=1, store=tmp_path))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            fit(trainer(levels=2, store=tmp_path))
+    assert all(path.read_bytes() == content for path, content in before.items())
+    more = trainer(levels=2, store=tmp_path)
+    fit(more)
+    assert [row["level"] for row in more.results] == [0, 1, 2]
 
 
 def test_a_store_of_another_run_or_damaged_is_refused_and_left_as_it_was(tmp_path):
