@@ -1,0 +1,92 @@
+"""Graphs of models: operations, calls, inputs and outputs."""
+
+import keras
+from keras.src import tree
+from keras.src.export.export_utils import get_input_signature, make_tf_tensor_spec
+from keras.src.models.functional import Functional as Functional
+from keras.src.ops import nn as nn_operations
+from keras.src.ops import numpy as numpy_operations
+
+# What `a + b` and functions such as `keras.ops.relu` become in the graph of a functional model.
+MERGING_OPERATIONS = {
+    keras.layers.Add: numpy_operations.Add,
+    keras.layers.Subtract: numpy_operations.Subtract,
+    keras.layers.Multiply: numpy_operations.Multiply,
+    keras.layers.Maximum: numpy_operations.Maximum,
+    keras.layers.Minimum: numpy_operations.Minimum,
+}
+
+
+ELEMENTWISE_OPERATIONS = (
+    *(
+        getattr(nn_operations, name)
+        for name in "Relu Relu6 Sigmoid Silu Gelu Elu LeakyRelu".split()
+    ),
+    numpy_operations.Tanh,
+)
+
+
+def rebuild(model: keras.Model, convert):
+    """The graph of a functional or Sequential model, with all its layers `convert`ed.
+
+    Args:
+        model: Built model; nested ones are rebuilt too.
+        convert: Called once with each layer or operation; returns what stands in its place.
+
+    Returns:
+        The symbolic inputs and outputs, in the model's structure.
+    """
+    compiled, model.compiled = model.compiled, False
+    try:
+        rebuilt = keras.models.clone_model(model, clone_function=convert, recursive=True)
+    finally:
+        model.compiled = compiled
+    if isinstance(rebuilt, keras.Sequential):
+        return rebuilt.inputs[0], rebuilt.outputs[0]
+    return rebuilt.input, rebuilt.output
+
+
+def read_graph(model: keras.Model):
+    """The graph of a functional or Sequential model, nested ones as single calls.
+
+    Args:
+        model: Built model.
+
+    Returns:
+        The symbolic inputs and outputs, in the model's structure, and `(operation, args, kwargs,
+        output tensors)` of each call, in an order in which they can be made.
+    """
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    calls = [
+        (node.operation, node.arguments.args, node.arguments.kwargs, node.outputs)
+        for depth in sorted(graph._nodes_by_depth, reverse=True)
+        for node in graph._nodes_by_depth[depth]
+        if not node.is_input
+    ]
+    return graph.input, graph.output, calls
+
+
+def map_shapes(function, shapes):
+    """Applies `function` to each shape in a nested structure of shapes."""
+    return tree.map_shape_structure(function, shapes)
+
+
+def overrides_call(model: keras.Model) -> bool:
+    """Whether a functional or Sequential model computes anything but its graph."""
+    return type(model).call not in (Functional.call, keras.Sequential.call)
+
+
+def output_layer(model: keras.layers.Layer):
+    """The layer or operation that gives a model's first output; `None` where no graph says."""
+    while isinstance(model, keras.Model):
+        graph = model._functional if isinstance(model, keras.Sequential) else model
+        if not isinstance(graph, Functional) or overrides_call(model):
+            return None
+        operation = graph.outputs[0]._keras_history.operation
+        model = getattr(operation, "layer", operation)
+    return model
+
+
+def input_signature(model: keras.Model) -> list:
+    """The `tf.TensorSpec`s of a built model's positional arguments, each in its structure."""
+    return tree.map_structure(make_tf_tensor_spec, get_input_signature(model))

@@ -1,0 +1,64 @@
+"""Scopes in which variables have other values."""
+
+import keras
+import tensorflow as tf
+from keras.src import backend
+
+
+def current_state(variables) -> list[tuple[keras.Variable, tf.Tensor]]:
+    """The values of `variables` that an enclosing `keras.StatelessScope` has set."""
+    if not backend.in_stateless_scope():
+        return []
+    scope = backend.get_stateless_scope()
+    values = [(v, scope.get_current_value(v)) for v in variables]
+    return [(v, value) for v, value in values if value is not None]
+
+
+def uncast(variable: keras.Variable) -> tf.Tensor:
+    """The variable's value in its own dtype, whatever the autocast scope."""
+    with backend.AutocastScope(None):
+        return tf.convert_to_tensor(variable.value)
+
+
+def functional_scope(variables) -> keras.StatelessScope:
+    """A scope that catches assignments instead of making them; for code that XLA compiles alone."""
+    return masked_scope([(v, uncast(v)) for v in variables])
+
+
+def masked_scope(mapping) -> keras.StatelessScope:
+    """A `StatelessScope` over `mapping` whose values keep the dtype of their variables.
+
+    Its `assigned` are the `(variable, value)` pairs that were assigned inside it.
+    """
+    with backend.AutocastScope(None):
+        return _CarryingScope(state_mapping=mapping, collect_losses=True)
+
+
+class _CarryingScope(keras.StatelessScope):
+    def __enter__(self):
+        self._updated = {}
+        return super().__enter__()
+
+    def add_update(self, update):
+        super().add_update(update)
+        self._updated[id(update[0])] = update
+
+    @property
+    def assigned(self):
+        return list(self._updated.values())
+
+
+def reading_scope(readers) -> keras.StatelessScope:
+    """As `masked_scope`, but for `(variable, function)` pairs: each use calls the function anew."""
+    with backend.AutocastScope(None):
+        scope = _ReadingScope(collect_losses=True)
+    scope.readers = {id(variable): read for variable, read in readers}
+    return scope
+
+
+class _ReadingScope(_CarryingScope):
+    def get_current_value(self, variable):
+        value = super().get_current_value(variable)
+        if value is None and id(variable) in self.readers:
+            value = self.readers[id(variable)]()
+        return value
