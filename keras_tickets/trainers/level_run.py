@@ -78,7 +78,8 @@ class LevelRun:
             return
         set_masks(self.model, self.trainer.first_masks)
         self.state.write(self.trainer.first_state)
-        self._train(self.store.path / REWIND_POINT, 0, self.rewind_step)
+        if self.rewind_step:
+            self._train(self.store.path / REWIND_POINT, 0, self.rewind_step)
         values = self.state.read()
         self.store.write_rewind_point(list(values), list(values.values()))
 
