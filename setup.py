@@ -62,7 +62,7 @@ EXTRAS = {
 setuptools.setup(
     name="keras-tickets",
     version=read_version(),
-    description="Sparse training for TensorFlow and Keras 3: RigL, SET and static sparsity.",
+    description="Sparse training for TensorFlow and Keras 3: RigL, lottery tickets, KD tickets.",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
