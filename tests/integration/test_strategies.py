@@ -78,7 +78,6 @@ RUNS = [
     (["RigL"], "none", {"jit_compile": True, "steps_per_execution": 8}),
     (["RigL"], "mirrored", {"steps_per_execution": 8}),
     (["RigL"], "workers", {}),
-    (PRUNING, "mirrored", {"steps_per_execution": 8}),
 ]
 SLOW_RUNS = [
     (["RigL"], "none", {"steps_per_execution": 8}),
@@ -97,6 +96,7 @@ SLOW_RUNS = [
     (["RigL, initial"], "mirrored", {"steps_per_execution": 8}),
     (["RigL, initial"], "workers", {}),
     (PRUNING, "none", {"jit_compile": True, "steps_per_execution": 8}),
+    (PRUNING, "mirrored", {"steps_per_execution": 8}),
     (PRUNING, "workers", {}),
     (["global", "regrow"], "none", {"jit_compile": True}),
     (["global", "regrow"], "mirrored", {}),

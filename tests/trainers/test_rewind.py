@@ -295,7 +295,9 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("epochs_before", [0, 1, 2, 3, 4, 6])
+@pytest.mark.parametrize(
+    "epochs_before", [1, 4, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 2, 3, 6))]
+)
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(epochs_before, tmp_path):
     whole = trainer(levels=1, control="reinit", store=tmp_path / "whole")
     fit(whole)

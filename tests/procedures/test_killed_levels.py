@@ -1,6 +1,6 @@
 """Runs of levels that are killed with SIGKILL at random moments end, bit for bit, as the others.
 
-`pytest -m slow -s tests/procedures/test_kill.py` prints the figures of `docs/saving.md`.
+`pytest -m slow -s tests/procedures/test_killed_levels.py` prints the figures of `docs/saving.md`.
 """
 
 import json
