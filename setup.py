@@ -18,7 +18,7 @@ DEPENDENCIES = [
     "tensorflow>=2.20,<3",  # the backend, tf.distribute, SavedModel; 2.20 is the first on 3.13
     "keras>=3.13,<4",  # layers and models; 3.13 is the first with LiteRT export
     "tensorflow-model-optimization>=0.8",  # its pruning schedules are accepted as they are
-    "tensorflow-datasets>=4.9.8",  # mnist, fashion_mnist and cifar10
+    "tensorflow-datasets>=4.9.8",  # mnist, fashion_mnist, cifar10 and imagenet2012
     "importlib_resources",  # tensorflow-datasets imports it without declaring it
     "gin-config>=0.5",  # configuration of the training binary
     "absl-py",  # flags of the command line

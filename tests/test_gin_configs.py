@@ -7,9 +7,10 @@ import pathlib
 import gin
 import numpy as np
 import pytest
+import tiny_imagenet
 
 from keras_tickets import cli, data, gin_bindings, models
-from keras_tickets.data import published
+from keras_tickets.data import published, registry
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "gin_configs"
 BASES = sorted(CONFIGS.glob("*/*base.gin"))
@@ -46,7 +47,13 @@ RECIPES = {
     "cifar10/resnet83_bottleneck": (182 * 390, 128, EPOCH_DROPS),
     "cifar10/resnet164_bottleneck": (182 * 390, 128, EPOCH_DROPS),
 }
+# One of each kind; the others differ from them in the model only.
+TRAINED = ("mnist/lenet_adam", "cifar10/conv2", "cifar10/resnet20_warmup", "cifar10/vgg19_warmup")
 IMAGES = {"mnist": 60_000, "cifar10": 50_000}
+# Make two steps cheap.
+SMALL_BATCH = ("train.epochs=1", "train.steps_per_epoch=2", "train.batch_size=8")
+SMALL_MODEL = ("train.model=@conv2", "conv2.width=0.1", "train.batch_size=8")
+NAMES = {"imagenet": "imagenet2012"}
 
 
 @pytest.fixture
@@ -61,6 +68,23 @@ def made_up_images(monkeypatch):
         return (images, labels), (images[:50], labels[:50])
 
     monkeypatch.setattr(published, "load", load)
+
+
+@pytest.fixture(scope="module")
+def few_photographs(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("tfds"))
+    tiny_imagenet.prepare(path, shards=2)
+    return path
+
+
+@pytest.fixture
+def small_imagenet(few_photographs, monkeypatch):
+    """Small images in place of those that nobody can download."""
+    small = data.Description((32, 32, 3), 1000, streamed=True)
+    monkeypatch.setitem(registry.DATASETS, "imagenet2012", small)
+    monkeypatch.setattr(
+        "keras_tickets.data.imagenet.published.directory", lambda _: few_photographs
+    )
 
 
 @pytest.fixture
@@ -82,16 +106,30 @@ def test_the_configurations_are_there():
     names = {str(path.relative_to(CONFIGS)) for path in FILES}
     for dataset in ("digits", "mnist", "cifar10"):
         assert {f"{dataset}/{m}.gin" for m in ("dense", "static", "set", "rigl")} <= names
+    assert {f"imagenet/{m}.gin" for m in ("dense", "static", "rigl")} <= names
+
+
+@pytest.fixture
+def run(made_up_images, small_imagenet, tmp_path, capsys):
+    """Trains by a file and parameters, and returns the summary."""
+
+    def run(file, parameters):
+        directory = tmp_path / "run"
+        arguments = ["train", f"--gin_file={file}", f"--workdir={directory}"]
+        arguments += [f"--gin_param={parameter}" for parameter in parameters]
+        assert cli.main(arguments) == 0, capsys.readouterr().err
+        return json.loads((directory / "summary.json").read_text())
+
+    return run
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_two_steps(file, made_up_images, tmp_path, capsys):
-    arguments = ["train", f"--gin_file={file}", f"--workdir={tmp_path / 'run'}"]
-    arguments += ["--gin_param=train.epochs=1", "--gin_param=train.steps_per_epoch=2"]
-    assert cli.main(arguments) == 0, capsys.readouterr().err
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+def test_two_steps(file, run):
+    smaller = SMALL_MODEL if file.parent.name == "imagenet" else ()
+    summary = run(file, ("train.epochs=1", "train.steps_per_epoch=2", *smaller))
     assert summary["steps"] == 2
-    assert (summary["dataset"], summary["method"]) == (file.parent.name, file.stem)
+    dataset = NAMES.get(file.parent.name, file.parent.name)
+    assert (summary["dataset"], summary["method"]) == (dataset, file.stem)
     if file.stem == "dense":
         assert summary["sparsity"] == 0 and summary["inference_flops_ratio"] == 1
         assert summary["nonzeros"] == summary["weights"] > 0
@@ -103,21 +141,21 @@ def test_two_steps(file, made_up_images, tmp_path, capsys):
 
 
 def slow_if_large(file):
-    marks = [pytest.mark.slow] if file.stem.startswith(LARGE) else []
+    large = file.stem.startswith(LARGE) or file.parent.name == "imagenet"
+    marks = [pytest.mark.slow] if large else []
     return pytest.param(file, marks=marks, id=f"{file.parent.name}-{file.stem}")
 
 
 @pytest.mark.parametrize("file", [slow_if_large(file) for file in LEVELS])
-def test_two_steps_of_two_levels(file, made_up_images, tmp_path, capsys):
+def test_two_steps_of_two_levels(file, run):
     method = "tickets" if file.stem.endswith("tickets") else "distill"
-    arguments = ["train", f"--gin_file={file}", f"--workdir={tmp_path / 'run'}"]
-    parameters = ["train.epochs=1", "train.steps_per_epoch=2", "train.batch_size=4"]
-    parameters += [f"{method}.levels=1", f"{method}.rewind_to=1"]
+    parameters = ("train.epochs=1", "train.steps_per_epoch=2", "train.batch_size=4")
+    parameters += (f"{method}.levels=1", f"{method}.rewind_to=1")
     if method == "tickets":
-        parameters += ["tickets.control=None"]
-    arguments += [f"--gin_param={parameter}" for parameter in parameters]
-    assert cli.main(arguments) == 0, capsys.readouterr().err
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+        parameters += ("tickets.control=None",)
+    if file.parent.name == "imagenet":
+        parameters += ("resnet50.width=0.125",)
+    summary = run(file, parameters)
     assert (summary["steps"], summary["method"]) == (2, method)
     assert [row["level"] for row in summary["levels"]] == [0, 1]
     assert summary["nonzeros"] == summary["levels"][1]["nonzeros"] < summary["weights"]
@@ -127,6 +165,19 @@ def test_every_base_is_the_recipe_of_a_paper_or_the_base_of_all_methods():
     names = {str(path.relative_to(CONFIGS)).removesuffix("base.gin") for path in BASES}
     recipes = {f"{name}_" for name in RECIPES}
     assert recipes <= names and names - recipes == {f"{path.parent.name}/" for path in FILES}
+
+
+def test_the_recipe_of_imagenet(parse):
+    experiment = parse(CONFIGS / "imagenet" / "base.gin")
+    assert (experiment.batch_size, experiment.epochs) == (1024, 90)
+    optimizer, epoch = experiment.optimizer(), 1_281_167 // 1024
+    rates = {0: 0, 1: 0.08, 5: 0.4, 30: 0.4, 60: 0.04, 80: 4e-3}
+    for start, rate in rates.items():
+        optimizer.iterations.assign(start * epoch)
+        assert float(optimizer.learning_rate) == pytest.approx(rate, rel=1e-4, abs=1e-9)
+        if start >= 30:
+            optimizer.iterations.assign_add(1)
+            assert float(optimizer.learning_rate) == pytest.approx(rate / 10, rel=1e-4)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -146,14 +197,9 @@ def test_recipes_of_papers(recipe, parse):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_two_steps_of_recipes(recipe, made_up_images, tmp_path, capsys):
-    file = CONFIGS / f"{recipe}_base.gin"
-    arguments = ["train", f"--gin_file={file}", f"--workdir={tmp_path / 'run'}"]
-    parameters = ("epochs=1", "steps_per_epoch=2", "batch_size=2")
-    arguments += [f"--gin_param=train.{parameter}" for parameter in parameters]
-    assert cli.main(arguments) == 0, capsys.readouterr().err
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+@pytest.mark.parametrize("recipe", TRAINED)
+def test_two_steps_of_recipes(recipe, run):
+    summary = run(CONFIGS / f"{recipe}_base.gin", SMALL_BATCH)
     assert (summary["steps"], summary["method"], summary["sparsity"]) == (2, "dense", 0)
 
 
@@ -162,3 +208,11 @@ def test_regrowth_by_a_parameter(tmp_path):
     arguments += ["--gin_param=GradualMagnitude.regrow = True", "--gin_param=train.epochs=1"]
     assert cli.main([*arguments, f"--workdir={tmp_path / 'run'}"]) == 0
     assert "GradualMagnitude.regrow = True" in (tmp_path / "run" / "config.gin").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dense", "static", "rigl"])
+def test_two_steps_of_resnet50(method, run):
+    summary = run(CONFIGS / "imagenet" / f"{method}.gin", (*SMALL_BATCH, "resnet50.width=0.125"))
+    assert (summary["model"], summary["method"]) == ("resnet50", method)
+    assert abs(summary["sparsity"] - (0.9 if method != "dense" else 0)) < 1e-3

@@ -67,9 +67,9 @@ class Dataset:
         augment: Callable | None = None,
     ):
         size = len(train[1])
-        _check_integer("batch_size", batch_size, 1, size)
-        _check_integer("test_batch_size", test_batch_size, 1, None)
-        _check_integer("seed", seed, 0, 2**31 - 1)
+        check_integer("batch_size", batch_size, 1, size)
+        check_integer("test_batch_size", test_batch_size, 1, None)
+        check_integer("seed", seed, 0, 2**31 - 1)
         self.name = name
         self.batch_size = batch_size
         self.seed = seed
@@ -78,7 +78,7 @@ class Dataset:
         self.classes = int(max(train[1].max(), test[1].max())) + 1
         self.steps_per_epoch = size // batch_size
         if steps_per_epoch is not None:
-            _check_integer("steps_per_epoch", steps_per_epoch, 1, self.steps_per_epoch)
+            check_integer("steps_per_epoch", steps_per_epoch, 1, self.steps_per_epoch)
             self.steps_per_epoch = steps_per_epoch
         self._train, self._test, self._augment = train, test, augment
         axes = tuple(range(train[0].ndim - 1))
@@ -104,7 +104,7 @@ class Dataset:
         Raises:
             ValueError: A target has another number of rows than there are training examples.
         """
-        _check_integer("start_epoch", start_epoch, 0, LAST_EPOCH)
+        check_integer("start_epoch", start_epoch, 0, LAST_EPOCH)
         for name, array in (targets or {}).items():
             if len(array) != len(self._train[1]):
                 raise ValueError(
@@ -139,7 +139,7 @@ class Dataset:
 
         data = tf.data.Dataset.range(start_epoch, LAST_EPOCH).flat_map(order)
         data = data.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return self._finish(data)
+        return shard_batches(data)
 
     def train_once(self) -> tf.data.Dataset:
         """The training set once, whole, in its own order and without augmentation.
@@ -159,20 +159,21 @@ class Dataset:
 
     def _in_order(self, examples, batch_size):
         data = tf.data.Dataset.from_tensor_slices(examples).batch(batch_size)
-        return self._finish(data.map(lambda x, y: (self._standardise(x), y)))
+        return shard_batches(data.map(lambda x, y: (self._standardise(x), y)))
 
     def _standardise(self, images):
         return tf.cast(images, tf.float32) * self._scale + self._shift
 
-    def _finish(self, data):
-        options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = (
-            tf.data.experimental.AutoShardPolicy.DATA
-        )
-        return data.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+def shard_batches(data: tf.data.Dataset) -> tf.data.Dataset:
+    """Prefetches batches, which `tf.distribute` splits among workers by example, not by file."""
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return data.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
-def _check_integer(name, value, low, high):
+def check_integer(name: str, value: int, low: int, high: int | None) -> None:
+    """Raises a `ValueError` unless `value` is an integer from `low` to `high`; None: no limit."""
     if (
         not isinstance(value, int | np.integer)
         or isinstance(value, bool)

@@ -40,22 +40,26 @@ def load(
     """
     import tensorflow_datasets as tfds
 
-    directory = os.path.expanduser(
-        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    )
+    where = directory(data_dir)
     try:
-        builder = tfds.builder(name, data_dir=directory)
+        builder = tfds.builder(name, data_dir=where)
         if not builder.data_path.exists():
             _check_network()
             builder.download_and_prepare()
     except Exception as error:  # Downloads fail with whatever the network library raises.
         cause = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ValueError(
-            f"data set {name!r} is not in {directory!r} and could not be downloaded: {cause} "
+            f"data set {name!r} is not in {where!r} and could not be downloaded: {cause} "
             "(set TFDS_DATA_DIR to a directory that holds it, or use 'digits', which needs no "
             "download)"
         ) from error
     return _read(builder, "train"), _read(builder, "test")
+
+
+def directory(data_dir: str | None = None) -> str:
+    """Directory of tensorflow-datasets: as given, `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`."""
+    given = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return os.path.expanduser(given)
 
 
 def _read(builder, split):

@@ -4,10 +4,11 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from keras_tickets.data import published
+from keras_tickets.data import imagenet, published
 from keras_tickets.data.augmentation import crop_and_flip
 from keras_tickets.data.dataset import Dataset
 from keras_tickets.data.digits import digits
+from keras_tickets.data.streamed_dataset import StreamedDataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +19,13 @@ class Description:
         input_shape: Shape of one image.
         classes: Number of classes.
         augment: As in `Dataset`.
+        streamed: Whether images are read from disk batch by batch; otherwise all are in memory.
     """
 
     input_shape: tuple[int, int, int]
     classes: int
     augment: Callable | None = None
+    streamed: bool = False
 
 
 DATASETS = {
@@ -30,6 +33,7 @@ DATASETS = {
     "mnist": Description((28, 28, 1), 10),
     "fashion_mnist": Description((28, 28, 1), 10),
     "cifar10": Description((32, 32, 3), 10, functools.partial(crop_and_flip, padding=4)),
+    imagenet.NAME: Description((224, 224, 3), 1000, streamed=True),
 }
 
 
@@ -37,7 +41,7 @@ def describe(name: str) -> Description:
     """Describes a data set without loading it.
 
     Args:
-        name: "digits", "mnist", "fashion_mnist" or "cifar10".
+        name: "digits", "mnist", "fashion_mnist", "cifar10" or "imagenet2012".
 
     Returns:
         Its `Description`.
@@ -63,12 +67,12 @@ def load(
     batch_size: int = 128,
     *,
     seed: int = 0,
-    test_batch_size: int = 1000,
+    test_batch_size: int | None = None,
     steps_per_epoch: int | None = None,
     augment: bool = True,
     data_dir: str | None = None,
-) -> Dataset:
-    """Loads a data set into memory.
+) -> Dataset | StreamedDataset:
+    """Loads a data set into memory, or opens one that is too large for it.
 
     "digits" comes with scikit-learn and needs no download: 1,797 images of 8x8 pixels, every fifth
     image of each class held out for the test. The others are read through tensorflow-datasets,
@@ -76,19 +80,24 @@ def load(
     deviation of the training images, per channel. CIFAR-10 is augmented by random crops of the
     image padded by 4 pixels and random horizontal flips.
 
+    ImageNet, "imagenet2012", is read from disk while training goes on, cropped at random and
+    flipped; the test is on its 50,000 validation images. Its archives have to be fetched by hand
+    once, see `keras_tickets.data.imagenet.builder`.
+
     Args:
-        name: "digits", "mnist", "fashion_mnist" or "cifar10".
+        name: "digits", "mnist", "fashion_mnist", "cifar10" or "imagenet2012".
         batch_size: Examples per training step, over all replicas; what is left over of an epoch is
             dropped.
         seed: Seed of order and augmentation.
-        test_batch_size: Examples per step of the test set; the last batch may be smaller.
+        test_batch_size: Examples per step of the test set; the last batch may be smaller. None:
+            1000, for ImageNet `batch_size`.
         steps_per_epoch: Training batches per epoch, at most those that there are. None: all.
         augment: Whether to augment, where the data set has an augmentation.
         data_dir: Directory of tensorflow-datasets. None: `$TFDS_DATA_DIR`, else
             `~/tensorflow_datasets`.
 
     Returns:
-        A `Dataset`.
+        A `Dataset`, or for ImageNet a `StreamedDataset`, which has the same methods.
 
     Raises:
         ValueError: `name` is unknown, or the data can be neither found nor downloaded.
@@ -104,6 +113,17 @@ def load(
     ```
     """
     description = describe(name)
+    if description.streamed:
+        return StreamedDataset(
+            name,
+            imagenet.builder(data_dir),
+            description.input_shape,
+            batch_size=batch_size,
+            seed=seed,
+            test_batch_size=test_batch_size,
+            steps_per_epoch=steps_per_epoch,
+            augment=augment,
+        )
     train, test = digits() if name == "digits" else published.load(name, data_dir)
     return Dataset(
         name,
@@ -111,7 +131,7 @@ def load(
         test,
         batch_size=batch_size,
         seed=seed,
-        test_batch_size=test_batch_size,
+        test_batch_size=1000 if test_batch_size is None else test_batch_size,
         steps_per_epoch=steps_per_epoch,
         augment=description.augment if augment else None,
     )

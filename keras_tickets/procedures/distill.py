@@ -61,10 +61,11 @@ class Distill:
 
     def make(self, experiment, directory: WorkDirectory) -> RewindTrainer:
         """The compiled trainer of the student; that of the levels before it is kept beside."""
-        if self.cached and data.describe(experiment.dataset).augment:
+        described = data.describe(experiment.dataset)
+        if self.cached and (described.augment or described.streamed):
             raise ValueError(
-                "`cached` is for data without augmentation. Received: cached=True, and data set "
-                f"{experiment.dataset!r} is augmented"
+                "`cached` is for data in memory without augmentation. Received: cached=True with "
+                f"data set {experiment.dataset!r}"
             )
         with experiment.strategy_scope():
             dense = experiment.dense_model()

@@ -185,7 +185,10 @@ def test_descriptions_are_right():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: data.load("mnits"), "one of digits, mnist, fashion_mnist, cifar10, got 'mnits'"),
+        (
+            lambda: data.load("mnits"),
+            "one of digits, mnist, fashion_mnist, cifar10, imagenet2012, got 'mnits'",
+        ),
         (lambda: data.load("digits", 0), "`batch_size` must be an integer of at least 1"),
         (lambda: data.load("digits", 5000), "at most 1442, got 5000"),
         (lambda: data.load("digits", seed=-1), "`seed` must be"),

@@ -96,7 +96,7 @@ def test_a_teacher_of_ones_own_and_several_prunings(tmp_path):
         ("distill.levels=0", "`levels` must be a positive integer"),
         ("distill.temperature=0.0", "`temperature`"),
         ("distill.alpha=1.5", "alpha=1.5"),
-        ("train.dataset='cifar10'\ndistill.cached=True", "data set 'cifar10' is augmented"),
+        ("train.dataset='cifar10'\ndistill.cached=True", "cached=True with data set 'cifar10'"),
         ("distill.teacher='no.keras'", "there is no file or directory 'no.keras'"),
     ],
 )
