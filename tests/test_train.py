@@ -1,4 +1,5 @@
 import csv
+import math
 
 import keras
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from keras_tickets import models, optimizers
 from keras_tickets.experiment import Experiment
 from keras_tickets.model import SparseModel
+from keras_tickets.procedures import Fit, Tickets
 from keras_tickets.train import train
 from keras_tickets.work_directory import WorkDirectory
 
@@ -169,3 +171,14 @@ def test_damaged_summary_is_named(tmp_path):
     (tmp_path / "summary.json").write_text('{"steps"')
     with pytest.raises(ValueError, match="summary.json' is damaged"):
         directory.open("")
+
+
+@pytest.mark.parametrize("procedure", [Fit(), Tickets(levels=1)], ids=["fit", "tickets"])
+def test_a_validation_loss_that_is_never_finite_is_said_so(procedure, tmp_path, monkeypatch):
+    def evaluate(self, *args, **kwargs):
+        return {"loss": math.nan, "accuracy": 0.1}
+
+    monkeypatch.setattr(SparseModel, "evaluate", evaluate)
+    with pytest.warns(UserWarning, match="not saved"), pytest.raises(ValueError, match="finite"):
+        train(experiment(sparsity=None, optimizer=dense_optimizer, procedure=procedure), tmp_path)
+    assert not (tmp_path / "summary.json").exists()

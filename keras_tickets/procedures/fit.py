@@ -40,6 +40,10 @@ class Fit:
             ],
             verbose=verbose,
         )
+        if not checkpoint.epochs:
+            raise ValueError(
+                "no epoch ended with a loss and weights that are finite: nothing was saved"
+            )
         results = model.evaluate(dataset.test(), verbose=0, return_dict=True)
         directory.save_model(model)
         steps = experiment.epochs * dataset.steps_per_epoch

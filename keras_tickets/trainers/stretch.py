@@ -36,6 +36,9 @@ def train_stretch(
 
     Returns:
         The history: `{metric: one value per epoch}`, and the index of each epoch as "epoch".
+
+    Raises:
+        ValueError: Training ended with a loss or a weight that is NaN or infinite.
     """
     checkpoint = Checkpoint(directory / "checkpoints")
     window = model.optimizer.core_optimizer.gradient_accumulation_steps or 1
@@ -56,4 +59,9 @@ def train_stretch(
         )
         if model.stop_training:
             break
+    if segments and not model.stop_training and checkpoint.epochs[-1:] != [segments[-1].last - 1]:
+        raise ValueError(
+            f"Training ended at epoch {segments[-1].last} with a loss or a weight that is not "
+            f"finite; {str(directory)!r} keeps what there was before."
+        )
     return {"epoch": checkpoint.epochs, **checkpoint.history} if segments else {}
