@@ -18,6 +18,7 @@ from absl import flags
 from keras_tickets import export_command, gin_bindings, train
 from keras_tickets.experiment import Experiment
 from keras_tickets.tables import render_table
+from keras_tickets.work_directory import WorkDirectory
 
 COMMANDS = ("train", "plan", "export")
 USER_ERRORS = (
@@ -119,13 +120,14 @@ def _train(experiment, values) -> int:
     summary = train.train(
         experiment, values.workdir, describe=gin.operative_config_str, verbose=verbose
     )
-    model = keras.models.load_model(os.path.join(values.workdir, "model.keras"), compile=False)
+    workdir = WorkDirectory(values.workdir).path
+    model = keras.models.load_model(workdir / "model.keras", compile=False)
     print(f"\n{experiment.plan_of(model)}\n")
     if "levels" in summary:
         print(f"{_levels(summary['levels'])}\n")
     print(f"test accuracy: {summary['test_accuracy']:.4f}")
     for name in ("summary.json", "metrics.csv", "model.keras", "tensorboard"):
-        print(f"{name}: {os.path.join(values.workdir, name)}")
+        print(f"{name}: {workdir / name}")
     return 0
 
 

@@ -20,6 +20,7 @@ from keras_tickets.pruning import prune
 from keras_tickets.tickets import Ticket, load_ticket
 
 TICKET_STARTS = ("weights", "masks", "random_masks")
+OF_ONE_TRAINING = ("sparsity", "structure", "scores", "ticket", "initializer")
 STRATEGIES = {"none": tf.distribute.get_strategy, "mirrored": tf.distribute.MirroredStrategy}
 
 
@@ -61,7 +62,9 @@ class Experiment:
         name: Name of the experiment. None: data set and method, as in "digits/rigl".
 
     Raises:
-        ValueError: `dataset` or `strategy` is unknown, or `epochs` is not a positive integer.
+        TypeError: `model` or `optimizer` cannot be called.
+        ValueError: `dataset`, `strategy` or `ticket_start` is unknown, a number is not a positive
+            integer, or arguments exclude each other.
 
     Example:
 
@@ -121,6 +124,12 @@ class Experiment:
             raise ValueError(
                 f"`sparsity` and `ticket` exclude each other, got {self.sparsity!r} and "
                 f"{self.ticket!r}."
+            )
+        given = [name for name in OF_ONE_TRAINING if getattr(self, name) is not None]
+        if given and not isinstance(self.procedure, Fit):
+            raise ValueError(
+                f"`{given[0]}` is of a single training, and {type(self.procedure).__name__} starts "
+                f"from the dense model, got {getattr(self, given[0])!r}."
             )
         for name in ("epochs", "steps_per_execution", "iterations", "score_examples"):
             value = getattr(self, name)

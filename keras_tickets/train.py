@@ -59,5 +59,6 @@ def train(
     if finished is not None:
         print(f"{directory.path} is finished already; nothing to do.")
         return finished
+    dataset = experiment.load_data()
     directory.begin(config)
-    return directory.finish(procedure.run(experiment, model, directory, verbose))
+    return directory.finish(procedure.run(experiment, model, dataset, directory, verbose))

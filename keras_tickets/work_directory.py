@@ -1,14 +1,18 @@
 """The directory of one run of the training binary."""
 
+import contextlib
 import csv
 import io
 import json
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
+
+PART = ".part_"
 
 
 class WorkDirectory:
@@ -50,7 +54,7 @@ class WorkDirectory:
             ) from error
         file = self.path / "config.gin"
         if not file.exists():
-            others = sorted(p.name for p in self.path.iterdir() if not p.name.endswith(".part"))
+            others = sorted(p.name for p in self.path.iterdir() if not p.name.startswith(PART))
             if others:
                 raise ValueError(
                     f"work directory {str(self.path)!r} holds {others[0]!r} but no run: choose an "
@@ -86,9 +90,8 @@ class WorkDirectory:
 
     def save_model(self, model: keras.Model) -> None:
         """Saves the model as `model.keras`."""
-        temporary = self.path / "model.part.keras"
-        model.save(temporary)
-        temporary.replace(self.path / "model.keras")
+        with self._replacing("model.keras") as temporary:
+            model.save(temporary)
 
     def finish(self, summary: dict) -> dict:
         """Writes `summary.json`, which marks the run as finished, and returns the summary."""
@@ -105,12 +108,20 @@ class WorkDirectory:
             raise ValueError(f"file {str(file)!r} is damaged: {error}") from error
 
     def _write(self, name, text):
-        temporary = self.path / f"{name}.part"
-        with open(temporary, "w", encoding="utf-8") as file:
+        with self._replacing(name) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(self.path / name)
+
+    @contextlib.contextmanager
+    def _replacing(self, name) -> Iterator[pathlib.Path]:
+        """A path to write, of this process alone, that takes the place of a file at the end."""
+        temporary = self.path / f"{PART}{uuid.uuid4().hex}_{name}"
+        try:
+            yield temporary
+            temporary.replace(self.path / name)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _differences(before: str, now: str) -> dict[str, str]:

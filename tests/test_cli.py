@@ -56,6 +56,13 @@ def test_plan_prints_the_table_of_kernels(capsys):
         assert word in out
 
 
+def test_a_work_directory_may_be_below_home(tmp_path, monkeypatch, run, capsys):
+    """A shell leaves `~` in `--workdir=~/run` as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.main(command(workdir="~/run")) == 0, capsys.readouterr().err
+    assert f"model.keras: {run / 'model.keras'}" in capsys.readouterr().out
+
+
 def test_work_directory_of_a_run(run):
     names = {path.name for path in run.iterdir()}
     assert names == {

@@ -195,3 +195,19 @@ def test_a_reading_scope_reads_at_each_use():
         other.assign([4.0])
     assert [v for v, _ in scope.assigned] == [other]
     np.testing.assert_array_equal(variable.numpy(), [1, 2])
+
+
+def test_optimizers_list_all_their_variables():
+    optimizer = keras.optimizers.Nadam(0.1)
+    keras.optimizers.LossScaleOptimizer(optimizer).build([keras.Variable([1.0])])
+    product, before = optimizer._u_product, optimizer.variables
+    assert all(variable is not product for variable in before)
+    for _ in range(2):
+        _keras_compat.list_all_variables(optimizer)
+        assert optimizer.variables[-1] is product and len(optimizer.variables) == len(before) + 1
+
+
+def test_the_learning_rate_at_a_step():
+    decay = keras.optimizers.schedules.PolynomialDecay(1.0, 4, 0.0)
+    assert _keras_compat.learning_rate_at(keras.optimizers.SGD(decay), 1) == 0.75
+    assert _keras_compat.learning_rate_at(keras.optimizers.SGD(0.5), 1) == 0.5

@@ -8,7 +8,7 @@ import pytest
 from keras_tickets import models, optimizers
 from keras_tickets.experiment import Experiment
 from keras_tickets.model import SparseModel
-from keras_tickets.procedures import Fit, Tickets
+from keras_tickets.procedures import Distill, Fit, Tickets
 from keras_tickets.train import train
 from keras_tickets.work_directory import WorkDirectory
 
@@ -182,3 +182,26 @@ def test_a_validation_loss_that_is_never_finite_is_said_so(procedure, tmp_path, 
     with pytest.warns(UserWarning, match="not saved"), pytest.raises(ValueError, match="finite"):
         train(experiment(sparsity=None, optimizer=dense_optimizer, procedure=procedure), tmp_path)
     assert not (tmp_path / "summary.json").exists()
+
+
+def test_two_processes_that_write_one_directory_leave_each_other_alone(tmp_path):
+    """The second writes all of its file while the first is at it."""
+
+    class Model:
+        def __init__(self, content, meanwhile=lambda: None):
+            self.content, self.meanwhile = content, meanwhile
+
+        def save(self, path):
+            path.write_text(self.content)
+            self.meanwhile()
+
+    first, second = WorkDirectory(tmp_path), WorkDirectory(tmp_path)
+    first.save_model(Model("first", lambda: second.save_model(Model("second"))))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+    assert (tmp_path / "model.keras").read_text() == "first"
+
+
+@pytest.mark.parametrize("procedure", [Tickets(levels=1), Distill(sparsity=0.9)])
+def test_what_is_of_a_single_training_is_refused_where_there_are_levels(procedure):
+    with pytest.raises(ValueError, match="`sparsity` is of a single training, .* got 0.8"):
+        experiment(procedure=procedure, optimizer=dense_optimizer)

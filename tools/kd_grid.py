@@ -21,10 +21,11 @@ import gin
 from keras_tickets import gin_bindings
 from keras_tickets.procedures import Tickets
 from keras_tickets.train import train
+from keras_tickets.trainers.rewind import REWINDS
 
 STARTS = {
-    "initial": {"rewind_to": 0},
-    "rewound": {},
+    "initial": {"rewind_to": 0, "rewind": REWINDS},
+    "rewound": {"rewind": REWINDS},
     "final": {"rewind": ("schedule",)},
 }
 CELLS = [f"{labels}, {start}" for labels in ("labels", "soft labels") for start in STARTS]
@@ -47,7 +48,8 @@ def run(experiment, directory: pathlib.Path, sparsity: float, rewind_to: str) ->
     for start, settings in STARTS.items():
         settings = {"rewind_to": rewind_to, **settings}
         control = "reinit_from_0" if start == "initial" else None
-        labels = Tickets(levels=1, rate=sparsity, control=control, **settings)
+        ranking = {"scope": distill.scope, "rates": distill.rates}
+        labels = Tickets(levels=1, rate=sparsity, control=control, **ranking, **settings)
         soft = dataclasses.replace(distill, sparsity=sparsity, levels=1, **settings)
         for name, procedure in (("labels", labels), ("soft labels", soft)):
             chosen = dataclasses.replace(experiment, procedure=procedure)

@@ -67,6 +67,9 @@ def main() -> None:
     runs = read(arguments.directories)
     if TICKET not in runs:
         parser.error("there is no finished run with levels below the given directories")
+    seeds = [run["seed"] for run in runs[TICKET]]
+    if len(set(seeds)) < len(seeds):
+        parser.error(f"several runs have the same seed; the runs found have the seeds {seeds}")
     print(tabulate(runs, "test_accuracy", 100, 2))
     print()
     print(tabulate(runs, "early_stop_step", 1, 0))

@@ -24,6 +24,8 @@ from keras_tickets._keras_compat.layers import sublayers as sublayers
 from keras_tickets._keras_compat.layers import symbolic_call as symbolic_call
 from keras_tickets._keras_compat.optimizers import batches_in_window as batches_in_window
 from keras_tickets._keras_compat.optimizers import closes_window as closes_window
+from keras_tickets._keras_compat.optimizers import learning_rate_at as learning_rate_at
+from keras_tickets._keras_compat.optimizers import list_all_variables as list_all_variables
 from keras_tickets._keras_compat.optimizers import loss_scale_backoff as loss_scale_backoff
 from keras_tickets._keras_compat.optimizers import loss_scale_step as loss_scale_step
 from keras_tickets._keras_compat.optimizers import optimizer_core as optimizer_core

@@ -57,6 +57,25 @@ def batches_in_window(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | int:
     return tf.convert_to_tensor(optimizer._iterations) % steps if steps else 0
 
 
+def learning_rate_at(optimizer: keras.optimizers.Optimizer, step: int) -> float:
+    """The learning rate at an optimizer step; where there is no schedule, that of now."""
+    rate = optimizer._learning_rate
+    is_schedule = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
+    return float(rate(step) if is_schedule else optimizer.learning_rate)
+
+
+def list_all_variables(optimizer: keras.optimizers.Optimizer) -> None:
+    """Adds to an optimizer's `variables` those that it has as attributes alone.
+
+    Keras lists them as they are set, but not while an optimizer around it builds. Nadam's product
+    of momenta is one: unlisted, it is neither saved nor set back.
+    """
+    listed = {id(variable) for variable in optimizer.variables}
+    for value in vars(optimizer).values():
+        if isinstance(value, keras.Variable) and id(value) not in listed:
+            optimizer._track_variable(value)
+
+
 def set_steps(optimizer: keras.optimizers.Optimizer, steps: int) -> None:
     """Sets the core optimizer's counter, of batches where gradients are accumulated."""
     optimizer._iterations.assign(steps)

@@ -39,6 +39,7 @@ class Checkpoint(keras.callbacks.Callback):
     Attributes:
         history: `{metric: one value per epoch}` since the first epoch, over all restarts.
         epochs: The epochs, from 0, to which the values in `history` belong.
+        not_saved: What was not finite in the last epoch, which was not saved then; or `None`.
         seconds: Time spent between the start of `fit` and the last saved epoch, over all restarts.
 
     Raises:
@@ -109,6 +110,7 @@ class Checkpoint(keras.callbacks.Callback):
         variables = self._variables()
         values = [self._copies(variable) for variable in variables]
         reason = _not_finite(logs, variables[: self._weights], values)
+        self.not_saved = reason
         if reason:
             warnings.warn(f"Epoch {epoch + 1} was not saved: {reason} is not finite.", stacklevel=2)
             return
@@ -132,6 +134,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _forget(self):
         self.history, self.epochs, self.seconds = {}, [], 0.0
+        self.not_saved = None
         self._seconds_before, self._resumed_at = 0.0, None
 
     @property

@@ -93,6 +93,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         variables = list(variables)
         with _keras_compat.record_slots() as slots:
             self.inner_optimizer.build(variables)
+        _keras_compat.list_all_variables(self.core_optimizer)
+        self._slots = [slot for _, slot, _ in slots]
         super().build(variables)
         self._topologies = find_topologies(variables, slots)
         self._keeps_zeros = keeps_zeros(self.core_optimizer, self._topologies)
@@ -103,6 +105,11 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     def topologies(self) -> list[Topology]:
         """The masked kernels that this optimizer was built with, with their slots."""
         return self._topologies
+
+    @property
+    def slots(self) -> list[keras.Variable]:
+        """The inner optimizer's variables that belong to a weight each, such as its momentum."""
+        return self._slots
 
     @property
     def exploration(self) -> float:

@@ -88,9 +88,8 @@ class Distill:
             experiment.compile(trainer)
         return trainer
 
-    def run(self, experiment, trainer, directory: WorkDirectory, verbose) -> dict:
+    def run(self, experiment, trainer, dataset, directory: WorkDirectory, verbose) -> dict:
         """Trains what is missing and saves the student; returns the summary."""
-        dataset = experiment.load_data()
         run_levels(experiment, self._before, directory, dataset, dataset.train, verbose)
         if self.teacher is None:
             trained = self._before.level_store.trained(0).weights

@@ -18,9 +18,8 @@ class Fit:
         """The compiled model."""
         return experiment.sparse_model()
 
-    def run(self, experiment, model, directory: WorkDirectory, verbose) -> dict:
+    def run(self, experiment, model, dataset, directory: WorkDirectory, verbose) -> dict:
         """Trains the model and saves it; returns the summary."""
-        dataset = experiment.load_data()
         checkpoint = Checkpoint(directory.checkpoints)
         start = checkpoint.initial_epoch
         if start:

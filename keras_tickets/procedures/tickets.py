@@ -58,9 +58,8 @@ class Tickets:
             experiment.compile(trainer)
         return trainer
 
-    def run(self, experiment, trainer, directory: WorkDirectory, verbose) -> dict:
+    def run(self, experiment, trainer, dataset, directory: WorkDirectory, verbose) -> dict:
         """Runs the levels that are missing and saves the last network; returns the summary."""
-        dataset = experiment.load_data()
         run_levels(experiment, trainer, directory, dataset, dataset.train, verbose)
         directory.save_model(trainer.model)
         return level_summary(experiment, trainer.model, "tickets", trainer.results, directory)

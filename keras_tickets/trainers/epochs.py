@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_tickets.optimizers.periodic import positive_int
+
 LAST_EPOCH = 2**31 - 1
 DEFAULT_BATCH_SIZE = 32
 
@@ -45,10 +47,14 @@ class Epochs:
         steps: Batches in an epoch.
 
     Raises:
-        ValueError: The number of batches in an epoch is not known, or arguments contradict.
+        ValueError: The number of batches in an epoch is not known, an argument is out of range,
+            arrays differ in their number of examples, or arguments contradict.
     """
 
     def __init__(self, x, y=None, *, batch_size=None, steps_per_epoch=None, seed=0):
+        for name, value in (("batch_size", batch_size), ("steps_per_epoch", steps_per_epoch)):
+            if value is not None:
+                positive_int(name, value)
         arrays = not callable(x) and not isinstance(x, tf.data.Dataset)
         if not arrays and (y is not None or batch_size is not None):
             raise ValueError(
@@ -99,7 +105,10 @@ def _shuffled(x, y, batch_size: int, seed: int) -> tuple[Callable, int]:
     """Batches of arrays in an order that is a function of (seed, epoch)."""
     data = (x,) if y is None else (x, y)
     tensors = keras.tree.map_structure(lambda array: tf.constant(np.asarray(array)), data)
-    size = int(keras.tree.flatten(tensors)[0].shape[0])
+    sizes = [int(tensor.shape[0]) for tensor in keras.tree.flatten(tensors)]
+    if len(set(sizes)) > 1:
+        raise ValueError(f"`x` and `y` must have as many examples. Received: {sizes}")
+    size = sizes[0]
     steps = size // batch_size
     if not steps:
         raise ValueError(

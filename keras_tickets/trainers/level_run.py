@@ -5,10 +5,11 @@ import pathlib
 import time
 import zlib
 
-import keras
 import numpy as np
 
+from keras_tickets import _keras_compat
 from keras_tickets.masks import masked_kernels, set_masks
+from keras_tickets.optimizers.periodic import positive_int
 from keras_tickets.tickets import Ticket, save_ticket
 from keras_tickets.trainers.controls import CONTROLS, FROM_STEP_0
 from keras_tickets.trainers.epochs import Epochs
@@ -29,13 +30,14 @@ class LevelRun:
         callbacks: Function from the directory of a level to its callbacks.
 
     Raises:
-        ValueError: The rewind point is not before the end.
+        ValueError: `epochs` is not a positive integer; the rewind point is not before the end; or
+            the learning rate at the end is 0 and the schedule is not rewound.
     """
 
     def __init__(self, trainer, data: Epochs, epochs: int, fit_arguments: dict, callbacks):
         self.trainer, self.model, self.store = trainer, trainer.model, trainer.level_store
         self.network = network_of(trainer.model)
-        self.data, self.epochs = data, epochs
+        self.data, self.epochs = data, positive_int("epochs", epochs)
         self.fit_arguments, self.callbacks = fit_arguments, callbacks
         self.window = self.model.optimizer.core_optimizer.gradient_accumulation_steps or 1
         self.horizon = epochs * data.steps // self.window
@@ -45,7 +47,18 @@ class LevelRun:
                 f"`rewind_to` must be before the end of training. Received: rewind_to="
                 f"{trainer.rewind_to.value!r}, which is step {self.rewind_step} of {self.horizon}."
             )
+        self._check_last_rate()
         self.state = TrainingState(self.model)
+
+    def _check_last_rate(self):
+        optimizer = self.model.optimizer.core_optimizer
+        rate = _keras_compat.learning_rate_at(optimizer, self.horizon)
+        if "schedule" not in self.trainer.rewind and self.trainer.levels and rate == 0:
+            raise ValueError(
+                f"The learning rate is 0 from step {self.horizon} on, where levels start, since "
+                f'`rewind` does not name "schedule": they would learn nothing. Received: rewind='
+                f"{self.trainer.rewind!r}"
+            )
 
     def settings(self) -> dict:
         """What decides the results of a level."""
@@ -65,9 +78,7 @@ class LevelRun:
             "optimizer_state": trainer.optimizer_state,
             "data_order": trainer.data_order,
             "seed": trainer.seed,
-            "optimizer": _without_names(
-                keras.saving.serialize_keras_object(self.model.optimizer.inner_optimizer)
-            ),
+            "optimizer": _without_names(trainer.first_optimizer),
             "kernels": {r.path: list(r.kernel.shape) for r in masked_kernels(self.model)},
             "initial_state": digest.hexdigest(),
         }
@@ -92,7 +103,7 @@ class LevelRun:
         ticket = self._begin(level, control, start)
         directory = self.store.level(level, control)
         shift = level * self.epochs if self.trainer.data_order == "new" else 0
-        history = self._train(directory, start, self.horizon, shift)
+        history, seconds = self._train(directory, start, self.horizon, shift)
         trained = directory / "trained.safetensors"
         if not trained.exists():
             save_ticket(trained, self.network, provenance=self._provenance(level, control, ticket))
@@ -103,11 +114,11 @@ class LevelRun:
             "density": kept / size,
             "sparsity": 1 - kept / size,
             "nonzeros": kept,
-            "steps": self.horizon - start,
+            "steps": self._step_after(history["epoch"][-1]) - start,
             **{name: values[-1] for name, values in history.items() if name != "epoch"},
-            **self._early_stop(history, start),
+            **self._early_stop(history),
             "ticket": ticket.digest,
-            "seconds": time.monotonic() - began,
+            "seconds": max(seconds, time.monotonic() - began),
         }
         self.store.finish(level, control, result, history)
 
@@ -173,7 +184,7 @@ class LevelRun:
         self.state.write({path: weights[path] for path in self.state.weights})
         set_masks(self.model, masks)
 
-    def _train(self, directory: pathlib.Path, start: int, stop: int, shift: int = 0) -> dict:
+    def _train(self, directory: pathlib.Path, start: int, stop: int, shift: int = 0):
         return train_stretch(
             self.model,
             self.data,
@@ -186,18 +197,21 @@ class LevelRun:
             **self.fit_arguments,
         )
 
-    def _early_stop(self, history, start) -> dict:
+    def _step_after(self, epoch: int) -> int:
+        """Optimizer steps from step 0 to the end of an epoch, or of its part that is trained."""
+        return min((epoch + 1) * self.data.steps // self.window, self.horizon)
+
+    def _early_stop(self, history) -> dict:
         """The step with the lowest validation loss, counted from step 0, and its metrics."""
         if "val_loss" not in history:
             return {}
         best = int(np.argmin(history["val_loss"]))
-        steps = (history["epoch"][best] + 1) * self.data.steps // self.window
         metrics = {
             f"early_stop_{name}": values[best]
             for name, values in history.items()
             if name.startswith("val_")
         }
-        return {"early_stop_step": min(steps, self.horizon), **metrics}
+        return {"early_stop_step": self._step_after(history["epoch"][best]), **metrics}
 
     def _provenance(self, level, control, parent) -> dict:
         return {

@@ -84,11 +84,17 @@ class LevelStore:
 
     def ticket(self, level: int, control: str | None = None) -> Ticket | None:
         """The ticket that a level starts from; `None` where it is not there yet."""
-        return _ticket(self.level(level, control) / "ticket.safetensors")
+        file = self.level(level, control) / "ticket.safetensors"
+        return load_ticket(file) if file.exists() else None
 
-    def trained(self, level: int, control: str | None = None) -> Ticket | None:
-        """The masks and weights that a level ended with; `None` where it is not there yet."""
-        return _ticket(self.level(level, control) / "trained.safetensors")
+    def trained(self, level: int, control: str | None = None) -> Ticket:
+        """The masks and weights that a level ended with.
+
+        Raises:
+            FileNotFoundError: The level has not ended, or the file was removed.
+            ValueError: The file is damaged.
+        """
+        return load_ticket(self.level(level, control) / "trained.safetensors")
 
     def result(self, level: int, control: str | None = None) -> dict | None:
         """The result of a finished level; `None` where it is not finished."""
@@ -143,15 +149,14 @@ def _flat(settings, prefix=""):
     return flat
 
 
-def _ticket(file):
-    return load_ticket(file) if file.exists() else None
-
-
 def _read_json(file):
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"File {str(file)!r} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"File {str(file)!r} is not of a store of levels: it holds no dict.")
+    return content
 
 
 def _write_json(file, content):

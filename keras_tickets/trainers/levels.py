@@ -20,9 +20,12 @@ def rates_of(paths: list[str], rate: float, rates: Mapping[str, float] | None) -
         rates: `{path regex: rate}`; the first that matches wins.
 
     Raises:
+        TypeError: `rates` is not a dict.
         ValueError: A rate is not in [0, 1), a regex is invalid or matches nothing.
     """
     check_rate("rate", rate)
+    if not isinstance(rates, Mapping | None):
+        raise TypeError(f"`rates` must be a dict {{path regex: rate}}. Received: rates={rates!r}")
     regexes: dict[re.Pattern, float] = {}
     for pattern, value in (rates or {}).items():
         check_rate(f"rates[{pattern!r}]", value)

@@ -1,7 +1,7 @@
 """`RewindTrainer`: lottery tickets by iterative magnitude pruning with rewinding."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -61,8 +61,10 @@ class RewindTrainer(keras.Model):
         rewind: What returns to step k before a level trains: any of "weights" (all that is
             trained), "statistics" (those of batch normalization) and "schedule" (the step counter,
             and so the learning rate). What is not rewound stays as the level before left it; the
-            step counter then stays at T.
+            step counter then starts at T.
         optimizer_state: "fresh", slots start at their initial values; or "restore", as at step k.
+            Adam and its relatives, whose slots are corrected by the step counter, take far too
+            large steps at first where slots are fresh and the counter is not 0.
         data_order: "same", each level sees the batches k to T that the dense network saw; or
             "new", level n reads on from n times `epochs` epochs.
         control: Name or names of controls to train beside each ticket: "reinit", the ticket's masks
@@ -70,7 +72,8 @@ class RewindTrainer(keras.Model):
             "reinit_signs", drawn anew with the signs at step k; "reuse", values drawn from the
             survivors; "random", random masks with as many weights in each kernel; "random_global",
             in all; "shuffled", masks and values moved to other places.
-        control_levels: The levels that get controls; all from 1 on by default.
+        control_levels: The levels that get controls; all from 1 on by default. Those above `levels`
+            get theirs once they are there.
         store: Directory that keeps the levels. A level that is finished is not run again, an
             interrupted one goes on where it was. Processes that share a directory wait for each
             other. None: a temporary one.
@@ -93,7 +96,7 @@ class RewindTrainer(keras.Model):
     digits = kt.data.load("digits", batch_size=60)
     trainer = kt.trainers.RewindTrainer(kt.models.lenet_300_100((64,)), levels=2, rewind_to="20it")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    trainer.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
+    trainer.compile(keras.optimizers.SGD(0.1), loss, metrics=["accuracy"])
     ```
 
     References:
@@ -141,7 +144,7 @@ class RewindTrainer(keras.Model):
         self.optimizer_state = _one_of("optimizer_state", optimizer_state, OPTIMIZER_STATES)
         self.data_order = _one_of("data_order", data_order, DATA_ORDERS)
         self.control = _some_of("control", control or (), tuple(CONTROLS))
-        self.control_levels = None if control_levels is None else list(control_levels)
+        self.control_levels = _levels_of(control_levels)
         self.store = None if store is None else str(store)
         self.seed = check_seed(seed)
         if not isinstance(model, SparseTraining):
@@ -155,6 +158,7 @@ class RewindTrainer(keras.Model):
         self.kernel_rates = rates_of([record.path for record in kernels], rate, rates)
         self._temporary = tempfile.TemporaryDirectory() if store is None else None
         self.level_store = LevelStore(self._temporary.name if store is None else store)
+        self._compiled_by_trainer = False
         self.built = True
 
     def call(self, *args, **kwargs):
@@ -188,8 +192,7 @@ class RewindTrainer(keras.Model):
             raise ValueError("`optimizer` must not average weights. Received: use_ema=True")
         with self.model.distribute_strategy.scope():
             optimizer.build(self.model.trainable_variables)
-        self.first_masks = get_masks(self.model)
-        self.first_state = TrainingState(self.model).read()
+        self._compiled_by_trainer, self.first_state = True, None
 
     def evaluate(self, *args, **kwargs):
         return self.model.evaluate(*args, **kwargs)
@@ -230,10 +233,14 @@ class RewindTrainer(keras.Model):
 
         Raises:
             ValueError: The rewind point is not before the end; the store is of another
-                configuration, or damaged.
+                configuration, or damaged; the learning rate at the end is 0 and the schedule is not
+                rewound; or a loss or weight becomes NaN or infinite.
+            OSError: The store cannot be read or written.
         """
-        if not self.model.compiled:
-            raise ValueError("Call `compile` before `fit`.")
+        if not self._compiled_by_trainer:
+            raise ValueError("Call `compile` of the trainer before `fit`.")
+        if self.first_state is None:
+            self._remember_start()
         data = Epochs(x, y, batch_size=batch_size, steps_per_epoch=steps_per_epoch, seed=self.seed)
         arguments = {"validation_data": validation_data, "verbose": verbose}
         chosen = callbacks if callable(callbacks) else lambda directory: callbacks
@@ -252,6 +259,13 @@ class RewindTrainer(keras.Model):
         history.set_model(self.model)
         history.history = {"levels": self.results}
         return history
+
+    def _remember_start(self):
+        """Keeps what the first `fit` starts from, which the levels then change."""
+        optimizer = self.model.optimizer.inner_optimizer
+        self.first_optimizer = keras.saving.serialize_keras_object(optimizer)
+        self.first_masks = get_masks(self.model)
+        self.first_state = TrainingState(self.model).read()
 
     @property
     def results(self) -> list[dict]:
@@ -314,8 +328,8 @@ class RewindTrainer(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        model = keras.saving.deserialize_keras_object(config.pop("model"), custom_objects)
-        return cls(model, **config)
+        model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
+        return cls(**{**config, "model": model})
 
 
 def _workers(strategy):
@@ -332,8 +346,18 @@ def _one_of(name, value, allowed):
 
 
 def _some_of(name, values, allowed):
-    values = (values,) if isinstance(values, str) else tuple(values)
-    for value in values:
-        if value not in allowed:
-            raise ValueError(f"`{name}` must be among {allowed}. Received: {name}={values!r}")
-    return values
+    some = (values,) if isinstance(values, str) or not isinstance(values, Iterable) else values
+    if any(value not in allowed for value in some):
+        raise ValueError(f"`{name}` must be among {allowed}. Received: {name}={values!r}")
+    return tuple(dict.fromkeys(some))
+
+
+def _levels_of(values):
+    if values is None:
+        return None
+    levels = list(values) if isinstance(values, Iterable) else [values]
+    if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in levels):
+        raise ValueError(
+            f"`control_levels` must be non-negative integers. Received: control_levels={values!r}"
+        )
+    return levels

@@ -21,7 +21,7 @@ class TrainingState:
         weights: `{weight path: variable}`.
         trained: Paths of those weights that the optimizer trains.
         noise: Names of the states of random generators.
-        counters: Names of the optimizer's scalars, such as its step counter.
+        counters: Names of the optimizer's scalars that are of no weight, such as its step counter.
         slots: Names of its other variables.
     """
 
@@ -34,7 +34,10 @@ class TrainingState:
         self._noise = {f"noise/{i}": variable for i, variable in enumerate(noise)}
         self._optimizer = {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}
         self.noise = set(self._noise)
-        self.counters = {name for name, v in self._optimizer.items() if not len(v.shape)}
+        slots = {id(slot) for slot in model.optimizer.slots}
+        self.counters = {
+            name for name, v in self._optimizer.items() if not len(v.shape) and id(v) not in slots
+        }
         self.slots = set(self._optimizer) - self.counters
 
     @property

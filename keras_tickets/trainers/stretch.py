@@ -20,7 +20,7 @@ def train_stretch(
     shift: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **fit_arguments,
-) -> dict[str, list]:
+) -> tuple[dict[str, list], float]:
     """Trains a model on the batches `start` to `stop`, or goes on with that where it was.
 
     Args:
@@ -35,10 +35,11 @@ def train_stretch(
         **fit_arguments: Further arguments of `keras.Model.fit`.
 
     Returns:
-        The history: `{metric: one value per epoch}`, and the index of each epoch as "epoch".
+        The history, `{metric: one value per epoch}` with the index of each epoch as "epoch"; and
+        the seconds that training took, over all restarts.
 
     Raises:
-        ValueError: Training ended with a loss or a weight that is NaN or infinite.
+        ValueError: A loss or a weight is NaN or infinite at the end.
     """
     checkpoint = Checkpoint(directory / "checkpoints")
     window = model.optimizer.core_optimizer.gradient_accumulation_steps or 1
@@ -57,11 +58,11 @@ def train_stretch(
             shuffle=False,
             **fit_arguments,
         )
+        if checkpoint.not_saved:
+            raise ValueError(
+                f"Training ended at epoch {segment.last} with a loss or a weight that is not "
+                f"finite, {checkpoint.not_saved}; {str(directory)!r} keeps what there was before."
+            )
         if model.stop_training:
             break
-    if segments and not model.stop_training and checkpoint.epochs[-1:] != [segments[-1].last - 1]:
-        raise ValueError(
-            f"Training ended at epoch {segments[-1].last} with a loss or a weight that is not "
-            f"finite; {str(directory)!r} keeps what there was before."
-        )
-    return {"epoch": checkpoint.epochs, **checkpoint.history} if segments else {}
+    return {"epoch": checkpoint.epochs, **checkpoint.history}, checkpoint.seconds

@@ -140,6 +140,9 @@ def test_data_sets():
         (tf.data.Dataset.range(3).repeat(), {}, "`steps_per_epoch` must be given"),
         (tf.data.Dataset.range(3), {"y": np.ones(3)}, "belong to arrays"),
         (np.ones(3), {"batch_size": 4}, "at most 3, the number of examples"),
+        (np.ones(3), {"batch_size": 0}, "`batch_size` must be a positive integer"),
+        (np.ones(3), {"steps_per_epoch": -1}, "`steps_per_epoch` must be a positive integer"),
+        (np.ones(8), {"y": np.ones(7)}, r"as many examples. Received: \[8, 7\]"),
         (np.ones(8), {"batch_size": 4, "steps_per_epoch": 3}, "at most 2, the batches"),
     ],
 )

@@ -398,6 +398,8 @@ def test_who_shares_a_store_waits(tmp_path):
         ({"optimizer_state": "kept"}, "`optimizer_state` must be one of"),
         ({"data_order": "old"}, "`data_order` must be one of"),
         ({"control": "reinitialise"}, "`control` must be among"),
+        ({"rewind": 5}, "`rewind` must be among .* rewind=5"),
+        ({"control": "random", "control_levels": [-1]}, "non-negative integers"),
         ({"rewind_to": 1.5}, "A step must be"),
         ({"seed": -1}, "`seed` must be"),
     ],
@@ -418,6 +420,10 @@ def test_wrong_use(tmp_path):
         kt.trainers.RewindTrainer(
             keras.Sequential([keras.Input((4,)), keras.layers.ReLU()]), levels=1
         )
+    with pytest.raises(TypeError, match="`rates` must be a dict"):
+        trainer(scope="local", rates=[0.1])
+    with pytest.raises(ValueError, match="`epochs` must be a positive integer"):
+        fit(trainer(), epochs=2.5)
     with pytest.raises(ValueError, match="no ticket of level 1"):
         trainer().ticket(1)
     structured = kt.sparsify(network(), {"": 0.0}, mask="ones", structure=kt.structures.Channel())

@@ -1,0 +1,54 @@
+"""The scripts that train and tabulate tickets."""
+
+import json
+import pathlib
+import runpy
+import sys
+
+import keras
+import pytest
+
+import keras_tickets as kt
+from keras_tickets.experiment import Experiment
+from keras_tickets.procedures import Distill
+
+TOOLS = pathlib.Path(__file__).parents[1] / "tools"
+
+
+def test_the_grid_prunes_the_same_way_with_labels_and_with_soft_labels(tmp_path):
+    tool = runpy.run_path(str(TOOLS / "kd_grid.py"))
+    seen = {}
+
+    def train(experiment, workdir, **arguments):
+        seen[workdir.name] = experiment.procedure
+        return {"levels": [{"test_accuracy": 0.5}] * 2}
+
+    tool["run"].__globals__["train"] = train
+    experiment = Experiment(
+        dataset="digits",
+        model=kt.models.lenet_300_100,
+        optimizer=keras.optimizers.SGD,
+        epochs=1,
+        procedure=Distill(sparsity=0.5, scope="local", rates={"logits": 0.1}),
+    )
+    tool["run"](experiment, tmp_path, 0.9, "3it")
+    for start in tool["STARTS"]:
+        labels, soft = seen[f"labels_{start}"], seen[f"soft_labels_{start}"]
+        assert labels.rate == soft.sparsity == 0.9
+        for name in ("levels", "scope", "rates", "rewind", "rewind_to"):
+            assert getattr(labels, name) == getattr(soft, name)
+
+
+def test_runs_of_the_same_seed_are_not_tabulated_as_one(tmp_path, monkeypatch, capsys):
+    level = {"level": 0, "density": 1.0, "test_accuracy": 0.9, "early_stop_step": 7}
+    monkeypatch.setattr(sys, "argv", ["tabulate_tickets.py", str(tmp_path)])
+    for name, seed in (("a", 0), ("b", 1), ("c", 1)):
+        (tmp_path / name).mkdir()
+        summary = {"seed": seed, "levels": [level]}
+        (tmp_path / name / "summary.json").write_text(json.dumps(summary))
+        if name == "b":
+            runpy.run_path(str(TOOLS / "tabulate_tickets.py"), run_name="__main__")
+            assert "| 0 | 100.0 | 90.00 ± 0.00 |" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(TOOLS / "tabulate_tickets.py"), run_name="__main__")
+    assert "have the seeds [0, 1, 1]" in capsys.readouterr().err

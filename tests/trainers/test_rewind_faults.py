@@ -1,0 +1,126 @@
+"""`RewindTrainer` where things go wrong, are changed from outside, or stop halfway."""
+
+import time
+
+import keras
+import numpy as np
+import pytest
+from test_rewind import EPOCHS, LOSS, STEPS, Stop, dense, fit, network, trainer
+
+import keras_tickets as kt
+
+
+def test_a_trainer_that_was_not_compiled_itself_says_so(tmp_path):
+    trainer().save(tmp_path / "trainer.keras")
+    inside = kt.sparsify(network(), {"": 0.0}, mask="ones")
+    inside.compile("sgd", LOSS)
+    for made in (
+        keras.models.load_model(tmp_path / "trainer.keras"),
+        kt.trainers.RewindTrainer(inside, levels=1),
+    ):
+        with pytest.raises(ValueError, match="Call `compile` of the trainer before `fit`"):
+            fit(made)
+
+
+def test_fine_tuning_at_a_rate_of_zero_is_refused():
+    decay = keras.optimizers.schedules.CosineDecay(0.1, STEPS * EPOCHS)
+    with pytest.raises(ValueError, match="The learning rate is 0 from step 18 on"):
+        fit(trainer(rewind=(), optimizer=keras.optimizers.SGD(decay)))
+
+
+@pytest.mark.parametrize("rewind_to", [0, 8])
+def test_a_level_that_breaks_down_is_an_error_and_not_kept(rewind_to, tmp_path):
+    made = trainer(optimizer=keras.optimizers.SGD(1e30), rewind_to=rewind_to, store=tmp_path)
+    with pytest.warns(UserWarning, match="not saved"), pytest.raises(ValueError, match="finite"):
+        fit(made)
+    assert made.results == [] and not list(tmp_path.rglob("trained.safetensors"))
+
+
+def test_levels_start_from_the_weights_at_the_first_fit():
+    made = trainer(levels=1, rewind_to=0)
+    weights = [np.full_like(value, 0.1) for value in made.model.get_weights()]
+    made.model.set_weights([value > 0 if value.dtype == bool else value for value in weights])
+    fit(made)
+    assert (made.ticket(0).weights["fc1/kernel"] == np.float32(0.1)).all()
+    fit(made)
+
+
+def test_a_callback_that_sets_the_learning_rate_does_not_change_the_settings(tmp_path):
+    def rates(epoch, rate):
+        return 0.1 / (epoch + 1)
+
+    scheduler = keras.callbacks.LearningRateScheduler(rates)
+    made = trainer(optimizer=keras.optimizers.SGD(0.1), levels=1, store=tmp_path)
+    fit(made, [scheduler])
+    fit(made, [scheduler])
+    for level in (0, 1):
+        settings = made.ticket(level).provenance["settings"]
+        assert abs(settings["optimizer"]["config"]["learning_rate"] - 0.1) < 1e-6
+
+
+def test_what_nadam_keeps_to_itself_is_set_back_too():
+    seen = []
+
+    class Products(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            seen.append(float(self.model.optimizer.core_optimizer._u_product))
+
+    fit(trainer(optimizer=keras.optimizers.Nadam(0.01), levels=1, rewind_to=0), [Products()])
+    assert seen == [1.0, 1.0]
+
+
+@keras.saving.register_keras_serializable("test_rewind")
+class Scale(keras.layers.Layer):
+    """Multiplies by a single trainable number."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+
+    def call(self, inputs):
+        return inputs * self.scale
+
+
+def test_the_slot_of_a_single_number_is_a_slot():
+    model = keras.Sequential([keras.Input((8,)), dense(4, "fc", 0), Scale()])
+    made, momenta = trainer(model, levels=1), []
+
+    class Momenta(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            slots = self.model.optimizer.slots
+            momenta.extend(float(slot.numpy()) for slot in slots if not len(slot.shape))
+
+    fit(made, [Momenta()])
+    assert len(momenta) == 6 and momenta[1] and momenta[2] == momenta[4] == 0
+
+
+def test_results_of_a_level_that_a_callback_stops_say_how_long_it_trained():
+    class StopAfterFirst(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+    made = trainer(levels=0, rewind_to=6)
+    fit(made, [StopAfterFirst()])
+    assert made.results[0]["steps"] == made.results[0]["early_stop_step"] - 6 == 6
+
+
+def test_seconds_count_what_came_before_an_interruption(tmp_path):
+    class Slow(Stop):
+        def on_epoch_end(self, epoch, logs=None):
+            time.sleep(2)
+
+    arguments = {"levels": 0, "rewind_to": 0, "store": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        fit(trainer(**arguments), [Slow(2)])
+    resumed = trainer(**arguments)
+    fit(resumed)
+    assert resumed.results[0]["seconds"] > 2
+
+
+def test_a_file_that_was_removed_from_the_store_is_named(tmp_path):
+    fit(trainer(levels=0, store=tmp_path))
+    (tmp_path / "level_00" / "trained.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="level_00/trained.safetensors"):
+        fit(trainer(levels=1, store=tmp_path))
+    (tmp_path / "settings.json").write_text("[]")
+    with pytest.raises(ValueError, match="settings.json' is not of a store"):
+        fit(trainer(levels=1, store=tmp_path))
