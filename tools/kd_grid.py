@@ -49,6 +49,7 @@ def run(experiment, directory: pathlib.Path, sparsity: float, rewind_to: str) ->
         settings = {"rewind_to": rewind_to, **settings}
         control = "reinit_from_0" if start == "initial" else None
         ranking = {"scope": distill.scope, "rates": distill.rates}
+        ranking["optimizer_state"] = distill.optimizer_state
         labels = Tickets(levels=1, rate=sparsity, control=control, **ranking, **settings)
         soft = dataclasses.replace(distill, sparsity=sparsity, levels=1, **settings)
         for name, procedure in (("labels", labels), ("soft labels", soft)):

@@ -40,7 +40,8 @@ class Subject:
         settings = json.loads((directory / "settings.json").read_text())
         self.start, self.stop = settings["rewind_to"], settings["steps"]
         state, at_k = TrainingState(self.model), trainer.level_store.read_rewind_point()
-        state.write({name: at_k[name] for name in at_k if name not in state.slots})
+        fresh = state.slots if trainer.optimizer_state == "fresh" else ()
+        state.write({name: at_k[name] for name in at_k if name not in fresh})
         self.test = self.experiment.load_data().test()
         self.trained = []
 

@@ -25,8 +25,9 @@ class Distill:
     Attributes:
         sparsity: Share of zeros in the student, in (0, 1).
         levels: Prunings in which it is reached; 1 is one-shot.
-        rewind_to: As in `kt.trainers.RewindTrainer`, like the three that follow.
+        rewind_to: As in `kt.trainers.RewindTrainer`, like the four that follow.
         rewind: What returns to step k.
+        optimizer_state: "fresh" or "restore"; Adam with k > 0 needs the latter.
         scope: "global" or "local".
         rates: `{path regex: rate}` with `scope="local"`.
         teacher: File or files of other teachers, as in `kt.trainers.DistillationTrainer`. None: the
@@ -42,6 +43,7 @@ class Distill:
     levels: int = 1
     rewind_to: int | float | str = "0it"
     rewind: Sequence[str] = REWINDS
+    optimizer_state: str = "fresh"
     scope: str = "global"
     rates: Mapping[str, float] | None = None
     teacher: str | Sequence[str] | None = None
@@ -109,6 +111,7 @@ class Distill:
             rate=1 - (1 - self.sparsity) ** (1 / self.levels),
             rewind_to=self.rewind_to,
             rewind=self.rewind,
+            optimizer_state=self.optimizer_state,
             scope=self.scope,
             rates=self.rates,
             store=directory.path,
