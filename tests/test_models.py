@@ -158,7 +158,9 @@ def weights(model):
     return sum(row.size for row in kt.plan(model, 0.0).rows)
 
 
-@pytest.mark.parametrize("name", ["lenet_300_100", "conv2", "resnet20"])
+@pytest.mark.parametrize(
+    "name", ["lenet_300_100", "conv2", pytest.param("resnet20", marks=pytest.mark.slow)]
+)
 def test_baselines_of_equal_cost(name):
     make, shape = getattr(models, name), (16, 16, 3)
     full = weights(make(shape))

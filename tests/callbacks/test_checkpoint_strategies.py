@@ -29,7 +29,7 @@ def free_ports(count):
     return ports
 
 
-@pytest.mark.parametrize("mode", ["mirrored", "workers"])
+@pytest.mark.parametrize("mode", ["mirrored", pytest.param("workers", marks=pytest.mark.slow)])
 def test_resumes_exactly(mode, tmp_path):
     if mode == "mirrored":
         processes = [start(mode, tmp_path)]

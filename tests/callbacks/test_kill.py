@@ -169,6 +169,7 @@ def compare(kind, whole, killed):
     return differences + [name for name in mine if mine[name] != others[name]]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_ends_the_same(tmp_path):
     figures, resumes, differences = kill_and_compare(Fit("rigl", 12), 2, tmp_path / "run", seed=0)
     print(figures)

@@ -129,6 +129,9 @@ def test_the_first_hundred_steps_choose_the_same_masks(alone, tmp_path, methods,
 
 
 SLOW_METHODS = [
+    "SET",
+    "SNFS",
+    "GradualMagnitude",
     "RigL, mean",
     "RigL, initial",
     "RigL, fan-in",
@@ -141,8 +144,7 @@ SLOW_METHODS = [
 
 @pytest.mark.parametrize(
     "method",
-    ["RigL", "SET", "SNFS", "GradualMagnitude"]
-    + [pytest.param(method, marks=pytest.mark.slow) for method in SLOW_METHODS],
+    ["RigL"] + [pytest.param(method, marks=pytest.mark.slow) for method in SLOW_METHODS],
 )
 def test_recorded_inputs_give_the_same_masks_everywhere(tmp_path, method):
     (expected,) = run(tmp_path, "none", RECORDED, method=method)

@@ -33,10 +33,10 @@ OPTIONS = {
     "global_clipnorm": {"global_clipnorm": 0.5},
     "accumulation": {"gradient_accumulation_steps": 2},
 }
-# Every optimizer, and every option with every fourth; the others are slow tests.
+# Every optimizer, and every option with every eighth; the others are slow tests.
 PAIRS = [
     pytest.param(
-        inner, option, marks=() if option == "plain" or (i + j) % 4 == 0 else pytest.mark.slow
+        inner, option, marks=() if option == "plain" or (i + j) % 8 == 0 else pytest.mark.slow
     )
     for i, inner in enumerate(INNER)
     for j, option in enumerate(OPTIONS)
