@@ -1,18 +1,14 @@
 """The directory of one run of the training binary."""
 
-import contextlib
-import csv
-import io
 import json
 import os
 import pathlib
 import re
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import keras
 
-PART = ".part_"
+from keras_tickets.replaced_file import PART, replacing, write_csv, write_text
 
 
 class WorkDirectory:
@@ -73,7 +69,7 @@ class WorkDirectory:
     def begin(self, config: str) -> None:
         """Writes `config.gin`, which makes the directory one of this configuration, unfinished."""
         (self.path / "summary.json").unlink(missing_ok=True)
-        self._write("config.gin", config)
+        write_text(self.path / "config.gin", config)
 
     def write_metrics(self, header: Sequence[str], rows: Iterable[Sequence]) -> None:
         """Writes `metrics.csv`.
@@ -82,20 +78,16 @@ class WorkDirectory:
             header: Names of the columns.
             rows: The values.
         """
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-        self._write("metrics.csv", text.getvalue())
+        write_csv(self.path / "metrics.csv", header, rows)
 
     def save_model(self, model: keras.Model) -> None:
         """Saves the model as `model.keras`."""
-        with self._replacing("model.keras") as temporary:
+        with replacing(self.path / "model.keras") as temporary:
             model.save(temporary)
 
     def finish(self, summary: dict) -> dict:
         """Writes `summary.json`, which marks the run as finished, and returns the summary."""
-        self._write("summary.json", json.dumps(summary, indent=2) + "\n")
+        write_text(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
         return summary
 
     def _finished(self):
@@ -106,22 +98,6 @@ class WorkDirectory:
             return json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"file {str(file)!r} is damaged: {error}") from error
-
-    def _write(self, name, text):
-        with self._replacing(name) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-
-    @contextlib.contextmanager
-    def _replacing(self, name) -> Iterator[pathlib.Path]:
-        """A path to write, of this process alone, that takes the place of a file at the end."""
-        temporary = self.path / f"{PART}{uuid.uuid4().hex}_{name}"
-        try:
-            yield temporary
-            temporary.replace(self.path / name)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def _differences(before: str, now: str) -> dict[str, str]:

@@ -1,8 +1,6 @@
 """The directory that keeps what a run of pruning levels has reached."""
 
 import contextlib
-import csv
-import io
 import json
 import os
 import pathlib
@@ -14,6 +12,7 @@ from keras_tickets.callbacks.checkpoint_files import (
     read_checkpoint,
     write_checkpoint,
 )
+from keras_tickets.replaced_file import write_csv, write_text
 from keras_tickets.tickets import Ticket, load_ticket
 
 try:
@@ -111,11 +110,7 @@ class LevelStore:
             history: `{name: one value per epoch}`.
         """
         directory = self.level(level, control)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(history)
-        writer.writerows(zip(*history.values(), strict=True))
-        _write(directory / METRICS, text.getvalue())
+        write_csv(directory / METRICS, list(history), zip(*history.values(), strict=True))
         _write_json(directory / RESULT, result)
         shutil.rmtree(directory / "checkpoints", ignore_errors=True)
 
@@ -160,14 +155,4 @@ def _read_json(file):
 
 
 def _write_json(file, content):
-    _write(file, json.dumps(content, indent=2) + "\n")
-
-
-def _write(file, text):
-    temporary = file.with_name(f"{file.name}.part")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with open(temporary, "w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(file)
+    write_text(file, json.dumps(content, indent=2) + "\n")
