@@ -26,8 +26,9 @@ LARGE = (
     "resnet56",
     "resnet83",
     "resnet1",
+    "resnet20_small",
 )
-# Recipes of the lottery-ticket papers: steps of the paper, batch, learning rate by step.
+# Recipes of the lottery-ticket papers, and a small one: steps, batch, learning rate by step.
 DROPS = {0: 0.1, 32_000: 0.1, 32_001: 0.01, 48_001: 0.001}
 LATER_DROPS = {0: 0.1, 56_000: 0.1, 56_001: 0.01, 84_001: 0.001}
 EPOCH_DROPS = {0: 0.1, 90 * 390 + 1: 0.01, 135 * 390 + 1: 0.001}
@@ -38,6 +39,7 @@ RECIPES = {
     "cifar10/conv6": (30_000, 60, {0: 3e-4, 29_999: 3e-4}),
     "cifar10/resnet20": (63_000, 128, DROPS),
     "cifar10/resnet20_warmup": (63_000, 128, {0: 0, 15_000: 0.015, 30_000: 0.03, 40_000: 0.003}),
+    "cifar10/resnet20_small": (6_248, 64, {0: 0.1, 3_170: 0.1, 3_171: 0.01, 4_751: 0.001}),
     "cifar10/vgg16": (63_000, 128, DROPS),
     "cifar10/vgg16_warmup": (63_000, 128, {0: 0, 15_000: 0.05, 30_000: 0.1, 40_000: 0.01}),
     "cifar10/vgg19": (112_000, 64, LATER_DROPS),
@@ -49,7 +51,7 @@ RECIPES = {
 }
 # One of each kind; the others differ from them in the model only.
 TRAINED = ("mnist/lenet_adam", "cifar10/conv2", "cifar10/resnet20_warmup", "cifar10/vgg19_warmup")
-IMAGES = {"mnist": 60_000, "cifar10": 50_000}
+IMAGES = {"mnist": 60_000, "cifar10": 50_000, "cifar10_16x16": 50_000}
 # Make two steps cheap.
 SMALL_BATCH = ("train.epochs=1", "train.steps_per_epoch=2", "train.batch_size=8")
 SMALL_MODEL = ("train.model=@conv2", "conv2.width=0.1", "train.batch_size=8")

@@ -4,8 +4,9 @@
         --rewind_to=18% --seeds 0 1 2 --directory=runs/kd_mnist
 
 The grid is {labels, soft labels} x {initial weights, weights of the rewind step, final weights with
-learning-rate rewinding}, and new weights under the same mask. Runs that are finished in the
-directory are not run again.
+learning-rate rewinding}, and new weights under the same mask. Cells of one seed and rewind step
+have the dense network in common, which is trained once. Runs that are finished in the directory are
+not run again.
 """
 
 import argparse
@@ -14,12 +15,14 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import statistics
 
 import gin
 
 from keras_tickets import gin_bindings
 from keras_tickets.procedures import Tickets
+from keras_tickets.replaced_file import write_text
 from keras_tickets.train import train
 from keras_tickets.trainers.rewind import REWINDS
 
@@ -42,8 +45,13 @@ def read_experiment(file: str, bindings: list[str]):
     return gin.get_configurable("train")()
 
 
-def run(experiment, directory: pathlib.Path, sparsity: float, rewind_to: str) -> dict[str, float]:
-    """Test accuracies of all cells for one seed and sparsity."""
+def run(
+    experiment, directory: pathlib.Path, sparsity: float, rewind_to: str, dense: dict
+) -> dict[str, float]:
+    """Test accuracies of all cells for one seed and sparsity.
+
+    `dense` has a finished work directory for each seed and rewind step, and is added to.
+    """
     found, distill = {}, experiment.procedure
     for start, settings in STARTS.items():
         settings = {"rewind_to": rewind_to, **settings}
@@ -55,6 +63,8 @@ def run(experiment, directory: pathlib.Path, sparsity: float, rewind_to: str) ->
         for name, procedure in (("labels", labels), ("soft labels", soft)):
             chosen = dataclasses.replace(experiment, procedure=procedure)
             workdir = directory / f"{name.replace(' ', '_')}_{start}"
+            finished = dense.setdefault((experiment.seed, settings["rewind_to"]), workdir)
+            share_dense(finished, workdir, describe(chosen))
             summary = train(chosen, workdir, describe=lambda s=chosen: describe(s), verbose=0)
             level = summary["levels"][1]
             found[f"{name}, {start}"] = level["test_accuracy"]
@@ -63,6 +73,14 @@ def run(experiment, directory: pathlib.Path, sparsity: float, rewind_to: str) ->
                 result = summary["levels"][1].get("controls", {}).get(control)
                 found |= {"new weights": result["test_accuracy"]} if result else {}
     return found
+
+
+def share_dense(finished: pathlib.Path, workdir: pathlib.Path, config: str) -> None:
+    """Begins a work directory with the dense network of a finished one, unless it has begun."""
+    if finished != workdir and not (workdir / "config.gin").exists():
+        for part in ("rewind_point", "level_00"):
+            shutil.copytree(finished / part, workdir / part, dirs_exist_ok=True)
+        write_text(workdir / "config.gin", config)
 
 
 def describe(experiment) -> str:
@@ -95,13 +113,15 @@ def main() -> None:
     parser.add_argument("--directory", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
     results: dict[str, dict[str, list[float]]] = {}
+    dense: dict[tuple, pathlib.Path] = {}
     for sparsity in arguments.sparsities:
         column = results.setdefault(f"{sparsity:.1%} zeros", {})
         for seed in arguments.seeds:
             experiment = read_experiment(arguments.gin_file, arguments.gin_param)
             experiment.seed = seed
             directory = arguments.directory / f"{sparsity}_{seed}"
-            for name, accuracy in run(experiment, directory, sparsity, arguments.rewind_to).items():
+            cells = run(experiment, directory, sparsity, arguments.rewind_to, dense)
+            for name, accuracy in cells.items():
                 column.setdefault(name, []).append(accuracy)
             print(json.dumps({"sparsity": sparsity, "seed": seed, **column}), flush=True)
     print(table(results))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from keras_tickets import data
 from keras_tickets.data.augmentation import crop_and_flip
+from keras_tickets.data.downsampling import halve
 
 
 def toy(size=10, **kwargs):
@@ -114,6 +115,19 @@ def test_crop_and_flip_matches_numpy(seed, padding):
         np.testing.assert_array_equal(got, crop[:, ::-1] if mirror % 2 else crop)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), height=st.integers(1, 3), width=st.integers(1, 3))
+def test_halving_is_the_mean_of_four_pixels(seed, height, width):
+    shape = (2, 2 * height, 2 * width, 3)
+    images = np.random.default_rng(seed).integers(0, 256, shape, dtype="uint8")
+    halved = halve(images)
+    assert halved.dtype == np.uint8 and halved.shape == (2, height, width, 3)
+    for index in np.ndindex(halved.shape):
+        image, row, column, channel = index
+        square = images[image, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2, channel]
+        assert abs(float(halved[index]) - square.mean()) <= 0.5
+
+
 def test_digits():
     digits = data.load("digits", batch_size=50)
     assert (digits.classes, digits.input_shape, digits.steps_per_epoch) == (10, (8, 8, 1), 28)
@@ -131,16 +145,18 @@ def test_digits():
     [
         ("mnist", (28, 28, 1), [2, 0, 4, 8, 7, 6, 0, 6, 3, 1]),
         ("cifar10", (32, 32, 3), [7, 0, 6, 9, 5, 1, 7, 0, 3, 2]),
+        ("cifar10_16x16", (16, 16, 3), [7, 0, 6, 9, 5, 1, 7, 0, 3, 2]),
     ],
 )
 def test_published_data_sets(name, shape, labels_of_test):
     directory = pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-    if not (directory / name).is_dir():
-        pytest.skip(f"{name} is not in {directory}; set TFDS_DATA_DIR")
+    source = data.describe(name).half_of or name
+    if not (directory / source).is_dir():
+        pytest.skip(f"{source} is not in {directory}; set TFDS_DATA_DIR")
     dataset = data.load(name, batch_size=100)
     assert (dataset.input_shape, dataset.classes) == (shape, 10)
     assert data.describe(name).input_shape == shape
-    assert dataset.steps_per_epoch == {"mnist": 600, "cifar10": 500}[name]
+    assert dataset.steps_per_epoch == {"mnist": 600, "cifar10": 500}[source]
     images, drawn = next(dataset.test().as_numpy_iterator())
     assert drawn[:10].tolist() == labels_of_test
     assert images.dtype == np.float32 and abs(images.mean()) < 0.1
@@ -187,7 +203,7 @@ def test_descriptions_are_right():
     [
         (
             lambda: data.load("mnits"),
-            "one of digits, mnist, fashion_mnist, cifar10, imagenet2012, got 'mnits'",
+            "one of digits, mnist, .*, cifar10_16x16, imagenet2012, got 'mnits'",
         ),
         (lambda: data.load("digits", 0), "`batch_size` must be an integer of at least 1"),
         (lambda: data.load("digits", 5000), "at most 1442, got 5000"),
