@@ -1,11 +1,14 @@
 """The scripts that train and tabulate tickets."""
 
+import dataclasses
+import functools
 import json
 import pathlib
 import runpy
 import sys
 
 import keras
+import numpy as np
 import pytest
 
 import keras_tickets as kt
@@ -31,12 +34,46 @@ def test_the_grid_prunes_the_same_way_with_labels_and_with_soft_labels(tmp_path)
         epochs=1,
         procedure=Distill(sparsity=0.5, scope="local", rates={"logits": 0.1}),
     )
-    tool["run"](experiment, tmp_path, 0.9, "3it")
+    tool["run"].__globals__["share_dense"] = lambda *arguments: None
+    tool["run"](experiment, tmp_path, 0.9, "3it", {})
     for start in tool["STARTS"]:
         labels, soft = seen[f"labels_{start}"], seen[f"soft_labels_{start}"]
         assert labels.rate == soft.sparsity == 0.9
         for name in ("levels", "scope", "rates", "rewind", "rewind_to"):
             assert getattr(labels, name) == getattr(soft, name)
+
+
+def test_the_grid_shares_the_dense_network_and_finds_what_separate_runs_find(tmp_path):
+    tool = runpy.run_path(str(TOOLS / "kd_grid.py"))
+    tool["STARTS"].pop("initial"), tool["STARTS"].pop("final")
+    experiment = Experiment(
+        dataset="digits",
+        model=functools.partial(kt.models.lenet_300_100, width=0.1),
+        optimizer=functools.partial(keras.optimizers.SGD, 0.1),
+        epochs=1,
+        steps_per_epoch=6,
+        procedure=Distill(sparsity=0.5),
+    )
+    dense = {}
+    shared = tool["run"](experiment, tmp_path / "shared", 0.5, "3it", dense)
+    assert dense == {(0, "3it"): tmp_path / "shared" / "labels_rewound"}
+    first, copy = (
+        json.loads((tmp_path / "shared" / name / "level_00" / "result.json").read_text())
+        for name in ("labels_rewound", "soft_labels_rewound")
+    )
+    assert first == copy  # the seconds too: it was not trained again
+    separate = dataclasses.replace(experiment.procedure, rewind_to="3it")
+    summary = tool["train"](
+        dataclasses.replace(experiment, procedure=separate), tmp_path / "separate", verbose=0
+    )
+    assert shared["dense"] == summary["levels"][0]["test_accuracy"]
+    assert shared["soft labels, rewound"] == summary["levels"][1]["test_accuracy"]
+    tickets = (
+        kt.load_ticket(tmp_path / run / "level_01" / "trained.safetensors")
+        for run in ("shared/soft_labels_rewound", "separate")
+    )
+    a, b = (ticket.weights for ticket in tickets)
+    assert all(np.array_equal(a[path], b[path]) for path in a)
 
 
 def test_runs_of_the_same_seed_are_not_tabulated_as_one(tmp_path, monkeypatch, capsys):
