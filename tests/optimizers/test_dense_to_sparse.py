@@ -255,7 +255,7 @@ def test_save_and_resume_in_the_middle(method, tmp_path):
         np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", sorted(FULL))
 def test_what_leaves_the_model_is_sparse_and_training_goes_on(method, jit_compile, tmp_path):
     start = "random" if method.startswith(("snfs", "rigl")) else "ones"
