@@ -50,7 +50,8 @@ class Experiment:
         ticket: File of a ticket that the first masks are taken from, instead of `sparsity` and what
             belongs to it.
         ticket_start: What else is taken: "weights", the ticket's; "masks", nothing, the model keeps
-            its own weights; "random_masks", nothing, and the masks are random ones with as many
+            its own weights, which `seed` draws (at the seed of a ticket rewound to step 0 they are
+            the ticket's); "random_masks", nothing, and the masks are random ones with as many
             weights in each kernel.
         initializer: Draws the masked kernels anew, as `kt.initializers.initialize` does. None: they
             keep what the model started with.
