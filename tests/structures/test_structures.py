@@ -82,8 +82,17 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
-@pytest.mark.parametrize("structure", sorted(CASES))
+def slow_unless_of_another_kind(structure, method):
+    """The default tests have each structure with one method of each kind, each method with one."""
+    default = method in ("rigl", "gradual") or structure == "nm"
+    marks = [] if default else [pytest.mark.slow]
+    return pytest.param(structure, method, marks=marks, id=f"{structure}-{method}")
+
+
+@pytest.mark.parametrize(
+    "structure, method",
+    [slow_unless_of_another_kind(s, m) for s in sorted(CASES) for m in sorted(METHODS)],
+)
 def test_structures_hold_after_every_step(structure, method, tmp_path):
     structure, sparsity, check = CASES[structure]
     make, start = METHODS[method]
