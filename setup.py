@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parent
 
 def read_version() -> str:
     """The `__version__` of the package, read without importing it and so TensorFlow."""
-    source = (ROOT / "keras_tickets" / "__init__.py").read_text(encoding="utf-8")
+    source = (ROOT / "keras_tickets" / "_version.py").read_text(encoding="utf-8")
     return re.search(r'^__version__ = "([^"]+)"$', source, re.MULTILINE).group(1)
 
 
@@ -81,5 +81,5 @@ setuptools.setup(
     packages=setuptools.find_packages(include=["keras_tickets", "keras_tickets.*"]),
     install_requires=DEPENDENCIES,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["keras-tickets = keras_tickets.cli:main"]},
+    entry_points={"console_scripts": ["keras-tickets = keras_tickets.experiments.cli:main"]},
 )

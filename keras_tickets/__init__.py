@@ -18,18 +18,17 @@ from keras_tickets import (
     structures,
     trainers,
 )
+from keras_tickets._kernels.paths import weight_paths
+from keras_tickets._version import __version__
 from keras_tickets.compact import CompactionReport, compact, compaction_report
 from keras_tickets.export import ExportReport, export
 from keras_tickets.flops import Flops, flops
 from keras_tickets.masks import get_masks, set_masks
 from keras_tickets.model import SparseModel, sparsify, strip
-from keras_tickets.paths import weight_paths
 from keras_tickets.plan import SparsityPlan, plan, summary
 from keras_tickets.pruning import prune
 from keras_tickets.step import Step
 from keras_tickets.tickets import Ticket, load_ticket, save_ticket
-
-__version__ = "0.1.0.dev0"
 
 __all__ = [
     "CompactionReport",
@@ -69,4 +68,5 @@ __all__ = [
     "summary",
     "trainers",
     "weight_paths",
+    "__version__",
 ]

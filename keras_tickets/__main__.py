@@ -2,7 +2,7 @@
 
 import sys
 
-from keras_tickets.cli import main
+from keras_tickets.experiments.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.distributions import check_sparsity, nonzeros
 from keras_tickets.distributions.ranking import highest
-from keras_tickets.paths import weight_paths
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -5,13 +5,12 @@ import math
 
 import keras
 
-from keras_tickets.checks import check_model
-from keras_tickets.kernel_axes import is_depthwise, is_transposed, output_channels
-from keras_tickets.kernels import Kernel, multiplied_kernels
+from keras_tickets._checks import check_model
+from keras_tickets._kernels.axes import is_depthwise, is_transposed, output_channels
+from keras_tickets._kernels.find import Kernel, multiplied_kernels
+from keras_tickets._kernels.tracing import Call, recurrent_layers, trace
+from keras_tickets._tables import render_table, shape_text
 from keras_tickets.masks import masked_kernels
-from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
-from keras_tickets.tables import render_table, shape_text
-from keras_tickets.tracing import Call, recurrent_layers, trace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,8 +173,8 @@ def flops(
             dense_inference=cost.count(kernel.size),
         )
         rows.append(row)
-        masked = record and isinstance(optimizer, SparseOptimizer)
-        phases = optimizer.weights_in_training(record) if masked else [(1, kept)]
+        course = getattr(optimizer, "weights_in_training", None)
+        phases = course(record) if record and course else [(1, kept)]
         in_training.append(cost.mean(phases))
     inference = math.fsum(row.inference for row in rows)
     dense = math.fsum(row.dense_inference for row in rows)

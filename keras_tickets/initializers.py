@@ -6,7 +6,7 @@ import zlib
 import keras
 import numpy as np
 
-from keras_tickets.kernels import find_kernels
+from keras_tickets._kernels.find import find_kernels
 from keras_tickets.masks import check_seed, masked_kernels
 
 MODES = ("fan_in", "fan_out", "fan_avg")

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
-from keras_tickets.randomness import random_scores
+from keras_tickets._randomness import random_scores
 from keras_tickets.structures import Layout
 
 MASKS = ("random", "magnitude", "ones")

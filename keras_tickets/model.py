@@ -8,12 +8,12 @@ import keras
 import numpy as np
 
 from keras_tickets import _keras_compat, masks, structures
-from keras_tickets.graphs import copy_layer, graph_of
-from keras_tickets.kernels import Kernel, find_kernels, output_kernels
+from keras_tickets._kernels.find import Kernel, find_kernels, output_kernels
+from keras_tickets._kernels.graphs import copy_layer, graph_of
+from keras_tickets._training_step import SparseTraining
 from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
 from keras_tickets.layers.sparse import Sparse, SparseRoot
 from keras_tickets.plan import SparsityPlan, allocate, check_model, summary
-from keras_tickets.training import SparseTraining
 
 
 @keras.saving.register_keras_serializable("keras_tickets")

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 
 from keras_tickets import _keras_compat, masks, scoring
-from keras_tickets.checks import check_model
+from keras_tickets._checks import check_model
+from keras_tickets._kernels.find import Filters, find_kernels
 from keras_tickets.distributions import check_sparsity, nonzeros
 from keras_tickets.distributions.ranking import check_scores, highest, sparsity_of
-from keras_tickets.kernels import Filters, find_kernels
 from keras_tickets.layers.sparse import Sparse
 from keras_tickets.model import SparseModel, sparsify
 from keras_tickets.optimizers.magnitude_pruning import SCOPES

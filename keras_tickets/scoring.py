@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
-from keras_tickets.checks import check_model
-from keras_tickets.kernels import Filters, Kernel, find_kernels
-from keras_tickets.randomness import random_scores
+from keras_tickets._checks import check_model
+from keras_tickets._kernels.find import Filters, Kernel, find_kernels
+from keras_tickets._randomness import random_scores
 
 Scores = dict[str, np.ndarray]
 

@@ -12,15 +12,15 @@ from typing import Any
 import keras
 import numpy as np
 
-import keras_tickets
 from keras_tickets import _keras_compat, masks
-from keras_tickets.checks import check_model
-from keras_tickets.kernels import find_kernels
-from keras_tickets.mask_bits import pack_mask, unpack_mask
+from keras_tickets._checks import check_model
+from keras_tickets._files.mask_bits import pack_mask, unpack_mask
+from keras_tickets._files.named_arrays import DTYPES, decode, encode
+from keras_tickets._files.new_file import write_new_file
+from keras_tickets._kernels.find import find_kernels
+from keras_tickets._kernels.paths import weight_paths
+from keras_tickets._version import __version__
 from keras_tickets.model import SparseModel, sparsify
-from keras_tickets.named_arrays import DTYPES, decode, encode
-from keras_tickets.new_file import write_new_file
-from keras_tickets.paths import weight_paths
 from keras_tickets.pruning import settle_counts
 
 FORMAT = "keras_tickets ticket 1"
@@ -101,7 +101,7 @@ class Ticket:
         if weights is None:
             weights = {path: variable.numpy() for path, variable in present.items()}
         _check_same_shapes(present, weights, "`weights`")
-        provenance = {"keras_tickets": keras_tickets.__version__, **(provenance or {})}
+        provenance = {"keras_tickets": __version__, **(provenance or {})}
         return cls(masks.get_masks(sparse_model), weights, provenance)
 
     @functools.cached_property

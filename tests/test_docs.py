@@ -37,7 +37,7 @@ sys.exit(result.failed > 0 or result.attempted == 0)
 """
 RUN_COMMANDS = """
 import contextlib, doctest, io, json, sys
-from keras_tickets import cli
+from keras_tickets.experiments import cli
 for arguments, expected in json.loads(sys.argv[1]):
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_tickets.kernels import find_kernels, multiplied_kernels
+from keras_tickets._kernels.find import find_kernels, multiplied_kernels
 
 layers = keras.layers
 

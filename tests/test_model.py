@@ -6,7 +6,7 @@ import oracle
 import pytest
 
 import keras_tickets as kt
-from keras_tickets.kernels import find_kernels
+from keras_tickets._kernels.find import find_kernels
 from keras_tickets.masks import masked_kernels
 
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from sklearn.utils import murmurhash3_32
 
-from keras_tickets.randomness import random_scores
+from keras_tickets._randomness import random_scores
 
 CASES = [("dense/kernel", 0, 0), ("x", -7, 2**40 + 3), ("größe/kernel", 2**63, 2**31)]
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import keras_tickets as kt
-from keras_tickets.experiment import Experiment
-from keras_tickets.procedures import Distill
+from keras_tickets.experiments.experiment import Experiment
+from keras_tickets.experiments.procedures import Distill
 
 TOOLS = pathlib.Path(__file__).parents[1] / "tools"
 

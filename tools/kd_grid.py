@@ -20,10 +20,10 @@ import statistics
 
 import gin
 
-from keras_tickets import gin_bindings
-from keras_tickets.procedures import Tickets
-from keras_tickets.replaced_file import write_text
-from keras_tickets.train import train
+from keras_tickets._files.replaced_file import write_text
+from keras_tickets.experiments import gin_bindings
+from keras_tickets.experiments.procedures import Tickets
+from keras_tickets.experiments.train import train
 from keras_tickets.trainers.rewind import REWINDS
 
 STARTS = {

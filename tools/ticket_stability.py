@@ -14,13 +14,14 @@ import pathlib
 import gin
 import numpy as np
 
-from keras_tickets import analysis, gin_bindings
+from keras_tickets import analysis
 from keras_tickets.analysis.networks import weights_of
 from keras_tickets.analysis.stability import KINDS
+from keras_tickets.experiments import gin_bindings
+from keras_tickets.experiments.work_directory import WorkDirectory
 from keras_tickets.masks import get_masks, set_masks
 from keras_tickets.trainers.epochs import Epochs
 from keras_tickets.trainers.state import TrainingState
-from keras_tickets.work_directory import WorkDirectory
 
 
 class Subject:

@@ -8,13 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets._checks import check_model
+from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.analysis.batches import Data, batches
 from keras_tickets.analysis.networks import Network, masks_of, weights_of
 from keras_tickets.analysis.statistics import RecomputedStatistics, statistics_paths
-from keras_tickets.checks import check_model
 from keras_tickets.masks import masked_kernels
 from keras_tickets.optimizers.periodic import positive_int
-from keras_tickets.paths import weight_paths
 
 BATCH_NORM = ("interpolate", "keep", "recompute")
 

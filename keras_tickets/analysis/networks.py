@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.masks import get_masks
-from keras_tickets.paths import weight_paths
 from keras_tickets.tickets import Ticket
 
 Network = keras.Model | Ticket | Mapping[str, np.ndarray]

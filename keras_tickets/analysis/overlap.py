@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from keras_tickets._tables import render_table
 from keras_tickets.analysis.networks import Masks, check_same_kernels, masks_of
-from keras_tickets.tables import render_table
 
 
 @dataclasses.dataclass(frozen=True)

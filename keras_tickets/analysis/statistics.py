@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
-from keras_tickets.paths import weight_paths
+from keras_tickets._kernels.paths import weight_paths
 
 
 def statistics_paths(model: keras.Model) -> set[str]:

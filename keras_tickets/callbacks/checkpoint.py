@@ -10,7 +10,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_tickets.callbacks.checkpoint_files import (
+from keras_tickets._files.checkpoints import (
     list_checkpoints,
     read_checkpoint,
     remove_unfinished,

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_tickets.checks import check_model
+from keras_tickets._checks import check_model
 from keras_tickets.compact.analysis import analyse
 from keras_tickets.compact.graph import Graph, build, is_graph, read
 from keras_tickets.compact.report import CompactionReport, CompactionRow, Stayed

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from keras_tickets._kernels.graphs import copy_layer
 from keras_tickets.compact.channels import Channels
-from keras_tickets.graphs import copy_layer
 
 
 class Call:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_tickets.tables import render_table, shape_text
+from keras_tickets._tables import render_table, shape_text
 
 
 @dataclasses.dataclass(frozen=True)

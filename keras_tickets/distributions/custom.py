@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import keras
 
+from keras_tickets._kernels.find import compile_regex
 from keras_tickets.distributions.distribution import Allocation, Distribution, check_sparsity
-from keras_tickets.kernels import compile_regex
 
 
 @keras.saving.register_keras_serializable("keras_tickets")

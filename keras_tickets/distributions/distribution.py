@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_tickets.kernels import Kernel
+from keras_tickets._kernels.find import Kernel
 
 
 def check_sparsity(value: float, name: str = "sparsity") -> float:

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets.mask_bits import pack_mask
+from keras_tickets._files.mask_bits import pack_mask
 
 GRAPH_BYTES = 8192  # about what the functions that expand one weight take in the graph
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from keras_tickets._kernels.find import find_kernels
 from keras_tickets.interop.legacy_keras import Translation
-from keras_tickets.kernels import find_kernels
 from keras_tickets.masks import set_masks
 from keras_tickets.model import SparseModel, sparsify
 

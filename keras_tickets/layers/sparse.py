@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks, structures
+from keras_tickets._files.mask_bits import pack_mask, unpack_mask
+from keras_tickets._kernels.find import find_kernels
 from keras_tickets.distributions import check_sparsity
-from keras_tickets.kernels import find_kernels
-from keras_tickets.mask_bits import pack_mask, unpack_mask
 from keras_tickets.masks import MaskedKernel
 
 _collector = threading.local()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import keras
 
+from keras_tickets._kernels.find import find_kernels
 from keras_tickets.distributions import check_sparsity
-from keras_tickets.kernels import find_kernels
 
 _PRECISION = 1e-3
 

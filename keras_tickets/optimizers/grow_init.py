@@ -5,8 +5,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from keras_tickets._randomness import random_scores
 from keras_tickets.masks import MaskedKernel
-from keras_tickets.randomness import random_scores
 from keras_tickets.schedules.drop_fractions import number
 
 CHOICES = (

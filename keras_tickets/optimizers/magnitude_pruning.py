@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets import _keras_compat, schedules, selection
+from keras_tickets import _keras_compat, _selection, schedules
 from keras_tickets.distributions.ranking import sparsity_of
 from keras_tickets.optimizers.periodic import PeriodicOptimizer
 from keras_tickets.optimizers.topology import put_to_rest, update_on_devices
@@ -115,7 +115,7 @@ class MagnitudePruning(PeriodicOptimizer):
         among = None
         if not self.trains_off_mask:
             among = flat([tf.convert_to_tensor(record.mask) for record in records])
-        chosen = selection.choose(
+        chosen = _selection.choose(
             flat([_magnitudes(record) for record in records]),
             self.schedule.left(sum(sizes), self._total_sparsity(step)),
             among=among,

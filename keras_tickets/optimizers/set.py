@@ -2,8 +2,8 @@
 
 import keras
 
+from keras_tickets._randomness import random_scores
 from keras_tickets.optimizers.drop_and_grow import DropAndGrow
-from keras_tickets.randomness import random_scores
 
 
 @keras.saving.register_keras_serializable("keras_tickets")

@@ -281,7 +281,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     @property
     def selection_method(self) -> str:
-        """The `method` of `selection.choose` for where `apply` runs."""
+        """The `method` of `_selection.choose` for where `apply` runs."""
         return "bit_search" if self.compiles_under_xla else "histogram"
 
     # --- What a method adds ---------------------------------------------------------------------

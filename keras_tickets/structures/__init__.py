@@ -2,7 +2,7 @@
 
 import math
 
-from keras_tickets.kernels import Kernel
+from keras_tickets._kernels.find import Kernel
 from keras_tickets.structures.block import Block as Block
 from keras_tickets.structures.channel import Channel as Channel
 from keras_tickets.structures.fan_in import FanIn as FanIn

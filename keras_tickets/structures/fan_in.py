@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_tickets import selection
+from keras_tickets import _selection
 from keras_tickets.structures.structure import Layout, Matrix, Structure
 
 
@@ -79,20 +79,20 @@ class _Neurons(Layout):
         drop, grow = self.matrix.of(drop_scores), self.matrix.of(grow_scores)
         count = tf.math.count_nonzero(active, dtype=tf.int32)
         dropped = tf.cast(tf.cast(count, tf.float32) * fraction, tf.int32)
-        kept = selection.choose(drop, count - dropped, among=active, method=method)
-        salient = kept | selection.choose(grow, dropped, method=method)
+        kept = _selection.choose(drop, count - dropped, among=active, method=method)
+        salient = kept | _selection.choose(grow, dropped, method=method)
         live = self._live(salient, target, method)
         fan_in = tf.minimum(target // tf.math.count_nonzero(live, dtype=tf.int32), self.units)
-        kept = selection.choose(drop, count - dropped, among=active & live[:, None], method=method)
-        kept = selection.choose_rows(drop, fan_in, among=kept)
+        kept = _selection.choose(drop, count - dropped, among=active & live[:, None], method=method)
+        kept = _selection.choose_rows(drop, fan_in, among=kept)
         missing = fan_in - tf.math.count_nonzero(kept, axis=1, dtype=tf.int32)
         missing = tf.where(live, missing, 0)
-        return self.matrix.to_kernel(kept | selection.choose_rows(grow, missing, among=~kept))
+        return self.matrix.to_kernel(kept | _selection.choose_rows(grow, missing, among=~kept))
 
     def _live(self, salient, target, method):
         """Neurons with enough salient weights, never fewer than it takes to hold the target."""
         counts = tf.math.count_nonzero(salient, axis=1, dtype=tf.int32)
         share = self.ablation * (target // self.groups) if self.ablation < 1 else self.ablation
         needed = min(target // self.units + 1, self.groups)
-        most = selection.kth_largest(tf.cast(counts, tf.float32), needed, method=method)
+        most = _selection.kth_largest(tf.cast(counts, tf.float32), needed, method=method)
         return counts >= tf.minimum(max(int(share), 1), tf.cast(most, tf.int32))

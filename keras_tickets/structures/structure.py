@@ -6,10 +6,10 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets import selection
+from keras_tickets import _selection
+from keras_tickets._kernels.axes import is_depthwise
+from keras_tickets._kernels.find import Kernel
 from keras_tickets.distributions import nonzeros
-from keras_tickets.kernel_axes import is_depthwise
-from keras_tickets.kernels import Kernel
 
 
 class Structure(abc.ABC):
@@ -119,7 +119,7 @@ class Layout(abc.ABC):
             scores: Float tensor of the kernel's shape.
             left: Number of units to choose in each group, an integer or an int32 scalar.
             among: Boolean tensor of the kernel's shape, where weights may be chosen.
-            method: As in `selection.choose`.
+            method: As in `_selection.choose`.
 
         Returns:
             Boolean tensor of the kernel's shape.
@@ -152,7 +152,7 @@ class Layout(abc.ABC):
             fraction: float32 scalar in [0, 1].
             grown: int32 scalar, the number of units to grow instead, where there is one group.
             target: Number of weights that the kernel is to have.
-            method: As in `selection.choose`.
+            method: As in `_selection.choose`.
 
         Returns:
             Boolean tensor of the kernel's shape.
@@ -160,7 +160,7 @@ class Layout(abc.ABC):
         active = self.pool(mask)
         count = tf.math.count_nonzero(active, dtype=tf.int32)
         dropped = tf.cast(tf.cast(count, tf.float32) * fraction, tf.int32)
-        kept = selection.choose(
+        kept = _selection.choose(
             self.pool(drop_scores), count - dropped, among=active, method=method
         )
         if self.groups > 1:
@@ -172,8 +172,8 @@ class Layout(abc.ABC):
 
     def _best(self, scores, left, among, method):
         if self.groups > 1:
-            return selection.choose_rows(scores, left, among=among)
-        return selection.choose(scores, left, among=among, method=method)
+            return _selection.choose_rows(scores, left, among=among)
+        return _selection.choose(scores, left, among=among, method=method)
 
 
 class Matrix:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets._training_step import SparseTraining
 from keras_tickets.losses import SoftLabels, check_logit_shapes
 from keras_tickets.step import Step
 from keras_tickets.trainers.teacher_logits import LABELS, TEACHER_LOGITS
@@ -21,7 +22,6 @@ from keras_tickets.trainers.teachers import (
     looks_like_probabilities,
     probe_batch,
 )
-from keras_tickets.training import SparseTraining
 
 
 @keras.saving.register_keras_serializable("keras_tickets")

@@ -7,12 +7,12 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
-from keras_tickets.callbacks.checkpoint_files import (
+from keras_tickets._files.checkpoints import (
     list_checkpoints,
     read_checkpoint,
     write_checkpoint,
 )
-from keras_tickets.replaced_file import write_csv, write_text
+from keras_tickets._files.replaced_file import write_csv, write_text
 from keras_tickets.tickets import Ticket, load_ticket
 
 try:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from keras_tickets._kernels.find import compile_regex
 from keras_tickets.distributions.ranking import highest, sparsity_of
-from keras_tickets.kernels import compile_regex
 from keras_tickets.masks import MaskedKernel
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from keras_tickets.checks import check_model
-from keras_tickets.kernels import find_kernels
+from keras_tickets._checks import check_model
+from keras_tickets._kernels.find import find_kernels
+from keras_tickets._training_step import SparseTraining
 from keras_tickets.masks import check_seed, get_masks, masked_kernels
 from keras_tickets.model import sparsify
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
@@ -21,7 +22,6 @@ from keras_tickets.trainers.level_run import LevelRun
 from keras_tickets.trainers.level_store import LevelStore
 from keras_tickets.trainers.levels import check_rate, rates_of
 from keras_tickets.trainers.state import TrainingState, network_of
-from keras_tickets.training import SparseTraining
 
 REWINDS = ("weights", "statistics", "schedule")
 OPTIMIZER_STATES = ("fresh", "restore")

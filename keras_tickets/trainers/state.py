@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from keras_tickets import _keras_compat
-from keras_tickets.graphs import fresh_layer, graph_of
+from keras_tickets._kernels.graphs import fresh_layer, graph_of
+from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.model import strip
-from keras_tickets.paths import weight_paths
 
 
 class TrainingState:

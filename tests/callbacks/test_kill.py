@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import pytest
 
-from keras_tickets.callbacks.checkpoint_files import (
+from keras_tickets._files.checkpoints import (
     list_checkpoints,
     read_checkpoint,
     write_checkpoint,

@@ -14,8 +14,8 @@ from keras import layers
 from test_compact import assert_same_outputs, disuse, kill, random_inputs, randomize, reasons, sizes
 
 import keras_tickets as kt
+from keras_tickets._kernels.find import find_kernels
 from keras_tickets.compact import compact, compaction_report
-from keras_tickets.kernels import find_kernels
 
 
 def encoder(kind):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import keras_tickets as kt
-from keras_tickets.mask_bits import pack_mask, unpack_mask
+from keras_tickets._files.mask_bits import pack_mask, unpack_mask
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 7)).astype("float32")

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import keras_tickets as kt
 from keras_tickets import structures
-from keras_tickets.kernels import find_kernels
+from keras_tickets._kernels.find import find_kernels
 
 layers = keras.layers
 NM, Block, Channel, FanIn = structures.NM, structures.Block, structures.Channel, structures.FanIn

@@ -1,0 +1,275 @@
+"""Which variables of a model are kernels, what they are called and what their axes mean."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from keras_tickets._kernels.axes import (
+    CONVOLUTIONS,
+    Axes,
+    find_axes,
+    stays_dense,
+)
+from keras_tickets._kernels.paths import Walk
+from keras_tickets._kernels.tracing import first_convolutions, last_layers, recurrent_layers
+
+_VECTOR_LIKE = re.compile(r"(^|_)(gamma|beta|alpha|scale|offset)(_|$)|embed")
+_FROZEN = "frozen: trainable=False"
+
+Filters = str | list[str] | Callable[[str], bool] | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kernel:
+    """A weight tensor that can be sparse.
+
+    Attributes:
+        path: The names on the way from the model to the kernel, such as `"encoder/fc/kernel"`.
+            It is the same in every process and before and after `kt.sparsify`.
+        variable: The kernel.
+        layer: The layer that owns it.
+        inputs: Product of the input axes' sizes (fan-in without the spatial axes).
+        outputs: Product of the output axes' sizes, of one gate where there are gates.
+        spatial: Sizes of the spatial axes.
+        gates: Number of independent kernels that are stacked in this one: gates of a recurrent
+            kernel, or the size of the axes that an einsum neither sums nor adds.
+        first_conv: Whether it is a convolution that reads the model's input, with no other kernel
+            in between.
+        input_axes: Indices of the input axes.
+        output_axes: Indices of the output axes.
+    """
+
+    path: str
+    variable: keras.Variable
+    layer: keras.layers.Layer
+    inputs: int
+    outputs: int
+    spatial: tuple[int, ...]
+    gates: int = 1
+    first_conv: bool = False
+    input_axes: tuple[int, ...] = ()
+    output_axes: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the kernel."""
+        return tuple(self.variable.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """A weight or layer that stays dense, and why.
+
+    Attributes:
+        path: Path of the weight, or of the layer where it has no kernel at all.
+        reason: In words.
+    """
+
+    path: str
+    reason: str
+
+
+def find_kernels(
+    model: keras.layers.Layer, filters: Filters = None, frozen: bool = False
+) -> tuple[list[Kernel], list[Skipped]]:
+    """Finds the kernels of a model, in layer order, each once.
+
+    A kernel is a trainable weight of rank 2 or more that is not a bias, a scale or the like, in
+    layers of any class, through nested models, lists and dicts. `Sparse` wrappers add no name to
+    the paths. A repeated path gets `_1`, `_2`, … in layer order. Below a layer that is neither
+    functional nor Sequential, layers with automatic names (`dense_7`) are numbered from their own
+    parent on (`dense`, `dense_1`), because their names change from process to process.
+
+    Args:
+        model: Built Keras model or layer.
+        filters: Which kernels to take: a regex or a list of regexes (`re.search` on the path), or a
+            callable on paths. By default all but embeddings, depthwise and Fourier kernels, which
+            are taken where a filter selects them.
+        frozen: Take those of layers with `trainable=False` too: a kernel that was masked when its
+            layer was frozen keeps its mask.
+
+    Returns:
+        The kernels, and what was skipped with the reason.
+
+    Raises:
+        TypeError: `filters` is of another type.
+        ValueError: `filters` has an invalid regex, or one that matches no kernel.
+
+    Example:
+
+    ```python
+    import keras
+    from keras_tickets._kernels.find import find_kernels
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="fc")])
+    kernels, skipped = find_kernels(model)
+    assert [kernel.path for kernel in kernels] == ["fc/kernel"]
+    ```
+    """
+    selects = _Selection(filters)
+    kernels, skipped = [], []
+    walk = Walk(model)
+    for path, layer, variable, is_frozen in walk:
+        reason = _why_no_kernel(layer, variable, is_frozen)
+        if reason is None or (frozen and reason == _FROZEN):
+            default = stays_dense(layer, variable)
+            if selects(path, by_default=default is None):
+                kernels.append(_kernel(path, layer, variable, walk.conv_lstm_cells))
+                continue
+            reason = default if filters is None else "excluded by `filters`"
+        if reason:
+            skipped.append(Skipped(path, reason))
+    selects.check()
+    skipped.extend(Skipped(path, "no kernel: only vectors") for path in walk.without_kernel)
+    return _mark_first_convolutions(model, kernels), skipped
+
+
+def multiplied_kernels(model: keras.layers.Layer) -> list[Kernel]:
+    """All kernels that a model multiplies by: depthwise and frozen ones too, not embeddings.
+
+    Args:
+        model: Built Keras model or layer.
+
+    Returns:
+        The kernels, in layer order, with the paths of `find_kernels`.
+    """
+    walk = Walk(model)
+    return [
+        _kernel(path, layer, variable, walk.conv_lstm_cells)
+        for path, layer, variable, frozen in walk
+        if _why_no_kernel(layer, variable, frozen) in (None, _FROZEN)
+        and not isinstance(layer, keras.layers.Embedding)
+        and not _VECTOR_LIKE.search(variable.name)
+    ]
+
+
+def output_kernels(model: keras.Model) -> list[Kernel]:
+    """The kernels that make a model's outputs: no layer with another kernel comes after theirs.
+
+    Args:
+        model: Built Keras model.
+
+    Returns:
+        The kernels, in layer order; those of the last layer with a kernel where the model does not
+        know the shape of its inputs.
+    """
+    kernels, loops = multiplied_kernels(model), recurrent_layers(model)
+    callers = [loops.get(id(kernel.layer), kernel.layer) for kernel in kernels]
+    try:
+        last = last_layers(model, callers)
+    except ValueError:
+        last = {id(caller) for caller in callers[-1:]}
+    return [k for k, caller in zip(kernels, callers, strict=True) if id(caller) in last]
+
+
+def _why_no_kernel(layer, variable, frozen):
+    """A reason in words, "" for what need not be listed, `None` for a kernel."""
+    if len(variable.shape) < 2 or "bias" in variable.name:
+        return ""
+    if getattr(layer, "lora_enabled", False):
+        return "LoRA is enabled: the kernel is frozen and its factors are small"
+    dtype = keras.backend.standardize_dtype(variable.dtype)
+    if not dtype.startswith(("float", "bfloat")):
+        return f"quantized to {dtype}" if getattr(layer, "quantization_mode", None) else ""
+    if frozen:
+        return _FROZEN
+    if not variable.trainable:
+        return ""
+    embedding = isinstance(layer, keras.layers.Embedding)
+    if not embedding and _VECTOR_LIKE.search(variable.name):
+        return f"not a kernel by its name ({variable.name})"
+    return None
+
+
+def _kernel(path, layer, variable, conv_lstm_cells):
+    axes = find_axes(layer, variable)
+    if id(layer) in conv_lstm_cells:
+        axes = Axes(axes.inputs, axes.outputs, gates=4)
+    shape = tuple(variable.shape)
+    outputs = math.prod(shape[axis] for axis in axes.outputs)
+    known = {*axes.inputs, *axes.outputs, *axes.groups}
+    return Kernel(
+        path=path,
+        variable=variable,
+        layer=layer,
+        inputs=math.prod(shape[axis] for axis in axes.inputs),
+        outputs=outputs if axes.groups else outputs // axes.gates,
+        spatial=tuple(size for axis, size in enumerate(shape) if axis not in known),
+        gates=axes.gates,
+        input_axes=axes.inputs,
+        output_axes=axes.outputs,
+    )
+
+
+def _mark_first_convolutions(model, kernels):
+    layers = [kernel.layer for kernel in kernels if isinstance(kernel.layer, CONVOLUTIONS)]
+    if not layers or not isinstance(model, keras.Model) or not tf.executing_eagerly():
+        return kernels
+    first = first_convolutions(model, layers)
+    return [dataclasses.replace(k, first_conv=id(k.layer) in first) for k in kernels]
+
+
+class _Selection:
+    """The `filters` argument as a predicate that remembers which of its regexes matched."""
+
+    def __init__(self, filters):
+        self.predicate = filters if callable(filters) else None
+        self.regexes = {}
+        if filters is None or self.predicate:
+            return
+        patterns = [filters] if isinstance(filters, str) else filters
+        valid = isinstance(patterns, (list, tuple)) and patterns
+        if not valid or not all(isinstance(pattern, str) for pattern in patterns):
+            raise TypeError(
+                "`filters` must be None, a regex, a list of regexes or a callable on kernel paths. "
+                f"Received: filters={filters!r}"
+            )
+        for pattern in patterns:
+            self.regexes[pattern] = compile_regex(pattern, "filters")
+        self.unmatched = set(patterns)
+        self.paths = []
+
+    def __call__(self, path, by_default):
+        if self.predicate:
+            return bool(self.predicate(path))
+        if not self.regexes:
+            return by_default
+        self.paths.append(path)
+        matching = [p for p, regex in self.regexes.items() if regex.search(path)]
+        self.unmatched.difference_update(matching)
+        return bool(matching)
+
+    def check(self):
+        if self.regexes and self.unmatched:
+            raise ValueError(
+                f"`filters`: {sorted(self.unmatched)} match no kernel of the model. "
+                f"Its kernels: {self.paths}"
+            )
+
+
+def compile_regex(pattern: str, argument: str) -> re.Pattern:
+    """Compiles a regex that a user gave.
+
+    Args:
+        pattern: The regex.
+        argument: Name of the argument it came in, for the error.
+
+    Returns:
+        The compiled regex.
+
+    Raises:
+        ValueError: It is not a valid regex.
+    """
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"`{argument}` has an invalid regex {pattern!r}: {error}") from error

@@ -1,0 +1,106 @@
+"""What a model's weights are called: the names on the way from the model to each."""
+
+import collections
+import re
+from collections.abc import Iterator
+
+import keras
+
+from keras_tickets import _keras_compat
+from keras_tickets._kernels.axes import conv_lstm_cell
+
+_AUTOMATIC_VARIABLE = re.compile(r"variable(_\d+)?")
+
+
+def weight_paths(model: keras.layers.Layer) -> dict[str, keras.Variable]:
+    """The weights of a model by their paths.
+
+    Paths are made as kernel paths are: the same in every process, before and after `kt.sparsify`,
+    saving, loading and `kt.strip`. Masks, seed states and metrics are not weights.
+
+    Args:
+        model: Built Keras model or layer.
+
+    Returns:
+        `{path: variable}`, in layer order: kernels, biases, scales, statistics, each once.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="fc")])
+    assert list(kt.weight_paths(model)) == ["fc/kernel", "fc/bias"]
+    ```
+    """
+    return {path: variable for path, _, variable, _ in Walk(model)}
+
+
+class Walk:
+    """Iterates over the weights of a model but its masks: `(path, layer, variable, frozen)`.
+
+    Attributes:
+        without_kernel: After the walk, paths of the layers whose trainable weights are vectors.
+        conv_lstm_cells: After the walk, ids of the cells of convolutional LSTMs.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.conv_lstm_cells = set()
+        self.without_kernel = []
+        self._seen_layers = set()
+        self._seen_variables = set()
+        self._paths = set()
+        self._numbers = collections.Counter()
+
+    def __iter__(self) -> Iterator[tuple[str, keras.layers.Layer, keras.Variable, bool]]:
+        yield from self._visit(self.model, (), fixed_names=True, frozen=False)
+
+    def _visit(self, layer, prefix, fixed_names, frozen):
+        if id(layer) in self._seen_layers:
+            return
+        self._seen_layers.add(id(layer))
+        frozen = frozen or not layer.trainable
+        if (cell := conv_lstm_cell(layer)) is not None:
+            self.conv_lstm_cells.add(id(cell))
+        sublayers = _keras_compat.sublayers(layer)
+        yield from self._own_variables(layer, sublayers, prefix, frozen)
+        hidden = getattr(layer, "hidden_in_paths", False)
+        graph = isinstance(layer, (_keras_compat.Functional, keras.Sequential))
+        fixed_names = fixed_names and (graph or hidden)
+        hides_child = getattr(layer, "hides_child_in_paths", False)
+        for sublayer in sublayers:
+            names = prefix
+            if not (hides_child or getattr(sublayer, "hidden_in_paths", False)):
+                names = (*prefix, self._name(sublayer, prefix, fixed_names))
+            yield from self._visit(sublayer, names, fixed_names, frozen)
+
+    def _own_variables(self, layer, sublayers, prefix, frozen):
+        known = {id(v) for sublayer in sublayers for v in sublayer.weights} | self._seen_variables
+        own = [v for v in layer.weights if id(v) not in known]
+        self._seen_variables.update(map(id, own))
+        trainable = [v for v in own if v.trainable]
+        if trainable and all(len(v.shape) < 2 or "bias" in v.name for v in trainable):
+            self.without_kernel.append("/".join(prefix) or layer.name)
+        for variable in own:
+            if keras.backend.standardize_dtype(variable.dtype) != "bool":
+                yield self._path(prefix, variable), layer, variable, frozen
+
+    def _path(self, prefix, variable):
+        automatic = _AUTOMATIC_VARIABLE.fullmatch(variable.name)
+        name = "/".join((*prefix, "variable" if automatic else variable.name))
+        path, number = name, 0
+        while path in self._paths:
+            number += 1
+            path = f"{name}_{number}"
+        self._paths.add(path)
+        return path
+
+    def _name(self, layer, prefix, fixed):
+        base = _keras_compat.automatic_name(layer)
+        if fixed or base is None:
+            return layer.name
+        number = self._numbers[prefix, base]
+        self._numbers[prefix, base] += 1
+        return f"{base}_{number}" if number else base

@@ -1,0 +1,64 @@
+"""What `keras-tickets train` does: an experiment, from its description to a finished directory."""
+
+from collections.abc import Callable
+
+import keras
+
+from keras_tickets.experiments.experiment import Experiment
+from keras_tickets.experiments.work_directory import WorkDirectory
+
+
+def train(
+    experiment: Experiment,
+    workdir: str,
+    *,
+    describe: Callable[[], str] = lambda: "",
+    verbose: int | str = "auto",
+) -> dict:
+    """Runs an experiment in a work directory, or goes on with it.
+
+    The directory gets `config.gin`, `checkpoints/`, `metrics.csv` (one row per epoch),
+    `tensorboard/` and, when all is done, `model.keras` and `summary.json`. A run that was killed is
+    resumed from its last finished epoch and ends as if it had not been killed; one that is finished
+    is left as it is.
+
+    Args:
+        experiment: What to run.
+        workdir: Directory of the run, made where it is missing. One that holds anything but a run
+            of the same configuration is refused.
+        describe: Called once the model and the optimizer are made; returns the configuration as
+            text, one `name = value` a line, that is kept in `config.gin`.
+        verbose: As in `keras.Model.fit`.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        ValueError: The directory is of another configuration, a checkpoint is damaged, or the loss
+            is NaN or infinite.
+        OSError: The directory cannot be written.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+    from keras_tickets.experiments.experiment import Experiment
+    from keras_tickets.experiments.train import train
+
+    experiment = Experiment("digits", kt.models.lenet_300_100, keras.optimizers.SGD, epochs=1)
+    print(train(experiment, "runs/example")["test_accuracy"])
+    ```
+    """
+    keras.utils.set_random_seed(experiment.seed)
+    directory = WorkDirectory(workdir)
+    procedure = experiment.procedure
+    model = procedure.make(experiment, directory)
+    config = describe()
+    finished = directory.open(config, procedure.extendable)
+    if finished is not None:
+        print(f"{directory.path} is finished already; nothing to do.")
+        return finished
+    dataset = experiment.load_data()
+    directory.begin(config)
+    return directory.finish(procedure.run(experiment, model, dataset, directory, verbose))

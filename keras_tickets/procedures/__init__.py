@@ -1,7 +1,0 @@
-"""What the training binary can do with an experiment: one class each."""
-
-from keras_tickets.procedures.distill import Distill
-from keras_tickets.procedures.fit import Fit
-from keras_tickets.procedures.tickets import Tickets
-
-__all__ = ["Distill", "Fit", "Tickets"]

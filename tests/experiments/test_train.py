@@ -1,0 +1,207 @@
+import csv
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from keras_tickets import models, optimizers
+from keras_tickets.experiments.experiment import Experiment
+from keras_tickets.experiments.procedures import Distill, Fit, Tickets
+from keras_tickets.experiments.train import train
+from keras_tickets.experiments.work_directory import WorkDirectory
+from keras_tickets.model import SparseModel
+
+
+def experiment(**changes):
+    def optimizer():
+        return optimizers.SET(keras.optimizers.SGD(0.1), update_every=3)
+
+    settings = {
+        "dataset": "digits",
+        "model": models.lenet_300_100,
+        "optimizer": optimizer,
+        "epochs": 2,
+        "batch_size": 300,
+        "sparsity": 0.8,
+    }
+    return Experiment(**{**settings, **changes})
+
+
+def dense_optimizer():
+    return keras.optimizers.SGD(0.1)
+
+
+def weights(model):
+    return [np.asarray(variable.value) for variable in model.variables]
+
+
+def test_the_seed_decides_weights_and_masks():
+    first, again = experiment(seed=3).sparse_model(), experiment(seed=3).sparse_model()
+    other = experiment(seed=4).sparse_model()
+    assert all(np.array_equal(a, b) for a, b in zip(weights(first), weights(again), strict=True))
+    assert not np.array_equal(first.masks["fc1/kernel"], other.masks["fc1/kernel"])
+    assert (first.optimizer.seed, other.optimizer.seed) == (3, 4)
+
+
+def test_plan_is_what_the_model_gets():
+    planned, model = experiment().plan(), experiment().sparse_model()
+    assert {row.path: row.nonzeros for row in planned.rows} == {
+        path: mask.sum() for path, mask in model.masks.items()
+    }
+
+
+def test_dense_experiment():
+    dense = experiment(sparsity=None, optimizer=dense_optimizer)
+    model = dense.sparse_model()
+    assert model.masks == {} and model.sparsity == 0
+    assert sum(row.size for row in dense.plan_of(model).rows) == 50_200
+
+
+def test_a_run_resumed_with_more_time_equals_one_in_a_piece(tmp_path, monkeypatch):
+    whole = train(experiment(epochs=4), tmp_path / "whole", verbose=0)
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    original = SparseModel.fit
+
+    def interrupted(self, *args, callbacks, **kwargs):
+        return original(self, *args, callbacks=[*callbacks, Stop()], **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SparseModel, "fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(experiment(epochs=4), tmp_path / "parts", verbose=0)
+    parts = train(experiment(epochs=4), tmp_path / "parts", verbose=0)
+    timed = {"wall_seconds", "steps_per_second"}
+    assert {k: v for k, v in whole.items() if k not in timed} == {
+        k: v for k, v in parts.items() if k not in timed
+    }
+    with open(tmp_path / "parts" / "metrics.csv") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
+
+
+def test_summary_of_each_method(tmp_path):
+    methods = {
+        "dense": dense_optimizer,
+        "static": dense_optimizer,
+        "rigl": lambda: optimizers.RigL(keras.optimizers.SGD(0.1), update_every=2),
+    }
+    for method, optimizer in methods.items():
+        sparsity = None if method == "dense" else 0.8
+        run = experiment(epochs=1, sparsity=sparsity, optimizer=optimizer)
+        summary = train(run, tmp_path / method, verbose=0)
+        assert (summary["method"], summary["experiment"]) == (method, f"digits/{method}")
+        assert summary["steps"] == 4 and summary["wall_seconds"] > 0
+        if method == "rigl":
+            assert summary["training_flops_ratio"] > summary["inference_flops_ratio"]
+        else:
+            assert summary["training_flops_ratio"] == summary["inference_flops_ratio"]
+
+
+def test_exploration_is_in_the_metrics_and_the_summary(tmp_path):
+    def optimizer():
+        inner = keras.optimizers.SGD(0.1)
+        return optimizers.SET(inner, update_every=2, track_exploration=True)
+
+    summary = train(experiment(optimizer=optimizer), tmp_path, verbose=0)
+    with open(tmp_path / "metrics.csv") as file:
+        logged = [float(row["exploration"]) for row in csv.DictReader(file)]
+    assert 0.2 < logged[0] < logged[1] == summary["exploration"] < 1
+
+
+def test_a_ramp_is_in_the_training_flops(tmp_path):
+    run = experiment(optimizer=lambda: optimizers.GradualMagnitude(dense_optimizer()), mask="ones")
+    summary = train(run, tmp_path, verbose=0)
+    assert summary["inference_flops_ratio"] < summary["training_flops_ratio"] < 1
+
+
+@pytest.mark.parametrize(
+    "changes, error, message",
+    [
+        ({"dataset": "mnits"}, ValueError, "got 'mnits'"),
+        ({"epochs": 0}, ValueError, "`epochs` must be an integer of at least 1, got 0"),
+        ({"epochs": 1.5}, ValueError, "`epochs`"),
+        ({"steps_per_execution": 0}, ValueError, "`steps_per_execution`"),
+        ({"strategy": "tpu"}, ValueError, "`strategy` must be one of none, mirrored, got 'tpu'"),
+        ({"optimizer": "sgd"}, TypeError, "`optimizer` must be a function or class, got 'sgd'"),
+        ({"model": None}, TypeError, "`model` must be a function"),
+    ],
+)
+def test_bad_experiments(changes, error, message):
+    with pytest.raises(error, match=message):
+        experiment(**changes)
+
+
+CONFIG = """
+# A comment = no setting
+train.epochs = 3
+SGD.learning_rate = \\
+    @CosineDecay()
+train.values = [
+    1,
+    2,
+]
+"""
+
+
+def test_configurations_are_compared_setting_by_setting(tmp_path):
+    directory = WorkDirectory(tmp_path)
+    assert directory.open(CONFIG) is None
+    directory.begin(CONFIG)
+    same = "SGD.learning_rate = @CosineDecay()\ntrain.values = [ 1, 2, ]\n\ntrain.epochs = 3"
+    assert directory.open(same.replace(" ]", "\n]").replace("[ 1, 2,", "[\n  1,\n  2,")) is None
+    with pytest.raises(ValueError, match="train.epochs is 4, was 3$"):
+        directory.open(CONFIG.replace("epochs = 3", "epochs = 4"))
+    with pytest.raises(ValueError, match="train.seed is 1, was not set"):
+        directory.open(CONFIG + "train.seed = 1\n")
+    with pytest.raises(ValueError, match="SGD.learning_rate is 0.1, was @CosineDecay"):
+        directory.open(CONFIG.replace("\\\n    @CosineDecay()", "0.1"))
+
+
+def test_damaged_summary_is_named(tmp_path):
+    directory = WorkDirectory(tmp_path)
+    directory.open("")
+    directory.begin("")
+    directory.finish({"steps": 1})
+    assert directory.open("") == {"steps": 1}
+    (tmp_path / "summary.json").write_text('{"steps"')
+    with pytest.raises(ValueError, match="summary.json' is damaged"):
+        directory.open("")
+
+
+@pytest.mark.parametrize("procedure", [Fit(), Tickets(levels=1)], ids=["fit", "tickets"])
+def test_a_validation_loss_that_is_never_finite_is_said_so(procedure, tmp_path, monkeypatch):
+    def evaluate(self, *args, **kwargs):
+        return {"loss": math.nan, "accuracy": 0.1}
+
+    monkeypatch.setattr(SparseModel, "evaluate", evaluate)
+    with pytest.warns(UserWarning, match="not saved"), pytest.raises(ValueError, match="finite"):
+        train(experiment(sparsity=None, optimizer=dense_optimizer, procedure=procedure), tmp_path)
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_two_processes_that_write_one_directory_leave_each_other_alone(tmp_path):
+    """The second writes all of its file while the first is at it."""
+
+    class Model:
+        def __init__(self, content, meanwhile=lambda: None):
+            self.content, self.meanwhile = content, meanwhile
+
+        def save(self, path):
+            path.write_text(self.content)
+            self.meanwhile()
+
+    first, second = WorkDirectory(tmp_path), WorkDirectory(tmp_path)
+    first.save_model(Model("first", lambda: second.save_model(Model("second"))))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+    assert (tmp_path / "model.keras").read_text() == "first"
+
+
+@pytest.mark.parametrize("procedure", [Tickets(levels=1), Distill(sparsity=0.9)])
+def test_what_is_of_a_single_training_is_refused_where_there_are_levels(procedure):
+    with pytest.raises(ValueError, match="`sparsity` is of a single training, .* got 0.8"):
+        experiment(procedure=procedure, optimizer=dense_optimizer)
