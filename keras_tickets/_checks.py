@@ -1,20 +1,156 @@
-"""Checks of a user's model."""
+"""Checks of arguments: what each must be, then `Received: name=value`."""
+
+import math
+import numbers
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import keras
+import numpy as np
 
 from keras_tickets import _keras_compat
 
 _KERAS_2 = ("tf_keras", "tensorflow")
+_INTEGERS = {0: "a non-negative integer", 1: "a positive integer"}
+
+T = TypeVar("T")
 
 
-def check_model(model: keras.Model) -> keras.Model:
-    """Checks that a model is a Keras 3 model and built.
+def check_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """The value as a Python int.
+
+    Args:
+        name: Name of the argument.
+        value: What the user gave.
+        low: The smallest value allowed.
+        high: The largest value allowed; `None` for no limit.
+
+    Raises:
+        ValueError: It is not an integer in this range.
+    """
+    integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not integer or value < low or (high is not None and value > high):
+        if high is not None:
+            allowed = f"an integer in [{low}, {high}]"
+        else:
+            allowed = _INTEGERS.get(low, f"an integer of at least {low}")
+        raise ValueError(f"`{name}` must be {allowed}. Received: {name}={value!r}")
+    return int(value)
+
+
+def check_number(name: str, value: Any, interval: str = "(-inf, inf)") -> float:
+    """The value as a Python float.
+
+    Args:
+        name: Name of the argument.
+        value: What the user gave.
+        interval: The values allowed, as mathematicians write an interval: `"[0, 1)"` includes 0 and
+            excludes 1.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is not in the interval.
+    """
+    allowed = "a finite number" if interval == "(-inf, inf)" else f"a number in {interval}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"`{name}` must be {allowed}. "
+            f"Received: {name}={value!r} (of type {type(value).__name__})"
+        )
+    low, high = (float(bound) for bound in interval[1:-1].split(","))
+    above = value >= low if interval[0] == "[" else value > low
+    below = value <= high if interval[-1] == "]" else value < high
+    if math.isnan(value) or not (above and below):
+        raise ValueError(f"`{name}` must be {allowed}. Received: {name}={value!r}")
+    return float(value)
+
+
+def check_sparsity(value: Any, name: str = "sparsity") -> float:
+    """The value as a Python float.
+
+    Args:
+        value: What the user gave.
+        name: Name of the argument.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is not in [0, 1).
+    """
+    return check_number(name, value, "[0, 1)")
+
+
+def check_seed(value: Any, name: str = "seed") -> int:
+    """The value as a Python int.
+
+    Args:
+        value: What the user gave.
+        name: Name of the argument.
+
+    Raises:
+        ValueError: It is not a non-negative integer.
+    """
+    return check_integer(name, value, low=0)
+
+
+def check_one_of(name: str, value: T, allowed: Sequence[T]) -> T:
+    """The value.
+
+    Args:
+        name: Name of the argument.
+        value: What the user gave.
+        allowed: The values allowed.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if not any(type(value) is type(choice) and value == choice for choice in allowed):
+        raise ValueError(f"`{name}` must be one of {tuple(allowed)}. Received: {name}={value!r}")
+    return value
+
+
+def check_some_of(name: str, values: Any, allowed: Sequence[T]) -> tuple[T, ...]:
+    """The values, each once.
+
+    Args:
+        name: Name of the argument.
+        values: What the user gave: one value or several.
+        allowed: The values allowed.
+
+    Raises:
+        ValueError: One of them is not allowed.
+    """
+    several = isinstance(values, Iterable) and not isinstance(values, str)
+    some = tuple(values) if several else (values,)
+    if any(value not in allowed for value in some):
+        raise ValueError(f"`{name}` must be among {tuple(allowed)}. Received: {name}={values!r}")
+    return tuple(dict.fromkeys(some))
+
+
+def compile_regex(name: str, pattern: str) -> re.Pattern:
+    """The compiled regex.
+
+    Args:
+        name: Name of the argument.
+        pattern: What the user gave.
+
+    Raises:
+        ValueError: It is not a valid regex.
+    """
+    try:
+        return re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"`{name}` must be a valid regex: {error}. Received: {name}={pattern!r}"
+        ) from error
+
+
+def check_model(model: Any, name: str = "model") -> keras.Model:
+    """The model.
 
     Args:
         model: What the user gave.
-
-    Returns:
-        The model.
+        name: Name of the argument.
 
     Raises:
         TypeError: It is not a Keras 3 model.
@@ -25,7 +161,7 @@ def check_model(model: keras.Model) -> keras.Model:
         keras_2 = any(base.__module__.split(".")[0] in _KERAS_2 for base in kind.__mro__)
         advice = "Keras 2 models do not work: build it with `import keras`. " if keras_2 else ""
         raise TypeError(
-            f"`model` must be a keras.Model of Keras 3. {advice}"
+            f"`{name}` must be a keras.Model of Keras 3. {advice}"
             f"Received: an object of class {kind.__module__}.{kind.__qualname__}"
         )
     layers = _keras_compat.all_layers(model)

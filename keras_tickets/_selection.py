@@ -12,6 +12,8 @@ and agree bit for bit:
 
 import tensorflow as tf
 
+from keras_tickets._checks import check_one_of
+
 METHODS = ("histogram", "bit_search")
 
 _INFINITY = 0x7F800000
@@ -161,8 +163,7 @@ def kth_largest(
 
 
 def _check(scores, k, among, method, rows=None):
-    if method not in METHODS:
-        raise ValueError(f"`method` must be one of {METHODS}. Received: method={method!r}")
+    check_one_of("method", method, METHODS)
     scores = tf.convert_to_tensor(scores)
     if not scores.dtype.is_floating:
         raise TypeError(f"`scores` must be floating point. Received: dtype={scores.dtype.name}")

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from keras_tickets._checks import check_sparsity
 from keras_tickets._kernels.paths import weight_paths
-from keras_tickets.distributions import check_sparsity, nonzeros
+from keras_tickets.distributions import nonzeros
 from keras_tickets.distributions.ranking import highest
 
 Arrays = Mapping[str, np.ndarray]

@@ -6,8 +6,9 @@ import zlib
 import keras
 import numpy as np
 
+from keras_tickets._checks import check_number, check_one_of, check_seed
 from keras_tickets._kernels.find import find_kernels
-from keras_tickets.masks import check_seed, masked_kernels
+from keras_tickets.masks import masked_kernels
 
 MODES = ("fan_in", "fan_out", "fan_avg")
 DISTRIBUTIONS = ("normal", "truncated_normal", "uniform")
@@ -53,16 +54,9 @@ class SparseVarianceScaling(keras.initializers.Initializer):
     """
 
     def __init__(self, scale=2.0, mode="fan_in", distribution="normal", seed=0):
-        if isinstance(scale, bool) or not 0 < scale < math.inf:
-            raise ValueError(f"`scale` must be a positive number. Received: scale={scale!r}")
-        if mode not in MODES:
-            raise ValueError(f"`mode` must be one of {MODES}. Received: mode={mode!r}")
-        if distribution not in DISTRIBUTIONS:
-            raise ValueError(
-                f"`distribution` must be one of {DISTRIBUTIONS}. Received: "
-                f"distribution={distribution!r}"
-            )
-        self.scale = float(scale)
+        self.scale = check_number("scale", scale, "(0, inf)")
+        check_one_of("mode", mode, MODES)
+        check_one_of("distribution", distribution, DISTRIBUTIONS)
         self.mode = mode
         self.distribution = distribution
         self.seed = check_seed(seed)

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_tickets._checks import check_integer
+
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class Warmup(keras.optimizers.schedules.LearningRateSchedule):
@@ -51,8 +53,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
                 "`schedule` must be a Keras learning rate schedule or a number. Received: "
                 f"schedule={schedule!r}"
             )
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"`steps` must be an integer of at least 1. Received: steps={steps!r}")
+        check_integer("steps", steps, low=1)
         self.schedule = schedule
         self.steps = steps
 

@@ -1,9 +1,9 @@
 """Losses of knowledge distillation."""
 
-import math
-
 import keras
 import tensorflow as tf
+
+from keras_tickets._checks import check_number, check_one_of
 
 REDUCTIONS = ("batchmean", "mean")
 
@@ -47,21 +47,8 @@ class SoftLabels(keras.distillation.DistillationLoss):
     """
 
     def __init__(self, temperature: float = 4.0, reduction: str = "batchmean"):
-        if (
-            isinstance(temperature, bool)
-            or not isinstance(temperature, int | float)
-            or not 0 < temperature < math.inf
-        ):
-            raise ValueError(
-                "`temperature` must be a positive finite number. Received: "
-                f"temperature={temperature!r}"
-            )
-        if reduction not in REDUCTIONS:
-            raise ValueError(
-                f"`reduction` must be one of {REDUCTIONS}. Received: reduction={reduction!r}"
-            )
-        self.temperature = temperature
-        self.reduction = reduction
+        self.temperature = check_number("temperature", temperature, "(0, inf)")
+        self.reduction = check_one_of("reduction", reduction, REDUCTIONS)
 
     def validate_outputs(self, teacher_outputs, student_outputs):
         """Raises a `ValueError` unless both are logits of the same shape, of two or more classes.

@@ -106,20 +106,6 @@ def initial_scores(path: str, kernel: keras.Variable, mask: str, seed: int) -> n
     return np.zeros(tuple(kernel.shape), np.float32)
 
 
-def check_mask(mask: str) -> str:
-    """Raises a `ValueError` unless `mask` names a way to draw an initial mask."""
-    if not isinstance(mask, str) or mask not in MASKS:
-        raise ValueError(f"`mask` must be one of {MASKS}. Received: mask={mask!r}")
-    return mask
-
-
-def check_seed(seed: int) -> int:
-    """Raises a `ValueError` unless `seed` is a non-negative integer."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"`seed` must be a non-negative integer. Received: seed={seed!r}")
-    return seed
-
-
 def get_masks(model: keras.Model) -> dict[str, np.ndarray]:
     """The masks of a sparse model.
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_tickets import _keras_compat, masks, structures
+from keras_tickets._checks import check_one_of, check_seed
 from keras_tickets._kernels.find import Kernel, find_kernels, output_kernels
 from keras_tickets._kernels.graphs import copy_layer, graph_of
 from keras_tickets._training_step import SparseTraining
@@ -182,8 +183,8 @@ def sparsify(
     assert abs(model.sparsity - 0.9) < 0.01
     ```
     """
-    masks.check_mask(mask)
-    masks.check_seed(seed)
+    check_one_of("mask", mask, masks.MASKS)
+    check_seed(seed)
     check_model(model)
     if masks.masked_kernels(model):
         raise ValueError(

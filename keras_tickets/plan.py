@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from keras_tickets import distributions, masks, structures
-from keras_tickets._checks import check_model
+from keras_tickets._checks import check_model, check_sparsity
 from keras_tickets._kernels.find import Filters, Kernel, Skipped, find_kernels
 from keras_tickets._tables import render_table, shape_text
-from keras_tickets.distributions import Allocation, Custom, check_sparsity
+from keras_tickets.distributions import Allocation, Custom
 from keras_tickets.flops import kernel_costs
 
 SHORTFALL = 0.01

@@ -7,14 +7,13 @@ import keras
 import numpy as np
 
 from keras_tickets import _keras_compat, masks, scoring
-from keras_tickets._checks import check_model
+from keras_tickets._checks import check_integer, check_model, check_one_of, check_sparsity
 from keras_tickets._kernels.find import Filters, find_kernels
-from keras_tickets.distributions import check_sparsity, nonzeros
+from keras_tickets.distributions import nonzeros
 from keras_tickets.distributions.ranking import check_scores, highest, sparsity_of
 from keras_tickets.layers.sparse import Sparse
 from keras_tickets.model import SparseModel, sparsify
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
-from keras_tickets.optimizers.periodic import positive_int
 
 
 def prune(
@@ -66,11 +65,9 @@ def prune(
     """
     check_model(model)
     sparsity = check_sparsity(sparsity)
-    positive_int("iterations", iterations)
-    if scope not in SCOPES:
-        raise ValueError(f"`scope` must be one of {SCOPES}. Received: scope={scope!r}")
-    if isinstance(floor, bool) or not isinstance(floor, int) or floor < 0:
-        raise ValueError(f"`floor` must be a non-negative integer. Received: floor={floor!r}")
+    check_integer("iterations", iterations, low=1)
+    check_one_of("scope", scope, SCOPES)
+    check_integer("floor", floor, low=0)
     score = _scorer(scores, iterations)
     pruned = sparsify(model, {"": 0.0}, mask="ones", filters=filters)
     records = masks.masked_kernels(pruned)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
-from keras_tickets._checks import check_model
+from keras_tickets._checks import check_model, check_number, check_seed
 from keras_tickets._kernels.find import Filters, Kernel, find_kernels
 from keras_tickets._randomness import random_scores
 
@@ -51,7 +51,7 @@ def random(model: keras.Model, *, seed: int = 0, filters: Filters = None) -> Sco
     Returns:
         As `magnitude`.
     """
-    masks.check_seed(seed)
+    check_seed(seed)
     kernels = _kernels(model, filters)
     return _finish(
         model, {k.path: random_scores(k.shape, k.path, seed, step=0).numpy() for k in kernels}
@@ -123,8 +123,7 @@ def grasp(
         - [Wang et al., 2020, "Picking winning tickets before training by preserving gradient
           flow", Algorithm 1](https://arxiv.org/abs/2002.07376)
     """
-    if not temperature > 0:
-        raise ValueError(f"`temperature` must be positive. Received: temperature={temperature!r}")
+    check_number("temperature", temperature, "(0, inf)")
     kernels = _kernels(model, filters)
     values = _masked_values(model, kernels)
     loss = keras.losses.get(loss)

@@ -4,6 +4,8 @@ import numbers
 import re
 from decimal import Decimal
 
+from keras_tickets._checks import check_integer
+
 _TEXT = re.compile(r"([0-9]+)(it|ep)|([0-9]+(?:\.[0-9]+)?)(%)")
 _ALLOWED = (
     'a non-negative int or "500it" (optimizer steps), "10ep" (epochs), "75%" or a float in (0, 1) '
@@ -77,12 +79,8 @@ class Step:
                 f"{self!r} cannot be resolved, because `{name}` is not known: pass steps, or call "
                 "`optimizer.set_total_steps(n)`."
             )
-        if isinstance(length, bool) or not isinstance(length, numbers.Integral):
-            raise TypeError(f"`{name}` must be an int. Received: {name}={length!r}")
-        if length < 0:
-            raise ValueError(f"`{name}` must not be negative. Received: {name}={length!r}")
         share = self._amount / 100 if self._unit == "%" else self._amount
-        return int(share * int(length))
+        return int(share * check_integer(name, length, low=0))
 
     def __eq__(self, other):
         if not isinstance(other, Step):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from keras_tickets._checks import compile_regex
 from keras_tickets._kernels.axes import (
     CONVOLUTIONS,
     Axes,
@@ -234,7 +235,7 @@ class _Selection:
                 f"Received: filters={filters!r}"
             )
         for pattern in patterns:
-            self.regexes[pattern] = compile_regex(pattern, "filters")
+            self.regexes[pattern] = compile_regex("filters", pattern)
         self.unmatched = set(patterns)
         self.paths = []
 
@@ -254,22 +255,3 @@ class _Selection:
                 f"`filters`: {sorted(self.unmatched)} match no kernel of the model. "
                 f"Its kernels: {self.paths}"
             )
-
-
-def compile_regex(pattern: str, argument: str) -> re.Pattern:
-    """Compiles a regex that a user gave.
-
-    Args:
-        pattern: The regex.
-        argument: Name of the argument it came in, for the error.
-
-    Returns:
-        The compiled regex.
-
-    Raises:
-        ValueError: It is not a valid regex.
-    """
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"`{argument}` has an invalid regex {pattern!r}: {error}") from error

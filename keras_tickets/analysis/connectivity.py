@@ -8,13 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
-from keras_tickets._checks import check_model
+from keras_tickets._checks import check_integer, check_model, check_one_of
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.analysis.batches import Data, batches
 from keras_tickets.analysis.networks import Network, masks_of, weights_of
 from keras_tickets.analysis.statistics import RecomputedStatistics, statistics_paths
 from keras_tickets.masks import masked_kernels
-from keras_tickets.optimizers.periodic import positive_int
 
 BATCH_NORM = ("interpolate", "keep", "recompute")
 
@@ -114,12 +113,9 @@ def connectivity(
           section 2](https://arxiv.org/abs/1912.05671)
     """
     check_model(model_a)
-    positive_int("points", points)
-    positive_int("batch_size", batch_size)
-    if points < 2:
-        raise ValueError(f"`points` must be at least 2. Received: points={points}")
-    if batch_norm not in BATCH_NORM:
-        raise ValueError(f"`batch_norm` must be one of {BATCH_NORM}. Received: {batch_norm!r}")
+    check_integer("points", points, low=2)
+    check_integer("batch_size", batch_size, low=1)
+    check_one_of("batch_norm", batch_norm, BATCH_NORM)
     if batch_norm == "recompute" and train_data is None:
         raise ValueError('`batch_norm="recompute"` needs `train_data`. Received: None')
     named = data if isinstance(data, Mapping) else {"data": data}

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
+from keras_tickets._checks import check_integer
 from keras_tickets.analysis.batches import Data, batches
-from keras_tickets.optimizers.periodic import positive_int
 
 
 def disagreement(
@@ -42,7 +42,7 @@ def disagreement(
         - [Frankle et al., 2020, "Linear mode connectivity and the lottery ticket hypothesis",
           appendix G](https://arxiv.org/abs/1912.05671)
     """
-    positive_int("batch_size", batch_size)
+    check_integer("batch_size", batch_size, low=1)
     if isinstance(data, np.ndarray):
         data = (data, data)
     different = total = 0

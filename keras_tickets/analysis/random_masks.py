@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from keras_tickets._checks import check_seed
 from keras_tickets._randomness import random_scores
 from keras_tickets.analysis.networks import Masks, masks_of
-from keras_tickets.masks import check_seed
 
 
 def random_masks(masks: Masks, seed: int = 0) -> dict[str, np.ndarray]:

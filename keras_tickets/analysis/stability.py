@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from keras_tickets._checks import check_seed
 from keras_tickets.analysis.distance import distance
 from keras_tickets.analysis.networks import Masks, Network, masks_of, weights_of
 from keras_tickets.analysis.random_masks import random_masks
-from keras_tickets.masks import check_seed, get_masks, set_masks
+from keras_tickets.masks import get_masks, set_masks
 from keras_tickets.model import SparseModel
 
 KINDS = ("pruning", "data_order")

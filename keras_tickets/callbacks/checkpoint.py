@@ -10,6 +10,7 @@ import warnings
 import keras
 import numpy as np
 
+from keras_tickets._checks import check_integer
 from keras_tickets._files.checkpoints import (
     list_checkpoints,
     read_checkpoint,
@@ -70,10 +71,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, directory: str | pathlib.Path, keep: int = 1):
         super().__init__()
-        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
-            raise ValueError(f"`keep` must be an integer of at least 1, got {keep!r}.")
         self.directory = pathlib.Path(directory).expanduser()
-        self.keep = keep
+        self.keep = check_integer("keep", keep, low=1)
         self._forget()
 
     @property

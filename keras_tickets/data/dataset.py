@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from keras_tickets._checks import check_integer
+
 LAST_EPOCH = 2**31 - 1
 
 
@@ -170,15 +172,3 @@ def shard_batches(data: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return data.prefetch(tf.data.AUTOTUNE).with_options(options)
-
-
-def check_integer(name: str, value: int, low: int, high: int | None) -> None:
-    """Raises a `ValueError` unless `value` is an integer from `low` to `high`; None: no limit."""
-    if (
-        not isinstance(value, int | np.integer)
-        or isinstance(value, bool)
-        or value < low
-        or (high is not None and value > high)
-    ):
-        upper = "" if high is None else f" and at most {high}"
-        raise ValueError(f"`{name}` must be an integer of at least {low}{upper}, got {value!r}.")

@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_tickets._checks import check_integer
 from keras_tickets.data import imagenet
-from keras_tickets.data.dataset import LAST_EPOCH, check_integer, shard_batches
+from keras_tickets.data.dataset import LAST_EPOCH, shard_batches
 
 
 class StreamedDataset:

@@ -8,7 +8,6 @@ from keras_tickets.distributions.custom import Custom
 from keras_tickets.distributions.distribution import (
     Allocation,
     Distribution,
-    check_sparsity,
     nonzeros,
 )
 from keras_tickets.distributions.erdos_renyi import ER, ERK
@@ -23,7 +22,6 @@ __all__ = [
     "Distribution",
     "Global",
     "Uniform",
-    "check_sparsity",
     "get",
     "nonzeros",
 ]

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import keras
 
-from keras_tickets._kernels.find import compile_regex
-from keras_tickets.distributions.distribution import Allocation, Distribution, check_sparsity
+from keras_tickets._checks import check_sparsity, compile_regex
+from keras_tickets.distributions.distribution import Allocation, Distribution
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -40,12 +40,12 @@ class Custom(Distribution):
                 f"Received: sparsities={sparsities!r}"
             )
         for pattern, value in sparsities.items():
-            compile_regex(pattern, "sparsity")
+            compile_regex("sparsity", pattern)
             check_sparsity(value, f"sparsity[{pattern!r}]")
         self.sparsities = dict(sparsities)
 
     def allocate(self, kernels, sparsity=0.0, scores=None):
-        regexes = {compile_regex(p, "sparsity"): float(s) for p, s in self.sparsities.items()}
+        regexes = {compile_regex("sparsity", p): float(s) for p, s in self.sparsities.items()}
         for regex in regexes:
             if not any(regex.search(kernel.path) for kernel in kernels):
                 raise ValueError(

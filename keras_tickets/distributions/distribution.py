@@ -3,36 +3,11 @@
 import abc
 import dataclasses
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from keras_tickets._kernels.find import Kernel
-
-
-def check_sparsity(value: float, name: str = "sparsity") -> float:
-    """Checks that a value is a sparsity.
-
-    Args:
-        value: What the user gave.
-        name: Name of the argument, for the error.
-
-    Returns:
-        The value as a Python float.
-
-    Raises:
-        TypeError: It is not a number.
-        ValueError: It is not in [0, 1).
-    """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(
-            f"`{name}` must be a float in [0, 1). "
-            f"Received: {name}={value!r} (of type {type(value).__name__})"
-        )
-    if not 0.0 <= value < 1.0:
-        raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={value!r}")
-    return float(value)
 
 
 def nonzeros(size: int, sparsity: float, rounding: str = "floor") -> int:

@@ -2,15 +2,14 @@
 
 import abc
 import math
-import numbers
 from collections.abc import Sequence
 
 import keras
 
+from keras_tickets._checks import check_number, check_sparsity
 from keras_tickets.distributions.distribution import (
     Allocation,
     Distribution,
-    check_sparsity,
     nonzeros,
 )
 
@@ -139,13 +138,7 @@ class ERK(_ErdosRenyi):
     """
 
     def __init__(self, power_scale: float = 1.0):
-        valid = isinstance(power_scale, numbers.Real) and not isinstance(power_scale, bool)
-        if not valid or not 0 <= power_scale < math.inf:
-            raise ValueError(
-                f"`power_scale` must be a finite number of at least 0. "
-                f"Received: power_scale={power_scale!r}"
-            )
-        self.power_scale = float(power_scale)
+        self.power_scale = check_number("power_scale", power_scale, "[0, inf)")
 
     def _ratio(self, kernel):
         dimensions = (kernel.inputs, kernel.outputs, *kernel.spatial)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_tickets._checks import check_sparsity
 from keras_tickets.distributions.distribution import (
     Allocation,
     Distribution,
-    check_sparsity,
     nonzeros,
 )
 

@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_tickets.distributions.distribution import Allocation, Distribution, check_sparsity
+from keras_tickets._checks import check_sparsity
+from keras_tickets.distributions.distribution import Allocation, Distribution
 
 
 @keras.saving.register_keras_serializable("keras_tickets")

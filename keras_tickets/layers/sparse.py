@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks, structures
+from keras_tickets._checks import check_one_of, check_seed, check_sparsity
 from keras_tickets._files.mask_bits import pack_mask, unpack_mask
 from keras_tickets._kernels.find import find_kernels
-from keras_tickets.distributions import check_sparsity
 from keras_tickets.masks import MaskedKernel
 
 _collector = threading.local()
@@ -97,8 +97,8 @@ class Sparse(keras.layers.Wrapper):
             self.structure = {path: structures.get(each) for path, each in structure.items()}
         else:
             self.structure = structures.get(structure)
-        self.mask = masks.check_mask(mask)
-        self.seed = masks.check_seed(seed)
+        self.mask = check_one_of("mask", mask, masks.MASKS)
+        self.seed = check_seed(seed)
         self.masked_kernels: list[MaskedKernel] = []
         self.supports_masking = layer.supports_masking
         _keras_compat.adopt_call_of(self, layer)

@@ -5,6 +5,8 @@ import zlib
 import keras
 import numpy as np
 
+from keras_tickets._checks import check_seed
+
 
 def seeded(initializer, seed: int | None, name: str) -> keras.initializers.Initializer:
     """A copy of `initializer` that draws from `seed` and the layer's name.
@@ -34,8 +36,6 @@ def seeded(initializer, seed: int | None, name: str) -> keras.initializers.Initi
         return initializer
     if seed is None:
         return type(initializer).from_config(config)
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"`seed` must be None or an integer of at least 0, got {seed!r}.")
-    entropy = [int(seed), zlib.crc32(name.encode())]
+    entropy = [check_seed(seed), zlib.crc32(name.encode())]
     config["seed"] = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
     return type(initializer).from_config(config)

@@ -1,13 +1,11 @@
 """Narrower and wider versions of a network: the dense baselines of sparse training."""
 
-import math
-import numbers
 from collections.abc import Callable, Sequence
 
 import keras
 
+from keras_tickets._checks import check_number, check_sparsity
 from keras_tickets._kernels.find import find_kernels
-from keras_tickets.distributions import check_sparsity
 
 _PRECISION = 1e-3
 
@@ -18,9 +16,7 @@ def scaled(sizes: Sequence[int], width: float) -> list[int]:
     Raises:
         ValueError: `width` is not a positive number.
     """
-    number = isinstance(width, numbers.Real) and not isinstance(width, bool)
-    if not number or not 0 < width < math.inf:
-        raise ValueError(f"`width` must be a positive number, got {width!r}.")
+    check_number("width", width, "(0, inf)")
     return [max(round(width * size), 1) for size in sizes]
 
 

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks, schedules
+from keras_tickets._checks import check_seed
 from keras_tickets.optimizers.grow_init import check_grow_init, grown_values, initial_values
 from keras_tickets.optimizers.periodic import PeriodicOptimizer
 from keras_tickets.optimizers.topology import Topology, add_beside_mask, update_on_devices
@@ -68,7 +69,7 @@ class DropAndGrow(PeriodicOptimizer):
                     f"skip_gradient_step={skip_gradient_step!r}"
                 )
             self.skip_gradient_step = skip_gradient_step
-        self.seed = masks.check_seed(seed)
+        self.seed = check_seed(seed)
         if self.update_every == 1 and self.skip_gradient_step:
             raise ValueError(
                 "`update_every=1` with `skip_gradient_step=True` would never take a gradient step. "

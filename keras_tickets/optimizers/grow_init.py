@@ -1,13 +1,11 @@
 """The values that grown weights start from."""
 
-import math
-
 import numpy as np
 import tensorflow as tf
 
+from keras_tickets._checks import check_number, check_one_of
 from keras_tickets._randomness import random_scores
 from keras_tickets.masks import MaskedKernel
-from keras_tickets.schedules.drop_fractions import number
 
 CHOICES = (
     "zeros",
@@ -28,12 +26,8 @@ def check_grow_init(grow_init: str, grow_divisor: float, needs_dense_gradients: 
         needs_dense_gradients: Whether the method has dense gradients to start from.
     """
     choices = CHOICES if needs_dense_gradients else CHOICES[:4]
-    if grow_init not in choices:
-        raise ValueError(f"`grow_init` must be one of {choices}. Received: grow_init={grow_init!r}")
-    if not 0 < number("grow_divisor", grow_divisor) < math.inf:
-        raise ValueError(
-            f"`grow_divisor` must be positive and finite. Received: grow_divisor={grow_divisor!r}"
-        )
+    check_one_of("grow_init", grow_init, choices)
+    check_number("grow_divisor", grow_divisor, "(0, inf)")
     if grow_init == "zeros" and grow_divisor != 1:
         raise ValueError(
             '`grow_divisor` needs a `grow_init` other than "zeros". Received: '

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, _selection, schedules
+from keras_tickets._checks import check_one_of
 from keras_tickets.distributions.ranking import sparsity_of
 from keras_tickets.optimizers.periodic import PeriodicOptimizer
 from keras_tickets.optimizers.topology import put_to_rest, update_on_devices
@@ -43,8 +44,7 @@ class MagnitudePruning(PeriodicOptimizer):
                 f"{given} are settled by the schedule of tensorflow-model-optimization. Received: "
                 f"{', '.join(f'{name}={kwargs[name]!r}' for name in given)}; leave them out."
             )
-        if scope not in SCOPES:
-            raise ValueError(f"`scope` must be one of {SCOPES}. Received: scope={scope!r}")
+        check_one_of("scope", scope, SCOPES)
         super().__init__(inner, **kwargs, **calendar)
         self.schedule = schedule
         self.scope = scope

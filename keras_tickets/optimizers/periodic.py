@@ -5,6 +5,7 @@ import warnings
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets._checks import check_integer
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 from keras_tickets.step import Step
 
@@ -29,7 +30,7 @@ class PeriodicOptimizer(SparseOptimizer):
 
     def __init__(self, inner, *, update_every=100, begin=0, end=0.75, **kwargs):
         super().__init__(inner, **kwargs)
-        self.update_every = positive_int("update_every", update_every)
+        self.update_every = check_integer("update_every", update_every, low=1)
         self.begin = Step(begin)
         self.end = Step(end)
         self._total = {}
@@ -108,10 +109,3 @@ class PeriodicOptimizer(SparseOptimizer):
             "begin": self.begin.value,
             "end": self.end.value,
         }
-
-
-def positive_int(name: str, value) -> int:
-    """Raises a `ValueError` unless `value` is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
-    return value

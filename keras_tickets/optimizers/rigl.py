@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets._checks import check_integer
 from keras_tickets.optimizers.drop_and_grow import DropAndGrow
-from keras_tickets.optimizers.periodic import positive_int
 from keras_tickets.optimizers.topology import update_on_devices, when
 
 
@@ -45,7 +45,7 @@ class RigL(DropAndGrow):
 
     def __init__(self, inner, *, mean_over=1, inverted=False, **kwargs):
         super().__init__(inner, **kwargs)
-        self.mean_over = positive_int("mean_over", mean_over)
+        self.mean_over = check_integer("mean_over", mean_over, low=1)
         self.inverted = inverted
         self._batches = self.core_optimizer.gradient_accumulation_steps or 1
         if mean_over > self.update_every * self._batches:

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets._checks import check_number, check_one_of
 from keras_tickets.optimizers.drop_and_grow import DropAndGrow
 from keras_tickets.optimizers.redistribution import share_growth
 from keras_tickets.optimizers.topology import update_on_devices
@@ -54,15 +55,8 @@ class SNFS(DropAndGrow):
 
     def __init__(self, inner, *, momentum=0.9, redistribution="momentum", **kwargs):
         super().__init__(inner, **kwargs)
-        if isinstance(momentum, bool) or not 0 <= momentum < 1:
-            raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum!r}")
-        if redistribution not in REDISTRIBUTIONS:
-            raise ValueError(
-                f"`redistribution` must be one of {REDISTRIBUTIONS}. Received: "
-                f"redistribution={redistribution!r}"
-            )
-        self.momentum = float(momentum)
-        self.redistribution = redistribution
+        self.momentum = check_number("momentum", momentum, "[0, 1)")
+        self.redistribution = check_one_of("redistribution", redistribution, REDISTRIBUTIONS)
 
     @_keras_compat.without_tracking
     def build(self, variables):

@@ -4,8 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
-from keras_tickets.distributions import check_sparsity
-from keras_tickets.optimizers.periodic import positive_int
+from keras_tickets._checks import check_integer, check_number, check_sparsity
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 from keras_tickets.optimizers.topology import add_beside_mask, update_on_devices
 
@@ -56,14 +55,9 @@ class TopKAST(SparseOptimizer):
         super().__init__(inner, **kwargs)
         if backward_sparsity is not None:
             backward_sparsity = check_sparsity(backward_sparsity, "backward_sparsity")
-        if isinstance(regularization, bool) or not 0 <= regularization < float("inf"):
-            raise ValueError(
-                "`regularization` must be a number of at least 0. Received: "
-                f"regularization={regularization!r}"
-            )
         self.backward_sparsity = backward_sparsity
-        self.update_every = positive_int("update_every", update_every)
-        self.regularization = float(regularization)
+        self.update_every = check_integer("update_every", update_every, low=1)
+        self.regularization = check_number("regularization", regularization, "[0, inf)")
 
     @_keras_compat.without_tracking
     def build(self, variables):

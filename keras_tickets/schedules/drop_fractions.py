@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_tickets._checks import check_number
+
 
 class Schedule:
     """A drop fraction that depends on the progress of the topology updates.
@@ -32,9 +34,8 @@ class Schedule:
     """
 
     def __init__(self, initial: float):
-        self.initial = number("initial", initial)
-        if not np.float32(self.initial) < 1 or self.initial < 0:
-            raise ValueError(f"`initial` must be in [0, 1). Received: initial={initial!r}")
+        self.initial = check_number("initial", initial, "[0, 1)")
+        check_number("initial", float(np.float32(self.initial)), "[0, 1)")
 
     def __call__(self, progress: float | tf.Tensor) -> tf.Tensor:
         """The drop fraction at `progress`.
@@ -128,9 +129,7 @@ class InversePower(Schedule):
 
     def __init__(self, initial: float, power: float = 3.0):
         super().__init__(initial)
-        self.power = number("power", power)
-        if not 0 < self.power < math.inf:
-            raise ValueError(f"`power` must be positive and finite. Received: power={power!r}")
+        self.power = check_number("power", power, "(0, inf)")
 
     def fraction(self, progress):
         return self.initial * (1 - progress) ** self.power
@@ -154,9 +153,7 @@ class Exponential(Schedule):
 
     def __init__(self, initial: float, decay_rate: float = 0.01):
         super().__init__(initial)
-        self.decay_rate = number("decay_rate", decay_rate)
-        if not 0 < self.decay_rate <= 1:
-            raise ValueError(f"`decay_rate` must be in (0, 1]. Received: decay_rate={decay_rate!r}")
+        self.decay_rate = check_number("decay_rate", decay_rate, "(0, 1]")
 
     def fraction(self, progress):
         return self.initial * tf.exp(math.log(self.decay_rate) * progress)
@@ -189,10 +186,3 @@ def get(identifier: float | dict | Schedule) -> Schedule:
         "A drop fraction must be a number in [0, 1) or an object of `kt.schedules`. "
         f"Received: {identifier!r}"
     )
-
-
-def number(name: str, value) -> float:
-    """The value as a float; a `TypeError` that names the argument unless it is a number."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"`{name}` must be a number. Received: {name}={value!r}")
-    return float(value)

@@ -5,8 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-from keras_tickets.distributions import check_sparsity
-from keras_tickets.schedules.drop_fractions import number
+from keras_tickets._checks import check_number, check_sparsity
 
 
 class Ramp:
@@ -106,9 +105,7 @@ class PolynomialDecay(Ramp):
 
     def __init__(self, initial_sparsity=0.0, final_sparsity=None, power=3.0):
         super().__init__(initial_sparsity, final_sparsity)
-        self.power = number("power", power)
-        if not 0 < self.power < math.inf:
-            raise ValueError(f"`power` must be positive and finite. Received: power={power!r}")
+        self.power = check_number("power", power, "(0, inf)")
 
     def remaining(self, progress):
         return (1 - progress) ** self.power

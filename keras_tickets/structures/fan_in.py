@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _selection
+from keras_tickets._checks import check_number
 from keras_tickets.structures.structure import Layout, Matrix, Structure
 
 
@@ -43,11 +44,8 @@ class FanIn(Structure):
     """
 
     def __init__(self, ablation: float | None = 0.3):
-        number = isinstance(ablation, (int, float)) and not isinstance(ablation, bool)
-        if ablation is not None and not (number and 0 < ablation < float("inf")):
-            raise ValueError(
-                f"`ablation` must be None or a positive number. Received: ablation={ablation!r}"
-            )
+        if ablation is not None:
+            check_number("ablation", ablation, "(0, inf)")
         self.ablation = ablation
 
     def at_output(self):

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets._checks import check_number
 from keras_tickets._training_step import SparseTraining
 from keras_tickets.losses import SoftLabels, check_logit_shapes
 from keras_tickets.step import Step
@@ -98,8 +99,7 @@ class DistillationTrainer(SparseTraining, keras.Model):
         name: str | None = None,
     ):
         _check_student(student)
-        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
-            raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={alpha!r}")
+        check_number("alpha", alpha, "[0, 1]")
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self.student = student
         self.alpha = alpha

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets.optimizers.periodic import positive_int
+from keras_tickets._checks import check_integer
 
 LAST_EPOCH = 2**31 - 1
 DEFAULT_BATCH_SIZE = 32
@@ -54,7 +54,7 @@ class Epochs:
     def __init__(self, x, y=None, *, batch_size=None, steps_per_epoch=None, seed=0):
         for name, value in (("batch_size", batch_size), ("steps_per_epoch", steps_per_epoch)):
             if value is not None:
-                positive_int(name, value)
+                check_integer(name, value, low=1)
         arrays = not callable(x) and not isinstance(x, tf.data.Dataset)
         if not arrays and (y is not None or batch_size is not None):
             raise ValueError(

@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 
 from keras_tickets import _keras_compat
+from keras_tickets._checks import check_integer
 from keras_tickets.masks import masked_kernels, set_masks
-from keras_tickets.optimizers.periodic import positive_int
 from keras_tickets.tickets import Ticket, save_ticket
 from keras_tickets.trainers.controls import CONTROLS, FROM_STEP_0
 from keras_tickets.trainers.epochs import Epochs
@@ -37,7 +37,7 @@ class LevelRun:
     def __init__(self, trainer, data: Epochs, epochs: int, fit_arguments: dict, callbacks):
         self.trainer, self.model, self.store = trainer, trainer.model, trainer.level_store
         self.network = network_of(trainer.model)
-        self.data, self.epochs = data, positive_int("epochs", epochs)
+        self.data, self.epochs = data, check_integer("epochs", epochs, low=1)
         self.fit_arguments, self.callbacks = fit_arguments, callbacks
         self.window = self.model.optimizer.core_optimizer.gradient_accumulation_steps or 1
         self.horizon = epochs * data.steps // self.window

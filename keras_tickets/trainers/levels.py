@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_tickets._kernels.find import compile_regex
+from keras_tickets._checks import check_number, compile_regex
 from keras_tickets.distributions.ranking import highest, sparsity_of
 from keras_tickets.masks import MaskedKernel
 
@@ -23,26 +23,17 @@ def rates_of(paths: list[str], rate: float, rates: Mapping[str, float] | None) -
         TypeError: `rates` is not a dict.
         ValueError: A rate is not in [0, 1), a regex is invalid or matches nothing.
     """
-    check_rate("rate", rate)
+    check_number("rate", rate, "[0, 1)")
     if not isinstance(rates, Mapping | None):
         raise TypeError(f"`rates` must be a dict {{path regex: rate}}. Received: rates={rates!r}")
     regexes: dict[re.Pattern, float] = {}
     for pattern, value in (rates or {}).items():
-        check_rate(f"rates[{pattern!r}]", value)
-        regex = compile_regex(pattern, "rates")
+        check_number(f"rates[{pattern!r}]", value, "[0, 1)")
+        regex = compile_regex("rates", pattern)
         if not any(regex.search(path) for path in paths):
             raise ValueError(f"`rates`: regex {pattern!r} matches no kernel. Kernels: {paths}")
         regexes[regex] = value
     return {path: next((r for x, r in regexes.items() if x.search(path)), rate) for path in paths}
-
-
-def check_rate(name: str, rate: float) -> None:
-    """Raises a `ValueError` unless `rate` is a share of weights that can be pruned."""
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
-        raise ValueError(
-            f"`{name}` must be a share of the remaining weights in [0, 1). Received: "
-            f"{name}={rate!r}"
-        )
 
 
 def remaining(first: int, rate: float, level: int) -> int:

@@ -6,10 +6,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from keras_tickets._checks import check_model
+from keras_tickets._checks import (
+    check_integer,
+    check_model,
+    check_number,
+    check_one_of,
+    check_seed,
+    check_some_of,
+)
 from keras_tickets._kernels.find import find_kernels
 from keras_tickets._training_step import SparseTraining
-from keras_tickets.masks import check_seed, get_masks, masked_kernels
+from keras_tickets.masks import get_masks, masked_kernels
 from keras_tickets.model import sparsify
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
@@ -20,7 +27,7 @@ from keras_tickets.trainers.controls import CONTROLS
 from keras_tickets.trainers.epochs import Epochs
 from keras_tickets.trainers.level_run import LevelRun
 from keras_tickets.trainers.level_store import LevelStore
-from keras_tickets.trainers.levels import check_rate, rates_of
+from keras_tickets.trainers.levels import rates_of
 from keras_tickets.trainers.state import TrainingState, network_of
 
 REWINDS = ("weights", "statistics", "schedule")
@@ -125,25 +132,21 @@ class RewindTrainer(keras.Model):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        if isinstance(levels, bool) or not isinstance(levels, int) or levels < 0:
-            raise ValueError(
-                f"`levels` must be a non-negative integer. Received: levels={levels!r}"
-            )
-        check_rate("rate", rate)
+        check_number("rate", rate, "[0, 1)")
         if rates is not None and scope != "local":
             raise ValueError(
                 f'`rates` needs scope="local": one ranking of all kernels has one rate. Received: '
                 f"scope={scope!r}, rates={rates!r}"
             )
-        self.levels = levels
+        self.levels = check_integer("levels", levels, low=0)
         self.rate = rate
         self.rewind_to = Step(rewind_to)
-        self.scope = _one_of("scope", scope, SCOPES)
+        self.scope = check_one_of("scope", scope, SCOPES)
         self.rates = rates
-        self.rewind = _some_of("rewind", rewind, REWINDS)
-        self.optimizer_state = _one_of("optimizer_state", optimizer_state, OPTIMIZER_STATES)
-        self.data_order = _one_of("data_order", data_order, DATA_ORDERS)
-        self.control = _some_of("control", control or (), tuple(CONTROLS))
+        self.rewind = check_some_of("rewind", rewind, REWINDS)
+        self.optimizer_state = check_one_of("optimizer_state", optimizer_state, OPTIMIZER_STATES)
+        self.data_order = check_one_of("data_order", data_order, DATA_ORDERS)
+        self.control = check_some_of("control", control or (), tuple(CONTROLS))
         self.control_levels = _levels_of(control_levels)
         self.store = None if store is None else str(store)
         self.seed = check_seed(seed)
@@ -339,25 +342,8 @@ def _workers(strategy):
     return sum(len(tasks) for tasks in cluster.values()) or 1
 
 
-def _one_of(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"`{name}` must be one of {allowed}. Received: {name}={value!r}")
-    return value
-
-
-def _some_of(name, values, allowed):
-    some = (values,) if isinstance(values, str) or not isinstance(values, Iterable) else values
-    if any(value not in allowed for value in some):
-        raise ValueError(f"`{name}` must be among {allowed}. Received: {name}={values!r}")
-    return tuple(dict.fromkeys(some))
-
-
 def _levels_of(values):
     if values is None:
         return None
-    levels = list(values) if isinstance(values, Iterable) else [values]
-    if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in levels):
-        raise ValueError(
-            f"`control_levels` must be non-negative integers. Received: control_levels={values!r}"
-        )
-    return levels
+    levels = values if isinstance(values, Iterable) else [values]
+    return [check_integer("control_levels", level, low=0) for level in levels]

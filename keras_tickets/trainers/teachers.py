@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets._checks import check_one_of
 from keras_tickets.layers.sparse import collect_masked_values
 
 OUTPUTS = ("logits", "probabilities")
@@ -55,16 +56,6 @@ def load_teachers(teacher) -> list[keras.layers.Layer]:
             f"`teacher`: {str(path)!r} is neither a .keras file nor a SavedModel directory"
         )
     return [keras.layers.TFSMLayer(str(path), call_endpoint="serving_default")]
-
-
-def check_outputs_argument(teacher_outputs: str) -> str:
-    """Raises a `ValueError` unless `teacher_outputs` is one of `OUTPUTS`."""
-    if teacher_outputs not in OUTPUTS:
-        raise ValueError(
-            f"`teacher_outputs` must be one of {OUTPUTS}. Received: "
-            f"teacher_outputs={teacher_outputs!r}"
-        )
-    return teacher_outputs
 
 
 class Features:
@@ -124,7 +115,7 @@ class Teachers:
         layer_names: list[str] = (),
     ):
         self.models = models
-        self._outputs = check_outputs_argument(teacher_outputs)
+        self._outputs = check_one_of("teacher_outputs", teacher_outputs, OUTPUTS)
         self._features = [Features(model, layer_names) for model in models]
 
     def __call__(self, x) -> dict[str, tf.Tensor]:
