@@ -8,7 +8,7 @@ import keras
 from keras_tickets._checks import check_model
 from keras_tickets._kernels.axes import is_depthwise, is_transposed, output_channels
 from keras_tickets._kernels.find import Kernel, multiplied_kernels
-from keras_tickets._kernels.tracing import Call, recurrent_layers, trace
+from keras_tickets._kernels.tracing import LayerCall, recurrent_layers, trace
 from keras_tickets._tables import render_table, shape_text
 from keras_tickets.masks import masked_kernels
 
@@ -243,7 +243,7 @@ def kernel_costs(
     return costs
 
 
-def _use(kernel: Kernel, call: Call) -> tuple[int, int] | None:
+def _use(kernel: Kernel, call: LayerCall) -> tuple[int, int] | None:
     """How often one call multiplies each weight, and how many outputs it adds to."""
     source, result = call.inputs[0].shape, call.outputs[0].shape
     sizes = [*source[1:], *result[1:]]

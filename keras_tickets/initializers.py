@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_tickets._checks import check_number, check_one_of, check_seed
-from keras_tickets._kernels.find import find_kernels
+from keras_tickets._kernels.find import all_kernels
 from keras_tickets.masks import masked_kernels
 
 MODES = ("fan_in", "fan_out", "fan_avg")
@@ -151,7 +151,7 @@ def initialize(sparse_model: keras.Model, initializer: SparseVarianceScaling) ->
     records = {id(record.kernel): record for record in masked_kernels(sparse_model)}
     if not records:
         raise ValueError(f"Model {sparse_model.name!r} has no masks: see `kt.sparsify`.")
-    kernels, _ = find_kernels(sparse_model, filters=lambda path: True, frozen=True)
+    kernels = all_kernels(sparse_model)
     for kernel in kernels:
         if record := records.get(id(kernel.variable)):
             groups = _group_axes(kernel)

@@ -2,14 +2,13 @@
 
 import warnings
 import zipfile
-from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from keras_tickets import _keras_compat, masks, structures
 from keras_tickets._checks import check_one_of, check_seed
-from keras_tickets._kernels.find import Kernel, find_kernels, output_kernels
+from keras_tickets._kernels.find import Filters, Kernel, all_kernels, find_kernels, output_kernels
 from keras_tickets._kernels.graphs import copy_layer, graph_of
 from keras_tickets._training_step import SparseTraining
 from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
@@ -52,7 +51,7 @@ class SparseModel(SparseTraining, _keras_compat.Functional):
     def __init__(self, *args, **kwargs):
         # Keras makes a functional model again from its config where `__init__` takes anything.
         super().__init__(**_functional_arguments(*args, **kwargs))
-        kernels, _ = find_kernels(self, filters=lambda path: True, frozen=True)
+        kernels = all_kernels(self)
         paths = {id(kernel.variable): kernel.path for kernel in kernels}
         records = masks.masked_kernels(self)
         if len({id(record.kernel) for record in records}) < len(records):
@@ -140,7 +139,7 @@ def sparsify(
     distribution: str | object = "erk",
     structure: structures.Structure | None = None,
     mask: str = "random",
-    filters: str | list[str] | Callable[[str], bool] | None = None,
+    filters: Filters = None,
     seed: int = 0,
     in_place: bool = False,
 ) -> SparseModel:
@@ -209,6 +208,16 @@ def sparsify(
     return sparse_model
 
 
+def with_full_masks(model: keras.Model, filters: Filters = None) -> SparseModel:
+    """A sparse model in which nothing is masked yet, for methods that prune on the way.
+
+    Args:
+        model: As in `sparsify`.
+        filters: As in `sparsify`.
+    """
+    return sparsify(model, {"": 0.0}, mask="ones", filters=filters)
+
+
 def strip(sparse_model: SparseModel, *, in_place: bool = False) -> keras.Model:
     """A plain Keras model with the zeros baked into its kernels.
 
@@ -249,7 +258,7 @@ def strip(sparse_model: SparseModel, *, in_place: bool = False) -> keras.Model:
             f"Kernels {[record.path for record in inside]} belong to Sparse layers inside other "
             "layers, which cannot be stripped. Wrap the outer layers instead."
         )
-    for kernel in find_kernels(plain, filters=lambda path: True, frozen=True)[0]:
+    for kernel in all_kernels(plain):
         if kernel.path in found:
             values = kernel.variable.numpy()
             kernel.variable.assign(np.where(found[kernel.path], values, np.zeros_like(values)))
@@ -300,7 +309,7 @@ def _wrap(model, kernels: list[Kernel], chosen, each, options, in_place) -> Spar
     def convert(layer, wrapper=Sparse):
         if not isinstance(layer, keras.layers.Layer):
             return layer
-        own, _ = find_kernels(layer, filters=lambda path: True)
+        own = all_kernels(layer)
         shares = {k.path: by_variable[id(k.variable)] for k in own if id(k.variable) in by_variable}
         for kernel in own:
             owner = owners.setdefault(id(kernel.variable), layer)

@@ -8,11 +8,11 @@ import numpy as np
 
 from keras_tickets import _keras_compat, masks, scoring
 from keras_tickets._checks import check_integer, check_model, check_one_of, check_sparsity
-from keras_tickets._kernels.find import Filters, find_kernels
+from keras_tickets._kernels.find import Filters, all_kernels
 from keras_tickets.distributions import nonzeros
 from keras_tickets.distributions.ranking import check_scores, highest, sparsity_of
 from keras_tickets.layers.sparse import Sparse
-from keras_tickets.model import SparseModel, sparsify
+from keras_tickets.model import SparseModel, with_full_masks
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
 
 
@@ -69,7 +69,7 @@ def prune(
     check_one_of("scope", scope, SCOPES)
     check_integer("floor", floor, low=0)
     score = _scorer(scores, iterations)
-    pruned = sparsify(model, {"": 0.0}, mask="ones", filters=filters)
+    pruned = with_full_masks(model, filters)
     records = masks.masked_kernels(pruned)
     sizes = [record.size for record in records]
     for i in range(1, iterations + 1):
@@ -131,7 +131,7 @@ def settle_counts(model, records) -> None:
         shares[id(record.kernel)] = record.sparsity
     for layer in _keras_compat.all_layers(model):
         if isinstance(layer, Sparse):
-            own, _ = find_kernels(layer.layer, filters=lambda path: True, frozen=True)
+            own = all_kernels(layer.layer)
             layer.sparsity = {
                 k.path: shares[id(k.variable)] for k in own if id(k.variable) in shares
             }

@@ -20,7 +20,7 @@ from keras_tickets._files.new_file import write_new_file
 from keras_tickets._kernels.find import find_kernels
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets._version import __version__
-from keras_tickets.model import SparseModel, sparsify
+from keras_tickets.model import SparseModel, with_full_masks
 from keras_tickets.pruning import settle_counts
 
 FORMAT = "keras_tickets ticket 1"
@@ -155,7 +155,7 @@ class Ticket:
     def _sparsify(self, model):
         kernels, _ = find_kernels(model, filters=lambda path: path in self.masks)
         _check_same_masks([kernel.path for kernel in kernels], self.masks)
-        return sparsify(model, {"": 0.0}, mask="ones", filters=lambda path: path in self.masks)
+        return with_full_masks(model, lambda path: path in self.masks)
 
     def _arrays(self):
         for path, value in self.weights.items():

@@ -295,7 +295,7 @@ def test_tracing_leaves_the_layers_as_they_were():
     [
         ("decoder", ValueError, r"filters.*'decoder'.*match no kernel.*inner/fc/kernel"),
         (["inner", "x$"], ValueError, r"'x\$'"),
-        ("(", ValueError, r"filters.*invalid regex '\('"),
+        ("(", ValueError, r"filters.*valid regex.*filters='\('"),
         (3, TypeError, "filters=3"),
         ([], TypeError, r"filters=\[\]"),
         ([3], TypeError, r"filters=\[3\]"),

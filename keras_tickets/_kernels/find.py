@@ -134,6 +134,18 @@ def find_kernels(
     return _mark_first_convolutions(model, kernels), skipped
 
 
+def all_kernels(model: keras.layers.Layer) -> list[Kernel]:
+    """All kernels that a model can have masks for: those left dense by default and frozen ones too.
+
+    Args:
+        model: Built Keras model or layer.
+
+    Returns:
+        The kernels, in layer order, with the paths of `find_kernels`.
+    """
+    return find_kernels(model, filters=lambda path: True, frozen=True)[0]
+
+
 def multiplied_kernels(model: keras.layers.Layer) -> list[Kernel]:
     """All kernels that a model multiplies by: depthwise and frozen ones too, not embeddings.
 

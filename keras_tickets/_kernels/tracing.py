@@ -11,7 +11,7 @@ from keras_tickets import _keras_compat
 
 
 @dataclasses.dataclass(frozen=True)
-class Call:
+class LayerCall:
     """One call of a layer.
 
     Attributes:
@@ -27,7 +27,7 @@ class Call:
 
 def trace(
     model: keras.Model, layers: Iterable[keras.layers.Layer], input_shape=None
-) -> tuple[list[Call], list[tf.Tensor], list[tf.Tensor]]:
+) -> tuple[list[LayerCall], list[tf.Tensor], list[tf.Tensor]]:
     """Traces a model for inference with batch size 1.
 
     Args:
@@ -165,7 +165,7 @@ def _recorder(layer, call, calls):
     def recorded(*args, **kwargs):
         outputs = call(*args, **kwargs)
         tensors = [t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t)]
-        calls.append(Call(layer, tensors, tf.nest.flatten(outputs)))
+        calls.append(LayerCall(layer, tensors, tf.nest.flatten(outputs)))
         return outputs
 
     return recorded

@@ -39,7 +39,7 @@ def write(model: keras.Model, path: pathlib.Path, *, quantize: str | None = None
     return _note(kernels)
 
 
-def _note(kernels: list[litert_weights.Kernel]) -> str:
+def _note(kernels: list[litert_weights.StoredKernel]) -> str:
     sparse = [kernel for kernel in kernels if kernel.index_bytes]
     wide = [kernel.name for kernel in sparse if kernel.index_bytes > 1]
     int8 = [kernel for kernel in kernels if kernel.int8]

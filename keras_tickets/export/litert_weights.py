@@ -34,7 +34,7 @@ INDEX_VECTORS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Kernel:
+class StoredKernel:
     """A kernel in a LiteRT file.
 
     Attributes:
@@ -48,7 +48,7 @@ class Kernel:
     int8: bool
 
 
-def encode(content: bytes, *, int8: bool) -> tuple[bytes, list[Kernel]]:
+def encode(content: bytes, *, int8: bool) -> tuple[bytes, list[StoredKernel]]:
     """Stores the kernels of a dense float32 LiteRT model in fewer bytes.
 
     Args:
@@ -89,7 +89,7 @@ class _Editor:
             return None
         return np.asarray(data, np.uint8).view(np.float32).reshape(tensor.shape)
 
-    def encode(self, index: int, axis: int, int8: bool) -> Kernel:
+    def encode(self, index: int, axis: int, int8: bool) -> StoredKernel:
         """Stores one kernel in as few bytes as it can, and expands it before it is used."""
         tensor, values = self.graph.tensors[index], self._values(index)
         name = _layer_name(tensor.name.decode())
@@ -117,7 +117,7 @@ class _Editor:
             used = expanded
         self._store(tensor, stored)
         self._use(index, used)
-        return Kernel(name, index_bytes, int8)
+        return StoredKernel(name, index_bytes, int8)
 
     def _add_tensor(self, like, name: str) -> int:
         tensor = copy.copy(like)

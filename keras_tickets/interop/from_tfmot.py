@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from keras_tickets._kernels.find import find_kernels
+from keras_tickets._kernels.find import all_kernels
 from keras_tickets.interop.legacy_keras import Translation
 from keras_tickets.masks import set_masks
 from keras_tickets.model import SparseModel, sparsify
@@ -143,7 +143,7 @@ def _flat(model):
 
 def _masks(by_variable, plain):
     """`{kernel path: mask}`."""
-    kernels, _ = find_kernels(plain, filters=lambda path: True, frozen=True)
+    kernels = all_kernels(plain)
     if by_variable is not None:
         return {
             k.path: by_variable[id(k.variable)] for k in kernels if id(k.variable) in by_variable

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_tickets import _keras_compat, masks, structures
 from keras_tickets._checks import check_one_of, check_seed, check_sparsity
 from keras_tickets._files.mask_bits import pack_mask, unpack_mask
-from keras_tickets._kernels.find import find_kernels
+from keras_tickets._kernels.find import all_kernels, find_kernels
 from keras_tickets.masks import MaskedKernel
 
 _collector = threading.local()
@@ -140,7 +140,7 @@ class Sparse(keras.layers.Wrapper):
 
     def _create_masks(self):
         if isinstance(self.sparsity, dict):
-            kernels, _ = find_kernels(self.layer, filters=lambda path: True, frozen=True)
+            kernels = all_kernels(self.layer)
             chosen = self.sparsity
         else:
             kernels, _ = find_kernels(self.layer)

@@ -17,7 +17,7 @@ from keras_tickets._checks import (
 from keras_tickets._kernels.find import find_kernels
 from keras_tickets._training_step import SparseTraining
 from keras_tickets.masks import get_masks, masked_kernels
-from keras_tickets.model import sparsify
+from keras_tickets.model import with_full_masks
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 from keras_tickets.pruning import settle_counts
@@ -153,7 +153,7 @@ class RewindTrainer(keras.Model):
         if not isinstance(model, SparseTraining):
             check_model(model)
             if find_kernels(model)[0]:
-                model = sparsify(model, {"": 0.0}, mask="ones")
+                model = with_full_masks(model)
         self.model = model
         kernels = masked_kernels(model)
         if not kernels:

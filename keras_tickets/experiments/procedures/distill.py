@@ -7,7 +7,7 @@ from keras_tickets import data
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.experiments.procedures.tickets import level_summary, run_levels
 from keras_tickets.experiments.work_directory import WorkDirectory
-from keras_tickets.model import sparsify, strip
+from keras_tickets.model import strip, with_full_masks
 from keras_tickets.trainers import DistillationTrainer, RewindTrainer, cache_logits
 from keras_tickets.trainers.rewind import REWINDS
 from keras_tickets.trainers.teachers import load_teachers
@@ -73,7 +73,7 @@ class Distill:
             dense = experiment.dense_model()
 
             def network():
-                return sparsify(dense, {"": 0.0}, mask="ones", filters=experiment.filters)
+                return with_full_masks(dense, experiment.filters)
 
             self._teachers = load_teachers(self.teacher or strip(network()))
             student = DistillationTrainer(

@@ -9,7 +9,7 @@ import keras
 from keras_tickets.callbacks import StopOnNaN
 from keras_tickets.experiments.procedures.summary import summarise
 from keras_tickets.experiments.work_directory import WorkDirectory
-from keras_tickets.model import sparsify
+from keras_tickets.model import with_full_masks
 from keras_tickets.trainers import RewindTrainer
 from keras_tickets.trainers.rewind import REWINDS
 
@@ -49,9 +49,7 @@ class Tickets:
     def make(self, experiment, directory: WorkDirectory) -> RewindTrainer:
         """The compiled trainer, whose store is the work directory."""
         with experiment.strategy_scope():
-            network = sparsify(
-                experiment.dense_model(), {"": 0.0}, mask="ones", filters=experiment.filters
-            )
+            network = with_full_masks(experiment.dense_model(), experiment.filters)
             trainer = RewindTrainer(
                 network, store=directory.path, seed=experiment.seed, **vars(self)
             )
