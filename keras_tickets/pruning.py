@@ -94,13 +94,16 @@ def prune(
 
 def _scorer(scores, iterations) -> Callable:
     if isinstance(scores, str):
-        if scores not in scoring.DATA_FREE:
+        need_data = [name for name, score in scoring.SCORES.items() if "x" in scoring.takes(score)]
+        allowed = [name for name in scoring.SCORES if name not in need_data]
+        if scores not in allowed:
             raise ValueError(
-                f"`scores` must be one of {sorted(scoring.DATA_FREE)}, a function or a dict; snip "
-                "and grasp need data: functools.partial(kt.scoring.snip, x=x, y=y, loss=loss). "
+                f"`scores` must be one of {tuple(allowed)}, a function or a dict. A score that "
+                f"needs data ({', '.join(need_data)}) is passed as a function of the model alone: "
+                "functools.partial(kt.scoring.snip, x=x, y=y, loss=loss). "
                 f"Received: scores={scores!r}"
             )
-        return scoring.DATA_FREE[scores]
+        return scoring.SCORES[scores]
     if callable(scores):
         return scores
     if not isinstance(scores, Mapping):

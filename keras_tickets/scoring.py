@@ -1,5 +1,6 @@
 """Scores by which `kt.prune` ranks weights: the higher, the more a weight is worth keeping."""
 
+import inspect
 from collections.abc import Callable
 
 import keras
@@ -12,6 +13,30 @@ from keras_tickets._kernels.find import Filters, Kernel, find_kernels
 from keras_tickets._randomness import random_scores
 
 Scores = dict[str, np.ndarray]
+# What a score may take beside the model: it is given by whoever prunes, and not configured.
+GIVEN = ("x", "y", "loss", "seed")
+
+
+def takes(score: Callable[..., Scores]) -> tuple[str, ...]:
+    """Says what a score must be given beside the model.
+
+    Args:
+        score: One of `SCORES`, or a function of the same form.
+
+    Returns:
+        Those of "x", "y", "loss" and "seed" that are among its arguments.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    assert kt.scoring.takes(kt.scoring.snip) == ("x", "y", "loss")
+    assert kt.scoring.takes(kt.scoring.magnitude) == ()
+    ```
+    """
+    arguments = inspect.signature(score).parameters
+    return tuple(name for name in GIVEN if name in arguments)
 
 
 def magnitude(model: keras.Model, *, filters: Filters = None) -> Scores:
@@ -191,7 +216,10 @@ def synflow(model: keras.Model, *, filters: Filters = None) -> Scores:
     return _finish(model, _by_path(kernels, scored), "synflow")
 
 
-DATA_FREE = {"magnitude": magnitude, "random": random, "synflow": synflow}
+# Every score by its name. One that takes no data can be given to `kt.prune` by it.
+SCORES: dict[str, Callable[..., Scores]] = {
+    score.__name__: score for score in (magnitude, random, snip, grasp, synflow)
+}
 
 
 def _kernels(model, filters) -> list[Kernel]:

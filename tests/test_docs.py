@@ -202,7 +202,7 @@ def test_every_method_has_a_row_with_a_configuration_and_a_test():
             rows[cells[0].strip("`")] = dict(zip(header, cells, strict=True))
     bases = ("SparseOptimizer", "PeriodicOptimizer", "DropAndGrow", "MagnitudePruning")
     methods = {name for name in vars(kt.optimizers) if name[0].isupper()} - set(bases)
-    scores = {f"kt.scoring.{name}" for name in ("magnitude", "random", "snip", "grasp", "synflow")}
+    scores = {f"kt.scoring.{name}" for name in kt.scoring.SCORES}
     assert methods | scores <= set(rows)
     for method, row in rows.items():
         assert "(../gin_configs/" in row["configuration"], method

@@ -80,16 +80,17 @@ def convolutional():
     return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
 
 
-@pytest.mark.parametrize("name", ["magnitude", "random", "snip", "grasp", "synflow"])
+@pytest.mark.parametrize("name", scoring.SCORES)
 def test_the_model_is_left_as_it_was_and_masked_weights_rank_last(name):
     dense = convolutional()
     images = RNG.normal(size=(6, 8, 8, 2)).astype("float32")
     labels = np.arange(6) % 3
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    arguments = {"x": images, "y": labels, "loss": loss} if name in ("snip", "grasp") else {}
+    given = {"x": images, "y": labels, "loss": loss, "seed": 3}
+    arguments = {argument: given[argument] for argument in scoring.takes(scoring.SCORES[name])}
     for model in (dense, kt.sparsify(dense, 0.5)):
         before = [v.numpy() for v in model.variables]
-        scores = getattr(scoring, name)(model, **arguments)
+        scores = scoring.SCORES[name](model, **arguments)
         for a, b in zip(before, model.variables, strict=True):
             np.testing.assert_array_equal(a, b.numpy())
         found = kt.get_masks(model)
@@ -97,6 +98,32 @@ def test_the_model_is_left_as_it_was_and_masked_weights_rank_last(name):
             assert score.dtype == np.float32
             assert np.isfinite(score[found[path]] if path in found else score).all()
             assert path not in found or (score[~found[path]] == -np.inf).all()
+
+
+def test_what_each_score_takes_is_known_once():
+    """A new score joins the table; `kt.prune` and gin follow it."""
+    assert set(scoring.SCORES) == {"magnitude", "random", "snip", "grasp", "synflow"}
+    taken = {name: scoring.takes(score) for name, score in scoring.SCORES.items()}
+    assert taken["snip"] == taken["grasp"] == ("x", "y", "loss")
+    assert (taken["random"], taken["magnitude"], taken["synflow"]) == (("seed",), (), ())
+    for name in ("magnitude", "random", "synflow"):
+        assert kt.prune(linear(), name, 0.5).sparsity == 0.5
+
+
+def test_a_score_that_joins_the_table_can_be_named(monkeypatch):
+    def smallest(model, *, filters=None):
+        return {path: -score for path, score in scoring.magnitude(model).items()}
+
+    monkeypatch.setitem(scoring.SCORES, "smallest", smallest)
+    model = linear()
+    pruned = kt.prune(model, "smallest", 0.5)
+    kept = kt.get_masks(pruned)["a/kernel"]
+    values = np.abs(model.get_layer("a").kernel.numpy())
+    by_function = kt.prune(model, smallest, 0.5)
+    np.testing.assert_array_equal(kept, kt.get_masks(by_function)["a/kernel"])
+    assert values[kept].max() <= values[~kept].min()
+    with pytest.raises(ValueError, match="'smallest'"):
+        kt.prune(model, "snip", 0.5)
 
 
 @pytest.mark.parametrize("scope", ["global", "local"])
@@ -181,7 +208,7 @@ def test_collapse_is_named_and_a_floor_prevents_it():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: kt.prune(linear(), "snip", 0.5), "snip and grasp need data"),
+        (lambda: kt.prune(linear(), "snip", 0.5), r"needs data \(snip, grasp\)"),
         (lambda: kt.prune(linear(), "hessian", 0.5), "scores='hessian'"),
         (lambda: kt.prune(linear(), {}, 0.5), "has none for kernel 'a/kernel'"),
         (lambda: kt.prune(linear(), {"a/kernel": np.ones(3)}, 0.5), "has shape"),

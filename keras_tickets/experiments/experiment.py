@@ -2,13 +2,12 @@
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from keras_tickets import data, structures
+from keras_tickets import data, scoring, structures
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.analysis import random_masks
 from keras_tickets.experiments.procedures import Distill, Fit, Tickets
@@ -227,7 +226,7 @@ class Experiment:
         return Ticket(masks, own).apply(model)
 
     def _scorer(self) -> Callable[[keras.Model], dict]:
-        takes = inspect.signature(self.scores).parameters
+        takes = scoring.takes(self.scores)
         arguments = {"seed": self.seed} if "seed" in takes else {}
         if "x" in takes:
             examples = self.load_data().train().unbatch().batch(self.score_examples)

@@ -40,13 +40,6 @@ KERAS_SCHEDULES = (
 )
 KERAS_INITIALIZERS = ("RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling")
 GIVEN_BY_TRAIN = {"input_shape", "classes", "seed"}
-GIVEN_TO_SCORES = {
-    "magnitude": {"model"},
-    "random": {"model", "seed"},
-    "snip": {"model", "x", "y", "loss"},
-    "grasp": {"model", "x", "y", "loss"},
-    "synflow": {"model"},
-}
 
 
 def bind() -> None:
@@ -76,8 +69,8 @@ def bind() -> None:
     for name in ("Constant", "Cosine", "Linear", "InversePower", "Exponential"):
         _bind(getattr(schedules, name), "kt.schedules")
     _bind(initializers.SparseVarianceScaling, "kt.initializers", {"seed"})
-    for name, denied in GIVEN_TO_SCORES.items():
-        _bind(getattr(scoring, name), "kt.scoring", denied)
+    for score in scoring.SCORES.values():
+        _bind(score, "kt.scoring", {"model", *scoring.takes(score)})
     for name in ("Unstructured", "NM", "Block", "Channel", "FanIn"):
         _bind(getattr(structures, name), "kt.structures")
     for name in KERAS_OPTIMIZERS:
