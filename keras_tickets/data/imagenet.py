@@ -13,7 +13,7 @@ MEAN = (123.675, 116.28, 103.53)
 DEVIATION = (58.395, 57.12, 57.375)
 AREA = (0.1, 1.0)
 ASPECT_RATIO = (0.8, 1.25)
-CENTRE = 224 / 256
+CENTER = 224 / 256
 
 
 def builder(data_dir: str | None = None):
@@ -53,7 +53,7 @@ def builder(data_dir: str | None = None):
         missing = [name for name in ARCHIVES if not os.path.exists(os.path.join(archives, name))]
         if missing:
             raise ValueError(
-                f"data set {NAME!r} is not in {directory!r}, and to prepare it "
+                f"Data set {NAME!r} is not in {directory!r}, and to prepare it "
                 f"{' and '.join(missing)} must be in {archives!r} (from image-net.org; "
                 "TFDS_DATA_DIR names another directory)"
             )
@@ -61,7 +61,7 @@ def builder(data_dir: str | None = None):
         result.download_and_prepare(download_config=config)
     for split in ("train", "validation"):
         if split not in result.info.splits:
-            raise ValueError(f"data set {NAME!r} in {directory!r} has no split {split!r}")
+            raise ValueError(f"Data set {NAME!r} in {directory!r} has no split {split!r}")
     return result
 
 
@@ -107,7 +107,7 @@ def crop_at_random(encoded: tf.Tensor, shape: tuple[int, int, int], seed: tf.Ten
     return tf.image.stateless_random_flip_left_right(image, mirror_seed)
 
 
-def crop_centre(encoded: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+def crop_center(encoded: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
     """Decodes the central square of an image, 224/256 of its shorter side, and resizes it.
 
     Args:
@@ -121,15 +121,15 @@ def crop_centre(encoded: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
 
     ```python
     import tensorflow as tf
-    from keras_tickets.data.imagenet import crop_centre
+    from keras_tickets.data.imagenet import crop_center
 
     jpeg = tf.io.encode_jpeg(tf.zeros((40, 60, 3), tf.uint8))
-    assert crop_centre(jpeg, (32, 32, 3)).shape == (32, 32, 3)
+    assert crop_center(jpeg, (32, 32, 3)).shape == (32, 32, 3)
     ```
     """
     sides = tf.image.extract_jpeg_shape(encoded)[:2]
     shorter = tf.cast(tf.reduce_min(sides), tf.float32)
-    side = tf.maximum(tf.cast(tf.round(shorter * CENTRE), tf.int32), 1)
+    side = tf.maximum(tf.cast(tf.round(shorter * CENTER), tf.int32), 1)
     return _decode(encoded, shape, (sides - side) // 2, tf.stack([side, side]))
 
 

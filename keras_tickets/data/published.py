@@ -49,7 +49,7 @@ def load(
     except Exception as error:  # Downloads fail with whatever the network library raises.
         cause = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ValueError(
-            f"data set {name!r} is not in {where!r} and could not be downloaded: {cause} "
+            f"Data set {name!r} is not in {where!r} and could not be downloaded: {cause} "
             "(set TFDS_DATA_DIR to a directory that holds it, or use 'digits', which needs no "
             "download)"
         ) from error

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
+from keras_tickets._checks import check_one_of
 from keras_tickets.data import imagenet, published
 from keras_tickets.data.augmentation import crop_and_flip
 from keras_tickets.data.dataset import Dataset
@@ -63,9 +64,7 @@ def describe(name: str) -> Description:
     assert kt.data.describe("mnist").input_shape == (28, 28, 1)
     ```
     """
-    if name not in DATASETS:
-        raise ValueError(f"The data set must be one of {', '.join(DATASETS)}, got {name!r}.")
-    return DATASETS[name]
+    return DATASETS[check_one_of("name", name, tuple(DATASETS))]
 
 
 def load(
@@ -76,15 +75,16 @@ def load(
     test_batch_size: int | None = None,
     steps_per_epoch: int | None = None,
     augment: bool = True,
+    validation: float = 0.0,
     data_dir: str | None = None,
 ) -> Dataset | StreamedDataset:
     """Loads a data set into memory, or opens one that is too large for it.
 
     "digits" comes with scikit-learn and needs no download: 1,797 images of 8x8 pixels, every fifth
     image of each class held out for the test. The others are read through tensorflow-datasets,
-    which downloads what it does not find. Images are standardised with the mean and standard
-    deviation of the training images, per channel. CIFAR-10 is augmented by random crops of the
-    image padded by 4 pixels and random horizontal flips. "cifar10_16x16" are the same images
+    which downloads what it does not find. Images are standardized with the mean and standard
+    deviation, per channel, of those that are trained on. CIFAR-10 is augmented by random crops of
+    the image padded by 4 pixels and random horizontal flips. "cifar10_16x16" holds the same images
     averaged over squares of 2x2 pixels, padded by 2: a network costs a quarter.
 
     ImageNet, "imagenet2012", is read from disk while training goes on, cropped at random and
@@ -95,11 +95,13 @@ def load(
         name: "digits", "mnist", "fashion_mnist", "cifar10", "cifar10_16x16" or "imagenet2012".
         batch_size: Examples per training step, over all replicas; what is left over of an epoch is
             dropped.
-        seed: Seed of order and augmentation.
-        test_batch_size: Examples per step of the test set; the last batch may be smaller. None:
-            1000, for ImageNet `batch_size`.
+        seed: Seed of hold-out, order and augmentation.
+        test_batch_size: Examples per step of the test set and of validation; the last batch may be
+            smaller. None: 1000, for ImageNet `batch_size`.
         steps_per_epoch: Training batches per epoch, at most those that there are. None: all.
         augment: Whether to augment, where the data set has an augmentation.
+        validation: Share of the training examples, in [0, 1), that is held out for validation:
+            drawn from `seed`, never trained on, and read by the data set's method `validation`.
         data_dir: Directory of tensorflow-datasets. None: `$TFDS_DATA_DIR`, else
             `~/tensorflow_datasets`.
 
@@ -107,16 +109,19 @@ def load(
         A `Dataset`, or for ImageNet a `StreamedDataset`, which has the same methods.
 
     Raises:
-        ValueError: `name` is unknown, or the data can be neither found nor downloaded.
+        TypeError: `validation` is not a number.
+        ValueError: `name` is unknown, a number is out of range, or the data can be neither found
+            nor downloaded.
 
     Example:
 
     ```python
     import keras_tickets as kt
 
-    digits = kt.data.load("digits", batch_size=32)
+    digits = kt.data.load("digits", batch_size=32, validation=0.1)
     images, labels = next(iter(digits.train(start_epoch=3)))
     assert images.shape == (32, 8, 8, 1)
+    assert digits.held_out == sum(len(labels) for _, labels in digits.validation())
     ```
     """
     description = describe(name)
@@ -130,6 +135,7 @@ def load(
             test_batch_size=test_batch_size,
             steps_per_epoch=steps_per_epoch,
             augment=augment,
+            validation=validation,
         )
     if name == "digits":
         train, test = digits()
@@ -146,4 +152,5 @@ def load(
         test_batch_size=1000 if test_batch_size is None else test_batch_size,
         steps_per_epoch=steps_per_epoch,
         augment=description.augment if augment else None,
+        validation=validation,
     )

@@ -4,8 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets._checks import check_integer
+from keras_tickets._epoch_order import all_epochs, epoch_seed, prefetched
 from keras_tickets.data import imagenet
-from keras_tickets.data.dataset import LAST_EPOCH, shard_batches
+from keras_tickets.data.hold_out import count_held_out, held_out_in_a_row, nothing_held_out
 
 
 class StreamedDataset:
@@ -18,7 +19,7 @@ class StreamedDataset:
     its file, whatever the order, the batch size and the number of files.
 
     Training images are cropped at random and mirrored (`imagenet.crop_at_random`), those of the
-    test are central crops; both are standardised with ImageNet's mean and standard deviation.
+    test are central crops; both are standardized with ImageNet's mean and standard deviation.
 
     Args:
         name: Name for messages and summaries.
@@ -27,20 +28,24 @@ class StreamedDataset:
         input_shape: (height, width, 3) of the images that training sees.
         batch_size: Examples per training step, over all replicas; what is left over of an epoch is
             dropped, so that shapes are static.
-        seed: Non-negative seed of order and augmentation.
-        test_batch_size: Examples per step of the test set; the last batch may be smaller. None:
-            `batch_size`.
+        seed: Non-negative seed of hold-out, order and augmentation.
+        test_batch_size: Examples per step of the test set and of validation; the last batch may be
+            smaller. None: `batch_size`.
         steps_per_epoch: Training batches per epoch, at most those that there are. None: all.
         augment: Whether training images are cropped at random and mirrored.
         shuffle_buffer: Examples among which the next one is drawn; some 100 kB each.
         test_split: Name of the split for the test.
+        validation: Share of the training examples, in [0, 1), that is held out: a run of them on
+            disk, where they lie in random order, whose position is drawn from `seed`.
 
     Attributes:
         classes: Number of classes.
         input_shape: Shape of one image.
         steps_per_epoch: Training batches per epoch.
+        held_out: Number of training examples that are held out.
 
     Raises:
+        TypeError: `validation` is not a number.
         ValueError: An argument is not an integer, or out of range.
 
     Example:
@@ -69,27 +74,30 @@ class StreamedDataset:
         augment: bool = True,
         shuffle_buffer: int = 10_000,
         test_split: str = "validation",
+        validation: float = 0.0,
     ):
-        size = builder.info.splits["train"].num_examples
         test_batch_size = batch_size if test_batch_size is None else test_batch_size
-        check_integer("batch_size", batch_size, 1, size)
-        check_integer("test_batch_size", test_batch_size, 1, None)
-        check_integer("seed", seed, 0, 2**31 - 1)
-        check_integer("shuffle_buffer", shuffle_buffer, 1, None)
         self.name = name
-        self.batch_size = batch_size
-        self.seed = seed
-        self.test_batch_size = test_batch_size
+        self.seed = check_integer("seed", seed, 0, 2**31 - 1)
         self.input_shape = tuple(input_shape)
         self.classes = builder.info.features["label"].num_classes
-        self.steps_per_epoch = size // batch_size
-        if steps_per_epoch is not None:
-            check_integer("steps_per_epoch", steps_per_epoch, 1, self.steps_per_epoch)
-            self.steps_per_epoch = steps_per_epoch
         self.augment = augment
-        self.shuffle_buffer = shuffle_buffer
+        self.shuffle_buffer = check_integer("shuffle_buffer", shuffle_buffer, 1)
         self.test_split = test_split
         self._builder = builder
+        size = builder.info.splits["train"].num_examples
+        self.held_out = count_held_out(size, validation)
+        self._train_split, self._validation_split = "train", None
+        if self.held_out:
+            begin, end = held_out_in_a_row(size, self.held_out, seed)
+            self._train_split = f"train[:{begin}]+train[{end}:]"
+            self._validation_split = f"train[{begin}:{end}]"
+        self.batch_size = check_integer("batch_size", batch_size, 1, size - self.held_out)
+        self.test_batch_size = check_integer("test_batch_size", test_batch_size, 1)
+        available = (size - self.held_out) // batch_size
+        self.steps_per_epoch = available
+        if steps_per_epoch is not None:
+            self.steps_per_epoch = check_integer("steps_per_epoch", steps_per_epoch, 1, available)
 
     def train(self, start_epoch: int = 0) -> tf.data.Dataset:
         """Training batches of all epochs from `start_epoch` on, without end.
@@ -101,29 +109,22 @@ class StreamedDataset:
             `tf.data.Dataset` of (images, labels): float32 of shape (batch_size, *input_shape) and
             int32 of shape (batch_size,). Pass `steps_per_epoch` to `fit` with it.
         """
-        check_integer("start_epoch", start_epoch, 0, LAST_EPOCH)
+        data = all_epochs(start_epoch, self._epoch)
+        data = data.map(self._prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return prefetched(data.batch(self.batch_size, drop_remainder=True))
 
-        def examples(epoch):
-            # Of this function's graph alone: shuffling mixes it with the seeds that it is given.
-            tf.random.set_seed(1)
-            epoch_seed = tf.stack([self.seed, tf.cast(epoch, tf.int32)])
-            seeds = tf.random.stateless_uniform([2], epoch_seed, None, None, tf.int64)
-            data = self._read("train", shuffle_seed=seeds[0])
-            data = data.shuffle(self.shuffle_buffer, seeds[1], reshuffle_each_iteration=False)
-            data = data.take(self.steps_per_epoch * self.batch_size)
-            return data.map(lambda example: (example, epoch_seed))
+    def validation(self) -> tf.data.Dataset:
+        """The training examples that are held out, once, in their own order, as central crops.
 
-        def prepare(example, epoch_seed):
-            if not self.augment:
-                return self._prepare_for_test(example)
-            index = tf.strings.to_hash_bucket_fast(example["file_name"], 2**31 - 1)
-            seed = tf.random.fold_in(epoch_seed, tf.cast(index, tf.int32))
-            image = imagenet.crop_at_random(example["image"], self.input_shape, seed)
-            return _standardise(image), tf.cast(example["label"], tf.int32)
+        Returns:
+            `tf.data.Dataset` of (images, labels) batches: float32 and int32.
 
-        data = tf.data.Dataset.range(start_epoch, LAST_EPOCH).flat_map(examples)
-        data = data.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return shard_batches(data.batch(self.batch_size, drop_remainder=True))
+        Raises:
+            ValueError: None are held out.
+        """
+        if self._validation_split is None:
+            raise nothing_held_out(self.name)
+        return self._in_order(self._validation_split)
 
     def test(self) -> tf.data.Dataset:
         """The test set once, in its own order.
@@ -131,10 +132,32 @@ class StreamedDataset:
         Returns:
             `tf.data.Dataset` of (images, labels) batches: float32 and int32.
         """
-        data = self._read(self.test_split).map(
+        return self._in_order(self.test_split)
+
+    def _epoch(self, epoch):
+        """The examples of an epoch, each with the seed of the epoch."""
+        # Of this function's graph alone: shuffling mixes it with the seeds that it is given.
+        tf.random.set_seed(1)
+        seed = epoch_seed(self.seed, epoch)
+        seeds = tf.random.stateless_uniform([2], seed, None, None, tf.int64)
+        data = self._read(self._train_split, shuffle_seed=seeds[0])
+        data = data.shuffle(self.shuffle_buffer, seeds[1], reshuffle_each_iteration=False)
+        data = data.take(self.steps_per_epoch * self.batch_size)
+        return data.map(lambda example: (example, seed))
+
+    def _prepare(self, example, seed):
+        if not self.augment:
+            return self._prepare_for_test(example)
+        index = tf.strings.to_hash_bucket_fast(example["file_name"], 2**31 - 1)
+        seed = tf.random.fold_in(seed, tf.cast(index, tf.int32))
+        image = imagenet.crop_at_random(example["image"], self.input_shape, seed)
+        return _standardize(image), tf.cast(example["label"], tf.int32)
+
+    def _in_order(self, split):
+        data = self._read(split).map(
             self._prepare_for_test, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-        return shard_batches(data.batch(self.test_batch_size))
+        return prefetched(data.batch(self.test_batch_size))
 
     def _read(self, split, shuffle_seed=None):
         import tensorflow_datasets as tfds
@@ -152,9 +175,9 @@ class StreamedDataset:
         )
 
     def _prepare_for_test(self, example):
-        image = imagenet.crop_centre(example["image"], self.input_shape)
-        return _standardise(image), tf.cast(example["label"], tf.int32)
+        image = imagenet.crop_center(example["image"], self.input_shape)
+        return _standardize(image), tf.cast(example["label"], tf.int32)
 
 
-def _standardise(image):
+def _standardize(image):
     return (image - np.float32(imagenet.MEAN)) / np.float32(imagenet.DEVIATION)

@@ -1,15 +1,16 @@
 """Training data whose batches can be asked for from any epoch and any step on."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_tickets._checks import check_integer
+from keras_tickets._epoch_order import all_epochs, prefetched, shuffled_batches
 
-LAST_EPOCH = 2**31 - 1
 DEFAULT_BATCH_SIZE = 32
 
 
@@ -51,36 +52,35 @@ class Epochs:
             arrays differ in their number of examples, or arguments contradict.
     """
 
-    def __init__(self, x, y=None, *, batch_size=None, steps_per_epoch=None, seed=0):
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int | None = None,
+        steps_per_epoch: int | None = None,
+        seed: int = 0,
+    ):
         for name, value in (("batch_size", batch_size), ("steps_per_epoch", steps_per_epoch)):
             if value is not None:
                 check_integer(name, value, low=1)
-        arrays = not callable(x) and not isinstance(x, tf.data.Dataset)
-        if not arrays and (y is not None or batch_size is not None):
+        if not callable(x) and not isinstance(x, tf.data.Dataset):
+            examples = _Arrays(x, y)
+            batch_size = batch_size or DEFAULT_BATCH_SIZE
+            self.steps = _steps(steps_per_epoch, examples.available(batch_size))
+            self._from = lambda epoch: examples.batches(epoch, batch_size, self.steps, seed)
+            return
+        if y is not None or batch_size is not None:
             raise ValueError(
                 "`y` and `batch_size` belong to arrays; a data set has its own. Received: "
                 f"x={x!r}, y={'None' if y is None else '...'}, batch_size={batch_size!r}"
             )
-        if arrays:
-            self._from, available = _shuffled(x, y, batch_size or DEFAULT_BATCH_SIZE, seed)
-        elif isinstance(x, tf.data.Dataset):
-            available = int(x.cardinality())
-            self._from = None
-        else:
-            self._from, available = x, steps_per_epoch
-        self.steps = steps_per_epoch or available
-        if not self.steps or self.steps < 0:
-            raise ValueError(
-                "`steps_per_epoch` must be given: how many batches an epoch has cannot be told "
-                f"from `x`. Received: steps_per_epoch={steps_per_epoch!r}"
-            )
-        if arrays and self.steps > available:
-            raise ValueError(
-                f"`steps_per_epoch` must be at most {available}, the batches that `x` has. "
-                f"Received: steps_per_epoch={steps_per_epoch}"
-            )
-        if self._from is None:
+        if isinstance(x, tf.data.Dataset):
+            self.steps = _steps(steps_per_epoch, int(x.cardinality()))
             self._from = lambda epoch: x.take(self.steps).repeat()
+        else:
+            self.steps = _steps(steps_per_epoch, tf.data.UNKNOWN_CARDINALITY)
+            self._from = x
 
     def batches(self, epoch: int, skip: int = 0) -> tf.data.Dataset:
         """The batches from an epoch on, without its first `skip`."""
@@ -101,37 +101,55 @@ class Epochs:
                 start += steps
 
 
-def _shuffled(x, y, batch_size: int, seed: int) -> tuple[Callable, int]:
-    """Batches of arrays in an order that is a function of (seed, epoch)."""
-    data = (x,) if y is None else (x, y)
-    tensors = keras.tree.map_structure(lambda array: tf.constant(np.asarray(array)), data)
-    sizes = [int(tensor.shape[0]) for tensor in keras.tree.flatten(tensors)]
-    if len(set(sizes)) > 1:
-        raise ValueError(f"`x` and `y` must have as many examples. Received: {sizes}")
-    size = sizes[0]
-    steps = size // batch_size
-    if not steps:
+def _steps(steps_per_epoch: int | None, available: int) -> int:
+    """Batches in an epoch: those asked for, of those available where that number is known."""
+    if available < 0 and steps_per_epoch is None:
         raise ValueError(
-            f"`batch_size` must be at most {size}, the number of examples. Received: "
-            f"batch_size={batch_size}"
+            "`steps_per_epoch` must be given: how many batches an epoch has cannot be told from "
+            "`x`. Received: steps_per_epoch=None"
         )
-
-    def order(epoch):
-        indices = tf.random.experimental.stateless_shuffle(
-            tf.range(size), tf.stack([seed, tf.cast(epoch, tf.int32)])
+    if 0 <= available < (steps_per_epoch or 1):
+        raise ValueError(
+            f"`steps_per_epoch` must be at most {available}, the number of batches in `x`. "
+            f"Received: steps_per_epoch={steps_per_epoch}"
         )
-        batches = tf.reshape(indices[: steps * batch_size], [steps, batch_size])
-        return tf.data.Dataset.from_tensor_slices(batches)
+    return steps_per_epoch or available
 
-    def gather(indices):
-        return keras.tree.map_structure(lambda tensor: tf.gather(tensor, indices), tensors)
 
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+class _Arrays:
+    """Arrays of all examples."""
 
-    def batches(epoch):
-        data = tf.data.Dataset.range(epoch, LAST_EPOCH).flat_map(order)
+    def __init__(self, x, y):
+        data = (x,) if y is None else (x, y)
+        self._tensors = keras.tree.map_structure(lambda array: tf.constant(np.asarray(array)), data)
+        sizes = [int(tensor.shape[0]) for tensor in keras.tree.flatten(self._tensors)]
+        if len(set(sizes)) > 1:
+            raise ValueError(
+                f"`x` and `y` must have the same number of examples. Received: {sizes}"
+            )
+        self._size = sizes[0]
+
+    def available(self, batch_size: int) -> int:
+        """Batches of this size in an epoch."""
+        if batch_size > self._size:
+            raise ValueError(
+                f"`batch_size` must be at most {self._size}, the number of examples. Received: "
+                f"batch_size={batch_size}"
+            )
+        return self._size // batch_size
+
+    def batches(self, epoch: int, batch_size: int, steps: int, seed: int) -> tf.data.Dataset:
+        """The batches of all epochs from `epoch` on."""
+
+        def make_epoch(epoch):
+            batches = shuffled_batches(self._size, batch_size, steps, seed, epoch)
+            return tf.data.Dataset.from_tensor_slices(batches)
+
+        def gather(indices):
+            return keras.tree.map_structure(
+                lambda tensor: tf.gather(tensor, indices), self._tensors
+            )
+
+        data = all_epochs(epoch, make_epoch)
         data = data.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return data.prefetch(tf.data.AUTOTUNE).with_options(options)
-
-    return batches, steps
+        return prefetched(data)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from keras_tickets import data
 from keras_tickets.data.augmentation import crop_and_flip
 from keras_tickets.data.downsampling import halve
+from keras_tickets.trainers.epochs import Epochs
 
 
 def toy(size=10, **kwargs):
@@ -56,7 +57,7 @@ def test_order_changes_with_epoch_and_seed_but_not_with_global_state():
     assert not np.array_equal(first[0], other[0])
 
 
-def test_images_stay_with_their_labels_and_are_standardised():
+def test_images_stay_with_their_labels_and_are_standardized():
     dataset = toy(batch_size=5, seed=0)
     x = np.arange(40, dtype="float64").reshape(10, 2, 2, 1)
     expected = (x - x.mean()) / x.std()
@@ -140,6 +141,60 @@ def test_digits():
     assert not any(image.tobytes() in held_out for image in seen)
 
 
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1), size=st.integers(2, 40), share=st.floats(0.001, 0.7))
+def test_training_and_validation_share_the_training_set(seed, size, share):
+    held_out = max(round(size * share), 1)
+    dataset = toy(size, batch_size=1, seed=seed, validation=share)
+    trained = [int(y) for _, y in dataset.train_once().unbatch().as_numpy_iterator()]
+    validated = [int(y) for _, y in dataset.validation().unbatch().as_numpy_iterator()]
+    assert sorted(trained + validated) == list(range(size))
+    assert len(validated) == dataset.held_out == held_out
+    assert dataset.steps_per_epoch == size - held_out
+    assert dataset.classes == size
+    # Whatever the epoch, no batch has an example of the validation.
+    assert all(set(labels(epoch)) == set(trained) for epoch in epochs(dataset, 0, 3))
+
+
+def test_what_is_held_out_is_a_function_of_the_seed_alone():
+    def held_out(**kwargs):
+        dataset = toy(40, validation=0.25, **kwargs)
+        return [int(y) for _, y in dataset.validation().unbatch().as_numpy_iterator()]
+
+    tf.random.set_seed(1)
+    first = held_out(batch_size=4, seed=3)
+    tf.random.set_seed(2)
+    assert first == held_out(batch_size=7, seed=3, test_batch_size=3, steps_per_epoch=1)
+    assert first != held_out(batch_size=4, seed=4)
+    assert len({tuple(held_out(batch_size=4, seed=seed)) for seed in range(20)}) == 20
+
+
+def test_images_are_standardized_by_those_that_are_trained_on():
+    dataset = toy(20, batch_size=4, validation=0.3)
+    x = np.arange(80, dtype="float64").reshape(20, 2, 2, 1)
+    trained = [int(y) for _, y in dataset.train_once().unbatch().as_numpy_iterator()]
+    expected = (x - x[trained].mean()) / x[trained].std()
+    for images, drawn in [*dataset.validation(), *dataset.test(), *dataset.train_once()]:
+        np.testing.assert_allclose(images, expected[drawn], rtol=1e-5, atol=1e-5)
+
+
+def test_the_order_is_that_of_earlier_versions():
+    """Runs that an earlier version began go on with the same batches."""
+    order = [[7, 8, 6, 0], [4, 5, 3, 9], [6, 3, 0, 9], [4, 1, 5, 2]]
+    assert [y.tolist() for _, y in sum(epochs(toy(10, batch_size=4, seed=3), 5, 2), [])] == order
+    arrays = Epochs(np.arange(10), batch_size=4, seed=3)
+    assert [batch.numpy().tolist() for (batch,) in arrays.batches(5).take(4)] == order
+
+
+def test_targets_follow_the_examples_that_are_trained_on():
+    dataset = toy(10, batch_size=3, validation=0.2)
+    rows = np.array([y for _, y in dataset.train_once().unbatch().as_numpy_iterator()])
+    for _, found in dataset.train(targets={"row": rows}).take(4):
+        np.testing.assert_array_equal(found["row"], found["labels"])
+    with pytest.raises(ValueError, match="each of the 8 training examples. Received: 10 rows"):
+        dataset.train(targets={"row": np.arange(10)})
+
+
 @pytest.mark.parametrize(
     "name, shape, labels_of_test",
     [
@@ -203,13 +258,23 @@ def test_descriptions_are_right():
     [
         (
             lambda: data.load("mnits"),
-            "one of digits, mnist, .*, cifar10_16x16, imagenet2012, got 'mnits'",
+            "`name` must be one of .*'cifar10_16x16', 'imagenet2012'.*name='mnits'",
         ),
-        (lambda: data.load("digits", 0), "`batch_size` must be an integer of at least 1"),
-        (lambda: data.load("digits", 5000), "at most 1442, got 5000"),
+        (lambda: data.load("digits", 0), r"`batch_size` must be an integer in \[1, 1442\]"),
+        (lambda: data.load("digits", 5000), r"in \[1, 1442\]. Received: batch_size=5000"),
         (lambda: data.load("digits", seed=-1), "`seed` must be"),
         (lambda: data.load("digits", test_batch_size=0), "`test_batch_size` must be"),
-        (lambda: data.load("digits", 100, steps_per_epoch=15), "at most 14, got 15"),
+        (
+            lambda: data.load("digits", 100, steps_per_epoch=15),
+            r"in \[1, 14\]. Received: steps_per_epoch=15",
+        ),
+        (lambda: data.load("digits", 1400, validation=0.1), r"in \[1, 1298\].*batch_size=1400"),
+        (lambda: data.load("digits", validation=1.0), r"`validation` must be a number in \[0, 1\)"),
+        (lambda: toy(3, batch_size=1, validation=0.9), "validation=0.9, which holds out 3 of 3"),
+        (
+            lambda: data.load("digits").validation(),
+            "holds out no training examples.*validation=0.1",
+        ),
         (lambda: data.load("digits").train(-1), "`start_epoch` must be"),
         (lambda: data.load("digits").train(True), "`start_epoch` must be"),
     ],

@@ -95,7 +95,7 @@ def test_without_augmentation_training_images_are_central_crops(build, directory
     files = imagenet.builder(directory).as_dataset(
         "train", decoders={"image": tfds.decode.SkipDecoding()}
     )
-    crops = np.stack([imagenet.crop_centre(example["image"], SHAPE) for example in files])
+    crops = np.stack([imagenet.crop_center(example["image"], SHAPE) for example in files])
     restored = images * np.float32(imagenet.DEVIATION) + np.float32(imagenet.MEAN)
     distances = np.abs(restored[:, None] - crops[None]).max((2, 3, 4))
     assert (distances.min(1) < 1e-3).all() and (distances.min(0) < 1e-3).all()
@@ -108,6 +108,28 @@ def test_test_set(build):
     assert builder_labels.dtype == np.int32 and len(set(builder_labels)) > 1
     again = list(build(test_batch_size=6).test().as_numpy_iterator())
     np.testing.assert_array_equal(np.concatenate([x for x, _ in batches]), again[0][0])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_training_and_validation_share_the_training_set(build, seed):
+    dataset = build(3, seed=seed, validation=0.25, augment=False)
+    assert (dataset.held_out, dataset.steps_per_epoch) == (6, 6)
+    validated = as_set(np.concatenate([images for images, _ in dataset.validation()]))
+    trained = [as_set(images) for images, _ in epochs(dataset, 0, 2)]
+    everything = as_set(epochs(build(augment=False), 0, 1)[0][0])
+    assert trained[0] == trained[1] == everything - validated
+    assert len(validated) == 6 and validated < everything
+
+
+def test_what_is_held_out_is_a_function_of_the_seed_alone(build):
+    def held_out(**kwargs):
+        return as_set(np.concatenate([x for x, _ in build(**kwargs, validation=0.2).validation()]))
+
+    first = held_out(seed=3)
+    assert first == held_out(seed=3, batch_size=2, steps_per_epoch=1, test_batch_size=2)
+    assert len({frozenset(held_out(seed=seed)) for seed in range(6)}) > 2
+    with pytest.raises(ValueError, match="holds out no training examples"):
+        build().validation()
 
 
 def test_shapes_sizes_and_fewer_steps(build):
@@ -161,7 +183,7 @@ def test_random_crops_cover_the_area_and_shape_they_should(height, width):
 
 @pytest.mark.parametrize("height, width", [(256, 256), (256, 512), (320, 200), (33, 47)])
 def test_central_crop(height, width):
-    image = imagenet.crop_centre(gradient(height, width), (64, 64, 3)).numpy()
+    image = imagenet.crop_center(gradient(height, width), (64, 64, 3)).numpy()
     (y, x), (h, w), mirrored = rectangle(image, height, width)
     side = round(min(height, width) * 224 / 256)
     assert not mirrored
@@ -205,12 +227,12 @@ def test_missing_archives_are_named_and_nothing_is_written(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),
-        ({"batch_size": 25}, "at most 24, got 25"),
+        ({"batch_size": 0}, r"`batch_size` must be an integer in \[1, 24\]"),
+        ({"batch_size": 25}, r"in \[1, 24\]. Received: batch_size=25"),
         ({"seed": -1}, "`seed` must be"),
         ({"test_batch_size": 0}, "`test_batch_size` must be"),
         ({"shuffle_buffer": 0}, "`shuffle_buffer` must be"),
-        ({"steps_per_epoch": 7}, "at most 6, got 7"),
+        ({"steps_per_epoch": 7}, r"in \[1, 6\]. Received: steps_per_epoch=7"),
     ],
 )
 def test_bad_arguments(build, arguments, message):

@@ -127,6 +127,20 @@ def test_arrays_have_an_order_of_seed_and_epoch_and_targets_follow():
     assert any((a != c).any() for (a, _), (c, _) in zip(two_epochs[:3], other, strict=True))
 
 
+@pytest.mark.parametrize("kind", ["arrays", "data set"])
+def test_shorter_epochs_are_the_same_from_wherever_they_start(kind):
+    x = np.arange(20.0)
+    if kind == "arrays":
+        data = Epochs(x, batch_size=4, steps_per_epoch=3, seed=1)
+    else:
+        data = Epochs(tf.data.Dataset.from_tensor_slices((x,)).batch(4), steps_per_epoch=3)
+    whole = [batch.numpy() for (batch,) in data.batches(0).take(9)]
+    for epoch, skip in ((1, 0), (1, 2), (2, 1)):
+        part = [batch.numpy() for (batch,) in data.batches(epoch, skip).take(3 - skip)]
+        np.testing.assert_array_equal(part, whole[3 * epoch + skip : 3 * epoch + 3])
+    assert len(np.unique(whole[:3])) == 12
+
+
 def test_data_sets():
     data = Epochs(tf.data.Dataset.range(10).batch(4), steps_per_epoch=2)
     assert [b.numpy().tolist() for b in data.batches(5, 1).take(2)] == [[4, 5, 6, 7], [0, 1, 2, 3]]
@@ -142,8 +156,10 @@ def test_data_sets():
         (np.ones(3), {"batch_size": 4}, "at most 3, the number of examples"),
         (np.ones(3), {"batch_size": 0}, "`batch_size` must be a positive integer"),
         (np.ones(3), {"steps_per_epoch": -1}, "`steps_per_epoch` must be a positive integer"),
-        (np.ones(8), {"y": np.ones(7)}, r"as many examples. Received: \[8, 7\]"),
-        (np.ones(8), {"batch_size": 4, "steps_per_epoch": 3}, "at most 2, the batches"),
+        (np.ones(8), {"y": np.ones(7)}, r"same number of examples. Received: \[8, 7\]"),
+        (np.ones(8), {"batch_size": 4, "steps_per_epoch": 3}, "at most 2, the number of batches"),
+        (tf.data.Dataset.range(3), {"steps_per_epoch": 4}, "at most 3, the number of batches"),
+        (tf.data.Dataset.range(0), {}, "at most 0, the number of batches"),
     ],
 )
 def test_wrong_data(x, arguments, message):
@@ -154,11 +170,11 @@ def test_wrong_data(x, arguments, message):
 @pytest.mark.parametrize(
     "rate, rates, message",
     [
-        (1.0, None, r"`rate` must be a share .* rate=1.0"),
+        (1.0, None, r"`rate` must be a number in .* rate=1.0"),
         (-0.1, None, "rate=-0.1"),
         (0.2, {"fc": 1.5}, r"rates\['fc'\]=1.5"),
         (0.2, {"conv": 0.1}, "regex 'conv' matches no kernel"),
-        (0.2, {"(": 0.1}, "invalid regex"),
+        (0.2, {"(": 0.1}, "valid regex"),
     ],
 )
 def test_wrong_rates(rate, rates, message):
