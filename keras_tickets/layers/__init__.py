@@ -1,6 +1,6 @@
 """Keras layers."""
 
-from keras_tickets.layers.fused_batch_normalization import (
-    FusedBatchNormalization as FusedBatchNormalization,
-)
-from keras_tickets.layers.sparse import Sparse as Sparse
+from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
+from keras_tickets.layers.sparse import Sparse
+
+__all__ = ["FusedBatchNormalization", "Sparse"]

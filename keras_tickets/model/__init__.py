@@ -1,0 +1,7 @@
+"""Sparse models: into them, around with them, and out again."""
+
+from keras_tickets.model.sparse_model import SparseModel
+from keras_tickets.model.sparsification import sparsify, with_full_masks
+from keras_tickets.model.stripping import strip
+
+__all__ = ["SparseModel", "sparsify", "strip", "with_full_masks"]

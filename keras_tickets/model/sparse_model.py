@@ -1,0 +1,131 @@
+"""`SparseModel`: a Keras model with masked kernels."""
+
+import zipfile
+
+import keras
+import numpy as np
+
+from keras_tickets import _keras_compat, masks
+from keras_tickets._checks import check_model
+from keras_tickets._kernels.find import all_kernels
+from keras_tickets._kernels.graphs import graph_of
+from keras_tickets._training_step import SparseTraining
+from keras_tickets.layers.sparse import SparseRoot
+from keras_tickets.model.stripping import unwrap
+from keras_tickets.plan import SparsityPlan, summary
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class SparseModel(SparseTraining, _keras_compat.Functional):
+    """A Keras model with `kt.layers.Sparse` layers, and a training step for sparse optimizers.
+
+    `compile`, `fit`, `evaluate`, `predict` and saving are those of `keras.Model`, on no strategy or
+    any `tf.distribute` strategy, with any `steps_per_execution`. `kt.sparsify` makes one from a
+    dense model; a model without `Sparse` layers trains densely.
+
+    Args:
+        inputs: Keras inputs, as in `keras.Model(inputs, outputs)`; or, with no `outputs`, a built
+            Keras model, whose layers are used as they are.
+        outputs: Outputs of the graph of layers.
+        name: Name of the model.
+        **kwargs: As in `keras.Model`.
+
+    Raises:
+        TypeError: `inputs` is not a Keras 3 model.
+        ValueError: `inputs` is a model that is not built.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    inputs = keras.Input((16,))
+    x = kt.layers.Sparse(keras.layers.Dense(32, activation="relu"), sparsity=0.9)(inputs)
+    model = kt.SparseModel(inputs, keras.layers.Dense(4)(x))
+    model.compile(kt.optimizers.RigL(keras.optimizers.SGD(0.1), end=100), loss="mse")
+    ```
+    """
+
+    def __init__(self, *args, **kwargs):
+        # Keras makes a functional model again from its config where `__init__` takes anything.
+        super().__init__(**_functional_arguments(*args, **kwargs))
+        kernels = all_kernels(self)
+        paths = {id(kernel.variable): kernel.path for kernel in kernels}
+        records = masks.masked_kernels(self)
+        if len({id(record.kernel) for record in records}) < len(records):
+            raise ValueError(
+                "A kernel that two Sparse layers share would have two masks. Received: masked "
+                f"kernels {[record.path for record in records]}. Put both layers into one model or "
+                "layer, and that into `kt.layers.Sparse`."
+            )
+        for record in records:
+            record.path = paths[id(record.kernel)]
+            record.set(record.mask.numpy())
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """Loads a file of this model's weights or of its dense model's; masks stay for the latter.
+
+        Args:
+            filepath: Path of a `.weights.h5` or `.keras` file.
+            *args: As in `keras.Model.load_weights`.
+            **kwargs: As in `keras.Model.load_weights`.
+
+        Raises:
+            ValueError: The file fits neither, or lacks a mask; nothing is changed then.
+            OSError: The file cannot be read; nothing is changed then.
+        """
+        variables = [*self.variables, *(self.optimizer.variables if self.compiled else ())]
+        before = [variable.numpy() for variable in variables]
+        try:
+            self._load_weights(filepath, *args, **kwargs)
+        except BaseException:
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
+            raise
+        self.rest()
+
+    def _load_weights(self, filepath, *args, **kwargs):
+        try:
+            super().load_weights(filepath, *args, **kwargs)
+        except ValueError as failure:
+            try:
+                unwrap(self, lambda layer: layer).load_weights(filepath, *args, **kwargs)
+            except ValueError as dense_failure:
+                raise ValueError(
+                    f"Weights file {str(filepath)!r} fits neither model {self.name!r} nor its "
+                    f"dense one.\n\nAs weights of the sparse model: {failure}\n\n"
+                    f"As weights of the dense model: {dense_failure}"
+                ) from None
+        except (FileNotFoundError, PermissionError, IsADirectoryError):
+            raise
+        except (OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+            # `keras.callbacks.BackupAndRestore` takes its older file after an `OSError`.
+            raise OSError(f"Weights file {str(filepath)!r} is damaged: {error}") from error
+
+    @property
+    def masks(self) -> dict[str, np.ndarray]:
+        """`{kernel path: boolean array}`, as `kt.get_masks`."""
+        return masks.get_masks(self)
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros over the masked kernels; 0 where there are none."""
+        records = masks.masked_kernels(self)
+        size = sum(record.size for record in records)
+        return 1.0 - sum(record.count() for record in records) / size if size else 0.0
+
+    @property
+    def plan(self) -> SparsityPlan:
+        """What the model holds now, kernel by kernel, as `kt.summary`."""
+        return summary(self)
+
+
+def _functional_arguments(inputs, outputs=None, name=None, **kwargs):
+    if outputs is None:
+        check_model(inputs)
+        name = name or inputs.name
+        inputs, outputs = graph_of(
+            inputs, lambda layer: layer, lambda model: SparseRoot(model, sparsity={})
+        )
+    return {"inputs": inputs, "outputs": outputs, "name": name, **kwargs}

@@ -1,0 +1,170 @@
+"""From a dense model to a sparse one: which layers are wrapped, and with what masks."""
+
+import warnings
+
+import keras
+import numpy as np
+
+from keras_tickets import _keras_compat, masks, structures
+from keras_tickets._checks import check_model, check_one_of, check_seed
+from keras_tickets._kernels.find import Filters, Kernel, all_kernels, find_kernels, output_kernels
+from keras_tickets._kernels.graphs import copy_layer, graph_of
+from keras_tickets.layers.sparse import Sparse, SparseRoot
+from keras_tickets.model.sparse_model import SparseModel
+from keras_tickets.plan import allocate
+
+
+def sparsify(
+    model: keras.Model,
+    sparsity: float | dict[str, float],
+    *,
+    distribution: str | object = "erk",
+    structure: structures.Structure | None = None,
+    mask: str = "random",
+    filters: Filters = None,
+    seed: int = 0,
+    in_place: bool = False,
+) -> SparseModel:
+    """Makes a sparse model of a dense one.
+
+    Call it under the `strategy.scope()` that will train the model. The result is not compiled.
+
+    Args:
+        model: Built Keras model: functional, Sequential, nested or subclassed. It is copied through
+            `get_config`, weights included, and left as it is.
+        sparsity: Share of zeros in [0, 1) over the masked kernels; or `{path regex: share}`, where
+            the first match in order wins and kernels that match none stay dense.
+        distribution: How the sparsity is shared among kernels: "uniform", "er", "erk", "global",
+            or an object of `kt.distributions`. A dict of sparsities leaves nothing to share.
+        structure: Which sets of weights the masks may leave: `None` for single weights, or an
+            object of `kt.structures`.
+        mask: How the first masks are drawn: "random", "magnitude" or "ones" (dense at first, for
+            methods that prune on the way).
+        filters: Which kernels to mask: a regex, a list of regexes, or a callable on kernel paths.
+            By default all but embeddings, depthwise and Fourier kernels.
+        seed: Non-negative integer for random masks. The same seed gives the same masks everywhere.
+        in_place: Wrap the model's own layers instead of copies, for models that cannot be copied.
+
+    Returns:
+        A `kt.SparseModel` that computes what `model` does on masked kernels.
+
+    Raises:
+        TypeError: `model` is not a Keras 3 model.
+        ValueError: The model is not built or cannot be copied; an argument is out of range or
+            unknown; a regex matches nothing; the sparsity cannot be reached.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    dense = keras.Sequential([keras.Input((16,)), keras.layers.Dense(32), keras.layers.Dense(4)])
+    model = kt.sparsify(dense, 0.9, distribution="uniform")
+    assert abs(model.sparsity - 0.9) < 0.01
+    ```
+    """
+    check_one_of("mask", mask, masks.MASKS)
+    check_seed(seed)
+    check_model(model)
+    if masks.masked_kernels(model):
+        raise ValueError(
+            f"`model` {model.name!r} is sparse already. Make a dense one of it with `kt.strip`, or "
+            "change its masks with `kt.set_masks`."
+        )
+    kernels, _ = find_kernels(model, filters)
+    scores = {k.path: masks.initial_scores(k.path, k.variable, mask, seed) for k in kernels}
+    chosen = allocate(kernels, sparsity, distribution, structure, scores).sparsity
+    if mask == "random" and any(chosen.values()) and _looks_trained(model):
+        warnings.warn(
+            'The model looks trained, and mask="random" removes weights whatever their size. Pass '
+            'mask="magnitude" to keep the largest.',
+            stacklevel=2,
+        )
+    _warn_of_lost_methods(model)
+    each = _structures_of(model, kernels, structures.get(structure))
+    sparse_model = _wrap(model, kernels, chosen, each, {"mask": mask, "seed": seed}, in_place)
+    for record in masks.masked_kernels(sparse_model):
+        if mask != "ones":
+            record.set(record.layout.draw(scores[record.path], record.sparsity))
+    return sparse_model
+
+
+def with_full_masks(model: keras.Model, filters: Filters = None) -> SparseModel:
+    """A sparse model in which nothing is masked yet, for methods that prune on the way.
+
+    Args:
+        model: As in `sparsify`.
+        filters: As in `sparsify`.
+    """
+    return sparsify(model, {"": 0.0}, mask="ones", filters=filters)
+
+
+def _warn_of_lost_methods(model):
+    lost = [
+        name
+        for name in ("train_step", "compute_loss")
+        if getattr(type(model), name) is not getattr(keras.Model, name)
+    ]
+    if lost:
+        warnings.warn(
+            f"{type(model).__name__} has its own {' and '.join(lost)}, which the sparse model does "
+            "not use: it has the training step that sparse optimizers need. Subclass "
+            "`kt.SparseModel` to change its loss.",
+            stacklevel=3,
+        )
+
+
+def _structures_of(model, kernels: list[Kernel], structure) -> dict[int, structures.Structure]:
+    """`{id of the variable: structure}`."""
+    each = {id(kernel.variable): structure for kernel in kernels}
+    at_output = structure.at_output()
+    if at_output is not structure:
+        each.update({id(kernel.variable): at_output for kernel in output_kernels(model)})
+    return each
+
+
+def _wrap(model, kernels: list[Kernel], chosen, each, options, in_place) -> SparseModel:
+    by_variable = {id(k.variable): chosen[k.path] for k in kernels if k.path in chosen}
+    owners = {}
+
+    def convert(layer, wrapper=Sparse):
+        if not isinstance(layer, keras.layers.Layer):
+            return layer
+        own = all_kernels(layer)
+        shares = {k.path: by_variable[id(k.variable)] for k in own if id(k.variable) in by_variable}
+        for kernel in own:
+            owner = owners.setdefault(id(kernel.variable), layer)
+            if owner is not layer and id(kernel.variable) in by_variable:
+                raise ValueError(
+                    f"Layers {owner.name!r} and {layer.name!r} share kernel {kernel.path!r}, which "
+                    "can have one mask only. Leave it out with `filters`, or put both layers into "
+                    "one subclassed model or layer."
+                )
+        layer = layer if in_place else copy_layer(layer)
+        if not shares and wrapper is Sparse:
+            return layer
+        structure = {k.path: each[id(k.variable)] for k in own if k.path in shares}
+        if len(set(map(id, structure.values()))) == 1:
+            structure = next(iter(structure.values()))
+        return wrapper(layer, sparsity=shares, structure=structure or None, **options)
+
+    inputs, outputs = graph_of(model, convert, lambda model: convert(model, SparseRoot))
+    return SparseModel(inputs, outputs, name=model.name)
+
+
+def _looks_trained(model) -> bool:
+    """Whether a bias that starts at zero has left it, or a built optimizer has stepped."""
+    if (
+        model.compiled
+        and model.optimizer is not None
+        and int(model.optimizer.iterations.numpy()) > 0
+    ):
+        return True
+    return any(
+        isinstance(getattr(layer, "bias_initializer", None), keras.initializers.Zeros)
+        and not getattr(layer, "unit_forget_bias", False)
+        and getattr(layer, "bias", None) is not None
+        and np.any(layer.bias.numpy())
+        for layer in _keras_compat.all_layers(model)
+    )

@@ -1,0 +1,75 @@
+"""From a sparse model back to a plain Keras model."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_tickets import masks
+from keras_tickets._checks import check_model
+from keras_tickets._kernels.find import all_kernels
+from keras_tickets._kernels.graphs import copy_layer, graph_of
+from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
+from keras_tickets.layers.sparse import Sparse, SparseRoot
+
+
+def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
+    """A plain Keras model with the zeros baked into its kernels.
+
+    Args:
+        sparse_model: A `kt.SparseModel`; it is left as it is.
+        in_place: Use the model's own layers instead of copies, for models that cannot be copied.
+
+    Returns:
+        A Keras model with the same outputs and kernel paths, that needs no keras_tickets; not
+        compiled.
+
+    Raises:
+        TypeError: `sparse_model` is not a Keras 3 model.
+        ValueError: A layer cannot be copied.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    dense = keras.Sequential([keras.Input((16,)), keras.layers.Dense(4)])
+    plain = kt.strip(kt.sparsify(dense, 0.5))
+    assert (plain.get_weights()[0] == 0).sum() == 32
+    ```
+    """
+    check_model(sparse_model)
+
+    def finish(layer):
+        if isinstance(layer, FusedBatchNormalization):
+            return copy_layer(layer, keras.layers.BatchNormalization)
+        return layer if in_place else copy_layer(layer)
+
+    found = masks.get_masks(sparse_model)
+    plain = unwrap(sparse_model, finish)
+    if inside := masks.masked_kernels(plain):
+        raise ValueError(
+            f"Kernels {[record.path for record in inside]} belong to Sparse layers inside other "
+            "layers, which cannot be stripped. Wrap the outer layers instead."
+        )
+    for kernel in all_kernels(plain):
+        if kernel.path in found:
+            values = kernel.variable.numpy()
+            kernel.variable.assign(np.where(found[kernel.path], values, np.zeros_like(values)))
+    return plain
+
+
+def unwrap(
+    sparse_model: keras.Model, finish: Callable[[keras.layers.Layer], keras.layers.Layer]
+) -> keras.Model:
+    """The model without its `Sparse` wrappers, each layer as `finish` returns it."""
+
+    def convert(layer):
+        return finish(layer.layer if isinstance(layer, Sparse) else layer)
+
+    layers = [la for la in sparse_model.layers if not isinstance(la, keras.layers.InputLayer)]
+    if len(layers) == 1 and isinstance(layers[0], SparseRoot):
+        return convert(layers[0])
+    inputs, outputs = graph_of(sparse_model, convert)
+    return keras.Model(inputs, outputs, name=sparse_model.name)
