@@ -2,7 +2,8 @@
 # `make demo`      train dense and sparse networks on the digits and export the sparse one
 # `make test`      the tests, without those marked slow
 # `make test-all`  every test
-# `make lint`      formatting and lint, changing nothing;  `make format` changes the files
+# `make lint`      formatting, lint and types, changing nothing;  `make format` changes the files
+# `make docs`      the documentation site, into build/site
 # Variables: PYTHON (the interpreter to build the environment with), VENV (where it is put).
 
 VENV ?= .venv
@@ -15,8 +16,9 @@ INSTALLED := $(VENV)/.installed
 CODE := keras_tickets tests tools setup.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+export NO_MKDOCS_2_WARNING ?= 1
 
-.PHONY: demo test test-all lint format install clean
+.PHONY: demo test test-all lint format docs install clean
 
 install: $(INSTALLED)
 
@@ -38,10 +40,14 @@ test-all: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
 
 format: $(INSTALLED)
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --quiet
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

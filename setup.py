@@ -46,11 +46,20 @@ TEST = [
     "matplotlib>=3.8",  # kt.analysis.figures
 ]
 
+DOCS = [
+    "mkdocs-material>=9.7",  # the site of `make docs`
+    "mkdocstrings[python]>=1",  # its reference, from the docstrings
+]
+
 EXTRAS = {
     "test": TEST,
+    "docs": DOCS,
     "dev": [
         *TEST,
+        *DOCS,
         "ruff>=0.6",  # formatting and lint
+        "mypy>=1.13",  # types
+        "pre-commit>=4",  # runs the checks before each commit
     ],
     "figures": [
         "matplotlib>=3.8",  # kt.analysis.figures; neither training nor the other analyses need it
@@ -79,6 +88,7 @@ setuptools.setup(
     ],
     python_requires=">=3.11,<3.14",
     packages=setuptools.find_packages(include=["keras_tickets", "keras_tickets.*"]),
+    package_data={"keras_tickets": ["py.typed"]},
     install_requires=DEPENDENCIES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["keras-tickets = keras_tickets.experiments.cli:main"]},

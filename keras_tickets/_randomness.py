@@ -30,8 +30,8 @@ def random_scores(shape: tuple[int, ...], path: str, seed: int, step: int | tf.T
 
     Example:
 
-    >>> from keras_tickets import randomness
-    >>> scores = randomness.random_scores((2, 3), "dense/kernel", seed=0, step=100)
+    >>> from keras_tickets._randomness import random_scores
+    >>> scores = random_scores((2, 3), "dense/kernel", seed=0, step=100)
     >>> scores.shape.as_list()
     [2, 3]
 

@@ -12,6 +12,17 @@ from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.distributions import nonzeros
 from keras_tickets.distributions.ranking import highest
 
+__all__ = [
+    "Basis",
+    "DCT",
+    "Identity",
+    "RandomOrthogonal",
+    "Singular",
+    "constrain",
+    "magnitude_masks",
+    "project",
+]
+
 Arrays = Mapping[str, np.ndarray]
 
 

@@ -10,6 +10,8 @@ from keras_tickets._checks import check_number, check_one_of, check_seed
 from keras_tickets._kernels.find import all_kernels
 from keras_tickets.masks import masked_kernels
 
+__all__ = ["SparseVarianceScaling", "initialize"]
+
 MODES = ("fan_in", "fan_out", "fan_avg")
 DISTRIBUTIONS = ("normal", "truncated_normal", "uniform")
 # Standard deviation of a standard normal that is cut off at two standard deviations.

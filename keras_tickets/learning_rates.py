@@ -5,6 +5,8 @@ from keras import ops
 
 from keras_tickets._checks import check_integer
 
+__all__ = ["Warmup"]
+
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class Warmup(keras.optimizers.schedules.LearningRateSchedule):

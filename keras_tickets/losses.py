@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from keras_tickets._checks import check_number, check_one_of
 
+__all__ = ["SoftLabels"]
+
 REDUCTIONS = ("batchmean", "mean")
 
 

@@ -12,6 +12,8 @@ from keras_tickets._checks import check_model, check_number, check_seed
 from keras_tickets._kernels.find import Filters, Kernel, find_kernels
 from keras_tickets._randomness import random_scores
 
+__all__ = ["SCORES", "grasp", "magnitude", "random", "snip", "synflow", "takes"]
+
 Scores = dict[str, np.ndarray]
 # What a score may take beside the model: it is given by whoever prunes, and not configured.
 GIVEN = ("x", "y", "loss", "seed")

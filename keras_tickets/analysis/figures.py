@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+__all__ = ["accuracy", "against_rewind_step", "barriers", "early_stop"]
+
 Runs = Mapping[str, Sequence[Mapping]]
 
 

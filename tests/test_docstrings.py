@@ -1,0 +1,73 @@
+"""Every example of a docstring runs."""
+
+import ast
+import doctest
+import pathlib
+import re
+import textwrap
+
+import keras
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def docstrings():
+    """`{place: docstring}` of the package, private modules included; a place is `file.py:line`."""
+    found = {}
+    for file in sorted((ROOT / "keras_tickets").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, DOCUMENTED) and (text := ast.get_docstring(node)):
+                line = node.body[0].lineno
+                found[f"{file.relative_to(ROOT / 'keras_tickets')}:{line}"] = text
+    return found
+
+
+def blocks(text):
+    """The fenced blocks of a docstring, as Python."""
+    return [textwrap.dedent(block) for block in FENCE.findall(textwrap.dedent(text))]
+
+
+def has_example(text):
+    return ">>> " in text or bool(blocks(text))
+
+
+EXAMPLES = {place: text for place, text in docstrings().items() if has_example(text)}
+
+
+def run(place, text):
+    """Runs the blocks of a docstring in one namespace, and its sessions in another."""
+    namespace = {"__name__": "__main__"}
+    for block in blocks(text):
+        exec(compile(block, place, "exec"), namespace)
+    session = doctest.DocTestParser().get_doctest(text, {}, place, place, 0)
+    printed = []
+    doctest.DocTestRunner(optionflags=OPTIONS).run(session, out=printed.append)
+    assert not printed, "".join(printed)
+
+
+@pytest.fixture
+def clean_keras():
+    yield
+    keras.config.set_dtype_policy("float32")
+    keras.config.enable_traceback_filtering()
+
+
+@pytest.mark.parametrize("place", EXAMPLES)
+def test_the_example_runs(place, tmp_path, monkeypatch, clean_keras):
+    monkeypatch.chdir(tmp_path)
+    keras.utils.set_random_seed(0)
+    run(place, EXAMPLES[place])
+
+
+def test_a_wrong_example_fails():
+    assert len(EXAMPLES) > 50
+    with pytest.raises(NameError):
+        run("fence", "Text.\n\n```python\nundefined\n```")
+    with pytest.raises(AssertionError, match="Got:"):
+        run("session", ">>> 1 + 1\n3\n")
+    run("session", ">>> 1 + 1\n2\n")
+    assert not has_example("Text with `code`.")
