@@ -1,6 +1,13 @@
-"""Settings for all tests; its folder is importable, for the modules that tests share."""
+"""Settings for all tests; what they share is importable, in the processes that they start too."""
 
 import os
+import pathlib
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+TESTS = pathlib.Path(__file__).parent
+SHARED = [str(TESTS), str(TESTS.parent / "tools")]
+sys.path[:0] = [path for path in SHARED if path not in sys.path]
+os.environ["PYTHONPATH"] = os.pathsep.join([*SHARED, os.environ.get("PYTHONPATH", "")])

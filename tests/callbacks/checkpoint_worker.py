@@ -1,50 +1,23 @@
-"""Trains, resumes and compares under one strategy; run by `test_checkpoint_strategies.py`.
+"""Trains, resumes and compares under one strategy; run by `test_checkpoint_strategies.py`."""
 
-python checkpoint_worker.py mirrored DIRECTORY
-python checkpoint_worker.py workers DIRECTORY PORT PORT INDEX
-"""
+import keras
+import numpy as np
+import tensorflow as tf
+from method_recipes import METHODS
+from networks import LOSS, mlp
+from worker import SPEC, make_strategy
 
-import json
-import os
-import sys
+import keras_tickets as kt
+from keras_tickets import data
 
-MODE, DIRECTORY, *REST = sys.argv[1:]
-if MODE == "workers":
-    *ports, index = map(int, REST)
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    task = {"type": "worker", "index": index}
-    os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
-
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-import keras_tickets as kt  # noqa: E402
-from keras_tickets import data  # noqa: E402
-
-if MODE == "workers":
-    STRATEGY = tf.distribute.MultiWorkerMirroredStrategy()
-else:
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+STRATEGY = make_strategy(SPEC["mode"])
 
 
 def make_model():
-    def dense(units, activation, name):
-        kernel = keras.initializers.GlorotUniform(units)
-        return keras.layers.Dense(units, activation, kernel_initializer=kernel, name=name)
-
     with STRATEGY.scope():
-        inputs = keras.Input((8, 8, 1))
-        x = dense(32, "relu", "fc1")(keras.layers.Flatten(name="flatten")(inputs))
-        x = keras.layers.Dropout(0.2, seed=3, name="dropout")(x)
-        model = kt.sparsify(keras.Model(inputs, dense(10, None, "logits")(x)), 0.8)
-        model.compile(
-            kt.optimizers.RigL(keras.optimizers.Adam(1e-3), update_every=3, end=20),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            steps_per_execution=2,
-        )
+        model = kt.sparsify(mlp((8, 8, 1), (32,), 10, dropout=0.2), 0.8)
+        optimizer = METHODS["RigL"].make(keras.optimizers.Adam(1e-3), update_every=3, end=20)
+        model.compile(optimizer, LOSS, steps_per_execution=2)
     return model
 
 
@@ -85,11 +58,10 @@ def state(model):
     ]
 
 
-whole, _, history = train(f"{DIRECTORY}/whole", 4)
-train(f"{DIRECTORY}/parts", 2)
-resumed, start, resumed_history = train(f"{DIRECTORY}/parts", 4)
-assert start == 2, start
+whole, _, history = train(f"{SPEC['directory']}/whole", 4)
+train(f"{SPEC['directory']}/parts", 2)
+resumed, start, resumed_history = train(f"{SPEC['directory']}/parts", 4)
 assert history == resumed_history, (history, resumed_history)
 for a, b in zip(state(whole), state(resumed), strict=True):
     np.testing.assert_array_equal(a, b)
-print("resumed exactly")
+np.savez(SPEC["output"], resumed_after=start)

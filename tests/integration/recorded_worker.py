@@ -1,42 +1,15 @@
 """Applies recorded weights, gradients and steps under one strategy; run by `test_strategies.py`."""
 
-import pathlib
-import sys
+import keras
+import numpy as np
+import tensorflow as tf
+from method_recipes import METHODS
+from worker import SPEC, make_strategy
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-from train_worker import SPEC, make_strategy  # noqa: E402
-
-import keras_tickets as kt  # noqa: E402
+import keras_tickets as kt
 
 SHAPE, STEPS = (37, 23), 24
-WINDOW = {"update_every": 2, "begin": 1, "end": STEPS}
-GROWING = {**WINDOW, "drop_fraction": 0.5, "seed": 3}
-
-
-def sgd():
-    return keras.optimizers.SGD(0.0)
-
-
-OPTIMIZERS = {
-    "RigL": lambda: kt.optimizers.RigL(sgd(), **GROWING),
-    "RigL, mean": lambda: kt.optimizers.RigL(sgd(), mean_over=2, **GROWING),
-    "RigL, initial": lambda: kt.optimizers.RigL(sgd(), grow_init="initial_dist", **GROWING),
-    "RigL, fan-in": lambda: kt.optimizers.RigL(sgd(), **GROWING),
-    "SET": lambda: kt.optimizers.SET(sgd(), **GROWING),
-    "SNFS": lambda: kt.optimizers.SNFS(sgd(), momentum=0.5, **GROWING),
-    "GradualMagnitude": lambda: kt.optimizers.GradualMagnitude(sgd(), scope="global", **WINDOW),
-    "regrow": lambda: kt.optimizers.GradualMagnitude(sgd(), regrow=True, **WINDOW),
-    "StraightThrough": lambda: kt.optimizers.StraightThrough(
-        sgd(), kt.schedules.CosineRamp(), scope="global", **WINDOW
-    ),
-    "DNW": lambda: kt.optimizers.DNW(sgd()),
-    "TopKAST": lambda: kt.optimizers.TopKAST(sgd(), update_every=2),
-}
-STRUCTURES = {"RigL, fan-in": kt.structures.FanIn(0.9)}
+UPDATES = {"update_every": 2, "begin": 1, "end": STEPS, "drop_fraction": 0.5, "seed": 3}
 
 
 def main():
@@ -47,13 +20,12 @@ def main():
     dense = (rng.integers(-64, 65, size=(STEPS, *SHAPE)) / 32).astype("float32")
     with strategy.scope():
         keras.utils.set_random_seed(1)
-        start = "random" if SPEC["method"].startswith(("RigL", "SET", "SNFS")) else "ones"
+        method = METHODS[SPEC["method"]]
         inner = keras.layers.Dense(SHAPE[1], use_bias=False, name="fc")
-        structure = STRUCTURES.get(SPEC["method"])
-        layer = kt.layers.Sparse(inner, 0.8, structure=structure, mask=start)
+        layer = kt.layers.Sparse(inner, 0.8, structure=method.structure, mask=method.mask)
         layer.build((None, SHAPE[0]))
         (record,) = layer.masked_kernels
-        optimizer = OPTIMIZERS[SPEC["method"]]()
+        optimizer = method.make(keras.optimizers.SGD(0.0), **UPDATES)
         optimizer.compiles_under_xla = SPEC.get("jit_compile", False)
         optimizer.build([record.kernel])
 

@@ -4,35 +4,22 @@ python distill_worker.py '{"mode": "mirrored", "cached": false, "output": "out.n
 """
 
 import pathlib
-import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "integration"))
+import keras
+import numpy as np
+from method_recipes import METHODS
+from networks import LOSS, mlp
+from worker import SPEC, count_traces, data, flat, make_strategy
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-from train_worker import SPEC, count_traces, data, flat, make_strategy  # noqa: E402
-
-import keras_tickets as kt  # noqa: E402
-
-
-def network(seed, norm=False):
-    def dense(units, activation, name):
-        kernel = keras.initializers.GlorotUniform(seed + units)
-        return keras.layers.Dense(units, activation, kernel_initializer=kernel, name=name)
-
-    inputs = keras.Input((24,))
-    hidden = dense(32, "relu", "first")(inputs)
-    if norm:
-        hidden = keras.layers.BatchNormalization(name="norm")(hidden)
-    return keras.Model(inputs, dense(4, None, "head")(hidden))
+import keras_tickets as kt
 
 
 def main():
     strategy, dataset = make_strategy(SPEC["mode"]), data()
     with strategy.scope():
-        teacher = network(7, norm=True)
-        teacher.get_layer("norm").moving_mean.assign(np.linspace(-1, 1, 32))
-        student = kt.sparsify(network(0), 0.8, distribution="uniform", seed=2)
+        teacher = mlp(24, (32,), 4, norm=keras.layers.BatchNormalization, seed=7)
+        teacher.get_layer("norm1").moving_mean.assign(np.linspace(-1, 1, 32))
+        student = kt.sparsify(mlp(24, (32,), 4), 0.8, distribution="uniform", seed=2)
         features = keras.distillation.FeatureDistillation(
             keras.losses.MeanSquaredError(), teacher_layer_name="head", student_layer_name="head"
         )
@@ -45,8 +32,8 @@ def main():
                 student, teacher, end="80%", distillation_losses=[features]
             )
         trainer.compile(
-            kt.optimizers.RigL(keras.optimizers.Adam(0.01), update_every=10, end=95),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            METHODS["RigL"].make(keras.optimizers.Adam(0.01), update_every=10, end=95),
+            LOSS,
             metrics=["accuracy"],
             steps_per_execution=SPEC.get("steps_per_execution", 1),
             jit_compile=SPEC.get("jit_compile", False),

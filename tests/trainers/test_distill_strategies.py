@@ -1,41 +1,16 @@
 """The same distillation without a strategy, on two replicas and on two worker processes."""
 
-import json
 import pathlib
-import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from run_workers import run_workers
 
 WORKER = pathlib.Path(__file__).with_name("distill_worker.py")
 
 
 def run(folder, mode, **spec):
-    """Distils in new processes and returns what each of them saved."""
-    workers = 2 if mode == "workers" else 1
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(workers)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    processes, outputs = [], []
-    for index in range(workers):
-        outputs.append(folder / f"{mode}-{index}-{len(list(folder.iterdir()))}.npz")
-        worker = {"worker": index, "ports": ports} if workers > 1 else {}
-        text = json.dumps({"mode": mode, "output": str(outputs[-1]), **worker, **spec})
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, str(WORKER), text],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
-    for process in processes:
-        log, _ = process.communicate(timeout=400)
-        assert process.returncode == 0, log[-3000:]
-    return [dict(np.load(output)) for output in outputs]
+    return run_workers(WORKER, folder, mode, **spec)
 
 
 @pytest.fixture(scope="module")
