@@ -8,9 +8,11 @@ import keras
 from keras_tickets._checks import check_model
 from keras_tickets._kernels.axes import is_depthwise, is_transposed, output_channels
 from keras_tickets._kernels.find import Kernel, multiplied_kernels
-from keras_tickets._kernels.tracing import LayerCall, recurrent_layers, trace
+from keras_tickets._kernels.tracing import InputShape, LayerCall, recurrent_layers, trace
 from keras_tickets._tables import render_table, shape_text
 from keras_tickets.masks import masked_kernels
+
+__all__ = ["Flops", "FlopsRow", "flops"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Cost:
     activation: bool
 
     def count(self, weights: float) -> float:
-        """Operations with so many weights that are not zero.
+        """Operations where this many of the kernel's weights are not zero.
 
         A sum of v products takes v multiplications and v - 1 additions; the bias takes one more
         addition for each output, the activation one operation.
@@ -40,14 +42,14 @@ class Cost:
         return multiplications + additions + self.outputs * (self.bias + self.activation)
 
     def mean(self, phases: list[tuple[int, float]]) -> float:
-        """Mean operations over `(steps, weights that are not zero)`."""
+        """Mean operations over phases of training: `(steps, weights that are not zero)`."""
         total = math.fsum(steps * self.count(weights) for steps, weights in phases)
         return total / sum(steps for steps, _ in phases)
 
 
 @dataclasses.dataclass(frozen=True)
 class FlopsRow:
-    """The operations of one kernel.
+    """The operations of one kernel: a row of `kt.Flops`.
 
     Attributes:
         path: Kernel path.
@@ -55,6 +57,17 @@ class FlopsRow:
         sparsity: Share of zeros of the kernel's mask; 0 where it has none.
         inference: Operations of a forward pass for one sample.
         dense_inference: The same without zeros.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="head")])
+    row = kt.flops(model).rows[0]
+    assert row.path == "head/kernel" and row.shape == (8, 4) and row.sparsity == 0
+    ```
     """
 
     path: str
@@ -74,6 +87,18 @@ class Flops:
         training: Operations of a training step, averaged over steps.
         inference_ratio: `inference` over that of the same model without zeros.
         training_ratio: `training` over that of the same model without zeros, trained densely.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, use_bias=False)])
+    counted = kt.flops(kt.sparsify(model, 0.5))
+    assert counted.rows[0].inference == 28 and counted.rows[0].dense_inference == 60
+    print(counted)
+    ```
     """
 
     rows: list[FlopsRow]
@@ -82,7 +107,7 @@ class Flops:
     inference_ratio: float
     training_ratio: float
 
-    def __str__(self):
+    def __str__(self) -> str:
         table = render_table(
             ("kernel", "shape", "sparsity", "FLOPs", "dense FLOPs"),
             [
@@ -95,6 +120,7 @@ class Flops:
                 )
                 for row in self.rows
             ],
+            droppable=("dense FLOPs",),
         )
         return (
             f"{table}\n"
@@ -107,28 +133,28 @@ def flops(
     model: keras.Model,
     *,
     update_every: int | None = None,
-    input_shape: tuple[int, ...] | None = None,
+    input_shape: InputShape = None,
 ) -> Flops:
     """Counts the floating-point operations of a model, zeros of masks left out.
 
-    Counted are, for every kernel and every call of its layer, multiplications and additions, the
-    bias and the activation where the layer has them (with the layer's first kernel). Left out are
-    operations without a kernel: normalization, pooling, attention scores, embeddings' look-ups,
-    layers that only apply an activation. Recurrent layers count once for each time step.
+    For each kernel and each call of its layer, the count has the multiplications and additions, and
+    the layer's bias and activation (with its first kernel). It leaves out operations without a
+    kernel: normalization, pooling, attention scores, embedding look-ups, and layers that only apply
+    an activation. A recurrent layer is counted once for each time step.
 
-    A backward pass takes twice a forward pass. Methods that grow by dense gradients need one every
-    `update_every` steps, at the cost of a dense weight gradient. Training is counted with the masks
-    as they are now; where the model is compiled with a pruning method, with the mean over its ramp,
-    which starts from all weights: over the whole training if `fit` or `set_total_steps` has told
-    its length, else over the steps taken.
+    A backward pass takes twice the operations of a forward pass. Methods that grow by dense
+    gradients need one every `update_every` steps, at the cost of a dense weight gradient. Training
+    is counted with the masks as they are now. Where the model is compiled with a pruning method, it
+    is counted with the mean number of weights over the ramp, which starts from all of them: over
+    the whole training if `fit` or `set_total_steps` has told its length, else over the steps taken.
 
     Args:
         model: Built Keras model, sparse or not.
-        update_every: Optimizer steps between dense gradients, for training; 0 where every step
-            needs one. By default that of the optimizer which the model is compiled with, and none
+        update_every: Optimizer steps between dense gradients in training; 0 where every step needs
+            one. By default, that of the optimizer the model is compiled with; no dense gradients
             where it is not compiled.
-        input_shape: Shape of the input without the batch axis, or a structure of such shapes, where
-            the model's own leaves sizes open.
+        input_shape: Shape of the input without the batch axis, or a structure of such shapes; for
+            models that leave some sizes of their input open.
 
     Returns:
         The counts, in all and for each kernel.
@@ -211,7 +237,7 @@ def training_flops(inference: float, dense_inference: float, update_every: int |
 
 
 def kernel_costs(
-    model: keras.Model, kernels: list[Kernel], input_shape=None
+    model: keras.Model, kernels: list[Kernel], input_shape: InputShape = None
 ) -> dict[str, Cost | None]:
     """Finds how often kernels are used by tracing the model once for inference.
 

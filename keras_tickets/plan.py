@@ -11,9 +11,11 @@ import numpy as np
 from keras_tickets import distributions, masks, structures
 from keras_tickets._checks import check_model, check_sparsity
 from keras_tickets._kernels.find import Filters, Kernel, Skipped, find_kernels
-from keras_tickets._tables import render_table, shape_text
+from keras_tickets._tables import fill, list_text, render_table, shape_text
 from keras_tickets.distributions import Allocation, Custom
 from keras_tickets.flops import kernel_costs
+
+__all__ = ["PlanRow", "SparsityPlan", "plan", "summary"]
 
 SHORTFALL = 0.01
 SHOWN = 5
@@ -21,7 +23,7 @@ SHOWN = 5
 
 @dataclasses.dataclass(frozen=True)
 class PlanRow:
-    """A masked kernel.
+    """A masked kernel: a row of `kt.SparsityPlan`.
 
     Attributes:
         path: Kernel path.
@@ -30,6 +32,17 @@ class PlanRow:
         nonzeros: Number of weights that the mask leaves.
         flops: Operations of a forward pass for one sample, `None` where the size of the model's
             input is not known.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="head")])
+    row = kt.plan(model, 0.75).rows[0]
+    assert row.path == "head/kernel" and row.size == 32 and row.nonzeros == 8
+    ```
     """
 
     path: str
@@ -57,6 +70,18 @@ class SparsityPlan:
         rows: One `PlanRow` for each masked kernel, in layer order.
         skipped: `(path, reason)` of what has no mask.
         weights: Number of weights of the model, biases and statistics included.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    planned = kt.plan(model, 0.75)
+    assert planned.sparsity == 0.75 and planned.sparsity_all_weights == 24 / 36
+    print(planned)
+    ```
     """
 
     rows: list[PlanRow]
@@ -80,7 +105,7 @@ class SparsityPlan:
         zeros = sum(row.size for row in self.rows) - self.nonzeros
         return zeros / self.weights if self.weights else 0.0
 
-    def __str__(self):
+    def __str__(self) -> str:
         table = render_table(
             ("kernel", "shape", "target", "actual", "nonzeros", "FLOPs"),
             [
@@ -94,18 +119,19 @@ class SparsityPlan:
                 )
                 for row in self.rows
             ],
+            droppable=("target", "FLOPs"),
         )
-        lines = [
-            table,
+        total = (
             f"sparsity {self.sparsity:.4f} over the masked kernels, "
-            f"{self.sparsity_all_weights:.4f} over all {self.weights:,} weights",
-        ]
+            f"{self.sparsity_all_weights:.4f} over all {self.weights:,} weights"
+        )
+        lines = [table, fill(total)]
         by_reason = {}
         for path, reason in self.skipped:
             by_reason.setdefault(reason, []).append(path)
         for reason, paths in by_reason.items():
-            more = f", and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-            lines.append(f"no mask ({reason}): {', '.join(paths[:SHOWN])}{more}")
+            more = [f"and {len(paths) - SHOWN} more"] if len(paths) > SHOWN else []
+            lines.append(list_text(f"no mask ({reason})", paths[:SHOWN] + more))
         return "\n".join(lines)
 
     __repr__ = __str__

@@ -2,12 +2,15 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+
+# The shape of an input without the batch axis, or such shapes in the model's structure of inputs.
+InputShape = Sequence[int] | Sequence["InputShape"] | Mapping[str, "InputShape"] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +29,7 @@ class LayerCall:
 
 
 def trace(
-    model: keras.Model, layers: Iterable[keras.layers.Layer], input_shape=None
+    model: keras.Model, layers: Iterable[keras.layers.Layer], input_shape: InputShape = None
 ) -> tuple[list[LayerCall], list[tf.Tensor], list[tf.Tensor]]:
     """Traces a model for inference with batch size 1.
 

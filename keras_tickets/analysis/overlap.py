@@ -18,7 +18,7 @@ class OverlapRow:
         a: Weights in the first mask.
         b: Weights in the second.
         both: Weights in both.
-        expected_both: What `both` is on average for random masks with as many weights in each
+        expected_both: The mean of `both` for random masks with the same number of weights in each
             kernel.
     """
 
@@ -58,7 +58,9 @@ class OverlapRow:
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """What two sets of masks have in common; prints as a table.
+    """What two sets of masks have in common. Prints as a table.
+
+    In the table, the number in parentheses is the mean for random masks of the same densities.
 
     Attributes:
         rows: Kernel by kernel.
@@ -68,18 +70,18 @@ class Overlap:
     rows: list[OverlapRow]
     total: OverlapRow
 
-    def __str__(self):
-        columns = "kernel", "weights", "a", "b", "both", "IoU", "random", "a in b", "random"
+    def __str__(self) -> str:
+        columns = "kernel", "weights", "a", "b", "both", "IoU (random)", "a in b (random)"
         cells = [
             (
                 row.path,
-                *(f"{n:,}" for n in (row.size, row.a, row.b, row.both)),
-                *(f"{x:.4f}" for x in (row.iou, row.expected_iou)),
-                *(f"{x:.4f}" for x in (row.share, row.expected_share)),
+                *(f"{count:,}" for count in (row.size, row.a, row.b, row.both)),
+                f"{row.iou:.4f} ({row.expected_iou:.4f})",
+                f"{row.share:.4f} ({row.expected_share:.4f})",
             )
             for row in (*self.rows, self.total)
         ]
-        return render_table(columns, cells)
+        return render_table(columns, cells, droppable=("weights", "b", "a in b (random)"))
 
 
 def overlap(a: Masks, b: Masks) -> Overlap:

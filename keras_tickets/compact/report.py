@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_tickets._tables import render_table, shape_text
+from keras_tickets._tables import list_text, render_table, shape_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,19 @@ class CompactionReport:
         stayed: What stays although it may be dead.
         parameters: Number of weights before, those that are not trained included.
         compact_parameters: Number of weights after.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    layers = [keras.Input((8,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(2)]
+    sparse = kt.sparsify(keras.Sequential(layers), 0.5, structure=kt.structures.Channel())
+    report = kt.compaction_report(sparse)
+    assert report.compact_parameters < report.parameters
+    print(report)
+    ```
     """
 
     rows: list[CompactionRow]
@@ -51,7 +64,7 @@ class CompactionReport:
     parameters: int
     compact_parameters: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         table = render_table(
             ("kernel", "shape", "compact"),
             [
@@ -73,7 +86,7 @@ class CompactionReport:
             count = f" ({entry.channels} dead)" if entry.channels else ""
             by_reason.setdefault(entry.reason, []).append(entry.path + count)
         for reason, paths in by_reason.items():
-            lines.append(f"stays ({reason}): {', '.join(paths)}")
+            lines.append(list_text(f"stays ({reason})", paths))
         return "\n".join(lines)
 
     __repr__ = __str__
