@@ -152,8 +152,8 @@ class _Begin(keras.callbacks.Callback):
         if self.model.horizon:
             self.model.set_total_steps(*self.model.horizon)
         elif steps := self.params.get("steps"):
-            window = self.model.optimizer.core_optimizer.gradient_accumulation_steps or 1
-            self.model.set_total_steps(self.params["epochs"] * steps // window, steps // window)
+            per_step = self.model.optimizer.batches_per_step
+            self.model.set_total_steps(self.params["epochs"] * steps // per_step, steps // per_step)
 
 
 class _LogExploration(keras.callbacks.Callback):

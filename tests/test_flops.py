@@ -208,8 +208,8 @@ def test_gradual_pruning_takes_the_mean_over_its_ramp(regrow):
 def test_a_cubic_ramp_against_its_integral(sparsity, scope):
     """Steps 10,000 to 25,000 of 32,000; the mean of 1 - (1 - p)³ is 3/4."""
     model = kt.sparsify(build(layers.Dense(100, use_bias=False), 2000), sparsity, mask="ones")
-    window = {"update_every": 1, "begin": 10_000, "end": 25_000}
-    optimizer = kt.optimizers.GradualMagnitude("sgd", scope=scope, **window)
+    calendar = {"update_every": 1, "begin": 10_000, "end": 25_000}
+    optimizer = kt.optimizers.GradualMagnitude("sgd", scope=scope, **calendar)
     optimizer.set_total_steps(32_000)
     model.compile(optimizer, loss="mse")
     optimizer.build(model.trainable_variables)

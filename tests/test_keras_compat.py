@@ -98,21 +98,39 @@ def test_slots_are_recorded_with_their_initial_values(name, initial):
     arguments = {"momentum": 0.9} if name == "SGD" else {}
     optimizer = getattr(keras.optimizers, name)(**arguments)
     variable = keras.Variable(np.zeros((2, 2)))
-    with _keras_compat.record_slots() as slots:
-        optimizer.build([variable])
+    slots = _keras_compat.build_recording_slots(optimizer, [variable])
     assert slots
     for reference, slot, value in slots:
         assert reference is variable
         assert value == initial == slot.numpy()[0, 0]
-    assert "recording" not in repr(keras.optimizers.Optimizer.add_variable_from_reference)
+    assert "add_variable_from_reference" not in vars(optimizer)
 
 
-def test_accumulation_windows_and_skipped_steps():
+def test_the_slots_of_every_part_are_recorded():
+    """Parts that are chosen while the optimizer builds, as a function of the variable, too."""
+    variables = [keras.Variable(np.zeros((2, 2)), name=name) for name in "abc"]
+    parts = {}
+
+    def choose(variable):
+        return parts.setdefault(variable.name, keras.optimizers.SGD(momentum=0.5))
+
+    known = keras.optimizers.SGD(momentum=0.5)
+    by_map = keras.optimizers.OptimizerMap(known, {"b": keras.optimizers.Adam()})
+    for chooser, count in ((choose, 3), (by_map, 4)):
+        optimizer = keras.optimizers.MultiOptimizer(chooser)
+        slots = _keras_compat.build_recording_slots(optimizer, variables)
+        assert len(slots) == count and len({id(reference) for reference, _, _ in slots}) == 3
+        assert optimizer._optimizer_map is chooser
+        for part in _keras_compat.optimizer_parts(optimizer):
+            assert "add_variable_from_reference" not in vars(part)
+
+
+def test_accumulated_batches_and_skipped_steps():
     optimizer = keras.optimizers.SGD(gradient_accumulation_steps=2)
     optimizer.build([keras.Variable(np.zeros(2))])
     ends = []
     for _ in range(4):
-        ends.append(bool(_keras_compat.closes_window(optimizer)))
+        ends.append(bool(_keras_compat.completes_step(optimizer)))
         _keras_compat.skip_step(optimizer)
     assert ends == [False, True, False, True]
     assert int(optimizer.iterations) == 2
@@ -197,14 +215,17 @@ def test_a_reading_scope_reads_at_each_use():
     np.testing.assert_array_equal(variable.numpy(), [1, 2])
 
 
-def test_optimizers_list_all_their_variables():
+def test_an_inner_optimizer_lists_all_its_variables_and_saves_none():
     optimizer = keras.optimizers.Nadam(0.1)
     keras.optimizers.LossScaleOptimizer(optimizer).build([keras.Variable([1.0])])
     product, before = optimizer._u_product, optimizer.variables
     assert all(variable is not product for variable in before)
     for _ in range(2):
-        _keras_compat.list_all_variables(optimizer)
+        _keras_compat.finish_inner_build(optimizer)
         assert optimizer.variables[-1] is product and len(optimizer.variables) == len(before) + 1
+    store = {}
+    optimizer.save_own_variables(store)
+    assert store == {}
 
 
 def test_the_learning_rate_at_a_step():

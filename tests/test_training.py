@@ -161,8 +161,8 @@ def test_steps_are_resolved_at_the_first_fit(end, last):
     assert model.optimizer.window == (0, last)
 
 
-def test_accumulated_gradients_count_windows():
-    """With 3 batches a window, update every 2 windows: masks change only as a window ends."""
+def test_accumulated_batches_count_as_one_step():
+    """With 3 batches a step and an update every 2 steps, masks change only as a step ends."""
     model = sparse_network()
     inner = keras.optimizers.SGD(0.1, gradient_accumulation_steps=3)
     model.compile(kt.optimizers.RigL(inner, update_every=2, end=0.75, mean_over=3), LOSS)
@@ -182,7 +182,7 @@ def test_accumulated_gradients_count_windows():
     assert int(model.optimizer.iterations) == 8
 
 
-def test_the_mean_dense_gradient_of_a_window_is_what_rigl_grows_by():
+def test_the_mean_dense_gradient_of_a_step_is_what_rigl_grows_by():
     layer = kt.layers.Sparse(keras.layers.Dense(4, use_bias=False), 0.5)
     layer.build((None, 4))
     (record,) = layer.masked_kernels

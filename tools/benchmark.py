@@ -1,4 +1,4 @@
-"""Measures training speed, distillation, levels, topology updates and the memory of masks.
+"""Measures training speed, distillation, levels, mask updates and the memory of masks.
 
 All figures that are compared come from one run. The things compared take turns in blocks, in an
 order that is rotated from round to round, and a ratio is taken between the blocks of one round, so

@@ -1,6 +1,6 @@
 """Optimizers: their slots, counters, accumulation and loss scaling."""
 
-import contextlib
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -19,40 +19,99 @@ def without_tracking(method):
     return tracking.no_automatic_dependency_tracking(method)
 
 
-@contextlib.contextmanager
-def record_slots():
-    """Records `(reference variable, slot, initial value)` for every slot made inside the context.
+def optimizer_parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
+    """The optimizer inside any loss scaling, and the parts of a `MultiOptimizer`."""
+    core = optimizer_core(optimizer)
+    return [core, *(core.optimizers if isinstance(core, keras.optimizers.MultiOptimizer) else ())]
 
-    Slots are found so, never by name: names of slots collide.
+
+def build_recording_slots(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
+) -> list[tuple[keras.Variable, keras.Variable, float]]:
+    """Builds an optimizer; returns `(variable, slot, initial value)` for each slot that it makes.
+
+    Slots are found so, never by name: names of slots collide. The method that makes them is
+    covered on the objects alone, so that optimizers can be built in several threads at once.
     """
-    base = keras.optimizers.Optimizer
-    original = base.add_variable_from_reference
-    slots = []
+    slots, core = [], optimizer_core(optimizer)
+    covers = [(part, "add_variable_from_reference") for part in optimizer_parts(optimizer)]
+    for part, name in covers:
+        vars(part)[name] = _recording(part, slots)
+    choose = getattr(core, "_optimizer_map", None)
 
-    def recording(self, reference_variable, name=None, initializer="zeros"):
-        slot = original(self, reference_variable, name=name, initializer=initializer)
+    def choose_and_cover(variable):
+        part = choose(variable)
+        if part not in optimizer_parts(optimizer):
+            covers.append((part, "add_variable_from_reference"))
+            vars(part)["add_variable_from_reference"] = _recording(part, slots)
+        return part
+
+    if choose is not None:
+        vars(core)["_optimizer_map"] = choose_and_cover
+    try:
+        optimizer.build(variables)
+    finally:
+        for part, name in covers:
+            del vars(part)[name]
+        if choose is not None:
+            vars(core)["_optimizer_map"] = choose
+    return slots
+
+
+def _recording(optimizer, slots):
+    """The optimizer's `add_variable_from_reference`, which also adds to `slots`."""
+
+    def add_variable_from_reference(reference_variable, name=None, initializer="zeros"):
+        add = type(optimizer).add_variable_from_reference
+        slot = add(optimizer, reference_variable, name=name, initializer=initializer)
         with tf.init_scope():
             initial = float(keras.initializers.get(initializer)(shape=(), dtype="float32"))
         slots.append((reference_variable, slot, initial))
         return slot
 
-    base.add_variable_from_reference = recording
-    try:
-        yield slots
-    finally:
-        base.add_variable_from_reference = original
+    return add_variable_from_reference
 
 
-def closes_window(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | bool:
-    """Whether the next `apply` of the core optimizer ends a gradient-accumulation window."""
+def build_without_slots(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
+) -> None:
+    """Tells an optimizer its variables without the slots that its settings call for."""
+    indices = {optimizer._var_key(variable): i for i, variable in enumerate(variables)}
+    optimizer._trainable_variables_indices = indices
+    optimizer._trainable_variables = list(variables)
+    optimizer.built = True
+
+
+def finish_inner_build(optimizer: keras.optimizers.Optimizer) -> None:
+    """Makes a built optimizer fit to be inside another one.
+
+    All its variables are listed, it saves none by itself, and its averages are where
+    `keras.callbacks.SwapEMAWeights` looks, which knows one level of wrapping.
+    """
+    core = optimizer_core(optimizer)
+    for part in {id(part): part for part in (*optimizer_parts(optimizer), optimizer)}.values():
+        list_all_variables(part)
+        vars(part)["save_own_variables"] = vars(part)["load_own_variables"] = _leave_to_wrapper
+    if core is not optimizer:
+        for name in ("_model_variables_moving_average", "optimizers"):
+            if hasattr(core, name):
+                vars(optimizer)[name] = getattr(core, name)
+
+
+def _leave_to_wrapper(store):
+    """In place of an optimizer's saving and loading: the one around it does both."""
+
+
+def completes_step(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | bool:
+    """Whether the next `apply` of the core optimizer is the last of those that make up a step."""
     steps = optimizer.gradient_accumulation_steps
     if not steps:
         return True
     return tf.equal((tf.convert_to_tensor(optimizer._iterations) + 1) % steps, 0)
 
 
-def batches_in_window(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | int:
-    """Batches of the present gradient-accumulation window that the core optimizer has seen."""
+def accumulated_batches(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | int:
+    """Batches of the present step whose gradients the core optimizer has accumulated."""
     steps = optimizer.gradient_accumulation_steps
     return tf.convert_to_tensor(optimizer._iterations) % steps if steps else 0
 
@@ -78,14 +137,17 @@ def list_all_variables(optimizer: keras.optimizers.Optimizer) -> None:
 
 def set_steps(optimizer: keras.optimizers.Optimizer, steps: int) -> None:
     """Sets the core optimizer's counter, of batches where gradients are accumulated."""
-    optimizer._iterations.assign(steps)
+    for part in optimizer_parts(optimizer):
+        part._iterations.assign(steps)
 
 
 def skip_step(optimizer: keras.optimizers.Optimizer) -> None:
-    """Advances the core optimizer's counter as a step would, without stepping."""
-    if optimizer.gradient_accumulation_steps:
-        optimizer._backend_reset_gradient_accumulators()
-    optimizer._iterations.assign_add(1)
+    """Advances the core optimizer's counters as a step would, without stepping."""
+    for part in optimizer_parts(optimizer):
+        if part.gradient_accumulation_steps:
+            part._backend_reset_gradient_accumulators()
+        if part.built:
+            part._iterations.assign_add(1)
 
 
 def loss_scale_step(optimizer: keras.optimizers.LossScaleOptimizer, gradients, variables) -> None:

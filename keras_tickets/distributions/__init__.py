@@ -1,17 +1,11 @@
 """How a sparsity is shared among the kernels of a model."""
 
-from collections.abc import Mapping
-
-import keras
-
+from keras_tickets._counts import nonzeros
+from keras_tickets.distributions._get import get
 from keras_tickets.distributions.custom import Custom
-from keras_tickets.distributions.distribution import (
-    Allocation,
-    Distribution,
-    nonzeros,
-)
+from keras_tickets.distributions.distribution import Allocation, Distribution
 from keras_tickets.distributions.erdos_renyi import ER, ERK
-from keras_tickets.distributions.ranking import Global
+from keras_tickets.distributions.global_ranking import Global
 from keras_tickets.distributions.uniform import Uniform
 
 __all__ = [
@@ -25,33 +19,3 @@ __all__ = [
     "get",
     "nonzeros",
 ]
-
-NAMES = ("uniform", "er", "erk", "global")
-
-
-def get(identifier: str | dict | Distribution) -> Distribution:
-    """Resolves a distribution.
-
-    Args:
-        identifier: "uniform", "er", "erk", "global"; a distribution; its serialized form; or a map
-            `{path regex: sparsity}`.
-
-    Returns:
-        The distribution.
-
-    Raises:
-        ValueError: It is none of these.
-    """
-    classes = dict(zip(NAMES, (Uniform, ER, ERK, Global), strict=True))
-    if isinstance(identifier, str) and identifier.lower() in classes:
-        return classes[identifier.lower()]()
-    if isinstance(identifier, Mapping):
-        if {"class_name", "config"} <= set(identifier):
-            return keras.saving.deserialize_keras_object(dict(identifier))
-        return Custom(identifier)
-    if callable(getattr(identifier, "allocate", None)) and not isinstance(identifier, type):
-        return identifier
-    raise ValueError(
-        f"`distribution` must be one of {NAMES}, an object of `kt.distributions` or a dict "
-        f"{{path regex: sparsity}}. Received: distribution={identifier!r}"
-    )

@@ -1,10 +1,12 @@
 """`Custom`: a sparsity for each kernel."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
+import numpy as np
 
 from keras_tickets._checks import check_sparsity, compile_regex
+from keras_tickets._kernels.find import Kernel
 from keras_tickets.distributions.distribution import Allocation, Distribution
 
 
@@ -44,7 +46,12 @@ class Custom(Distribution):
             check_sparsity(value, f"sparsity[{pattern!r}]")
         self.sparsities = dict(sparsities)
 
-    def allocate(self, kernels, sparsity=0.0, scores=None):
+    def allocate(
+        self,
+        kernels: Sequence[Kernel],
+        sparsity: float = 0.0,
+        scores: Mapping[str, np.ndarray] | None = None,
+    ) -> Allocation:
         regexes = {compile_regex("sparsity", p): float(s) for p, s in self.sparsities.items()}
         for regex in regexes:
             if not any(regex.search(kernel.path) for kernel in kernels):

@@ -1,29 +1,12 @@
-"""The base of the distributions, and what a sparsity and its count are."""
+"""The base of the distributions."""
 
 import abc
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from keras_tickets._kernels.find import Kernel
-
-
-def nonzeros(size: int, sparsity: float, rounding: str = "floor") -> int:
-    """Number of weights that a sparsity leaves.
-
-    Args:
-        size: Number of weights.
-        sparsity: Share of zeros in [0, 1).
-        rounding: How the number of zeros, `sparsity * size` in float64, is rounded: "floor" or
-            "ceil".
-
-    Returns:
-        Number of weights that are not zeroed.
-    """
-    zeros = sparsity * size
-    return size - (math.ceil(zeros) if rounding == "ceil" else math.floor(zeros))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +16,12 @@ class Allocation:
     Attributes:
         sparsity: `{kernel path: share of zeros}` of the kernels that get a mask.
         left_dense: `{kernel path: reason}` of those that get none and do not count.
+
+    Example:
+
+    >>> import keras_tickets as kt
+    >>> kt.distributions.Allocation({"fc/kernel": 0.9}).left_dense
+    {}
     """
 
     sparsity: dict[str, float]
@@ -46,9 +35,26 @@ class Distribution(abc.ABC):
 
     Attributes:
         needs_scores: Whether `allocate` needs `scores`.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    class DenserEnds(kt.distributions.Distribution):
+        def allocate(self, kernels, sparsity, scores=None):
+            shares = {kernel.path: sparsity + 0.1 for kernel in kernels}
+            shares[kernels[0].path] = shares[kernels[-1].path] = sparsity - 0.1
+            return kt.distributions.Allocation(shares)
+
+    model = keras.Sequential([keras.Input((8,)), *(keras.layers.Dense(8) for _ in range(4))])
+    rows = kt.plan(model, 0.5, distribution=DenserEnds()).rows
+    assert [row.nonzeros for row in rows] == [39, 26, 26, 39]
+    ```
     """
 
-    needs_scores = False
+    needs_scores: bool = False
 
     @abc.abstractmethod
     def allocate(

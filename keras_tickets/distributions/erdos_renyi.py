@@ -2,16 +2,15 @@
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
+import numpy as np
 
 from keras_tickets._checks import check_number, check_sparsity
-from keras_tickets.distributions.distribution import (
-    Allocation,
-    Distribution,
-    nonzeros,
-)
+from keras_tickets._counts import nonzeros
+from keras_tickets._kernels.find import Kernel
+from keras_tickets.distributions.distribution import Allocation, Distribution
 
 
 class _ErdosRenyi(Distribution):
@@ -21,7 +20,12 @@ class _ErdosRenyi(Distribution):
     def _ratio(self, kernel):
         """Density of a kernel up to a factor that all kernels share."""
 
-    def allocate(self, kernels, sparsity, scores=None):
+    def allocate(
+        self,
+        kernels: Sequence[Kernel],
+        sparsity: float,
+        scores: Mapping[str, np.ndarray] | None = None,
+    ) -> Allocation:
         sparsity = check_sparsity(sparsity)
         if not kernels:
             return Allocation({})

@@ -1,8 +1,12 @@
 """`Uniform`: the same sparsity everywhere."""
 
+from collections.abc import Mapping, Sequence
+
 import keras
+import numpy as np
 
 from keras_tickets._checks import check_sparsity
+from keras_tickets._kernels.find import Kernel
 from keras_tickets.distributions.distribution import Allocation, Distribution
 
 
@@ -31,7 +35,12 @@ class Uniform(Distribution):
     def __init__(self, dense_first_conv: bool = True):
         self.dense_first_conv = dense_first_conv
 
-    def allocate(self, kernels, sparsity, scores=None):
+    def allocate(
+        self,
+        kernels: Sequence[Kernel],
+        sparsity: float,
+        scores: Mapping[str, np.ndarray] | None = None,
+    ) -> Allocation:
         sparsity = check_sparsity(sparsity)
         left_dense = {}
         if self.dense_first_conv:

@@ -14,7 +14,8 @@ class DNW(StraightThrough):
 
     Args:
         inner: Keras optimizer, its name or its config; not built yet.
-        **kwargs: As in `kt.optimizers.SparseOptimizer`.
+        track_exploration: As in `kt.optimizers.SparseOptimizer`.
+        name: Name of the optimizer.
 
     Example:
 
@@ -30,7 +31,13 @@ class DNW(StraightThrough):
           Algorithm 1](https://arxiv.org/abs/1906.00586)
     """
 
-    def __init__(self, inner, *, track_exploration=False, name=None):
+    def __init__(
+        self,
+        inner: keras.optimizers.Optimizer | str | dict,
+        *,
+        track_exploration: bool = False,
+        name: str | None = None,
+    ):
         super().__init__(inner, track_exploration=track_exploration, name=name)
 
     def get_config(self):

@@ -5,31 +5,31 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks, schedules
 from keras_tickets._checks import check_seed
-from keras_tickets.optimizers.grow_init import check_grow_init, grown_values, initial_values
+from keras_tickets.optimizers._grow_init import check_grow_init, grown_values, initial_values
+from keras_tickets.optimizers._growth_signal import PresentGradient
+from keras_tickets.optimizers._kernel_state import KernelState, add_beside_mask, update_on_devices
 from keras_tickets.optimizers.periodic import PeriodicOptimizer
-from keras_tickets.optimizers.topology import Topology, add_beside_mask, update_on_devices
+from keras_tickets.step import Step
 
 
 class DropAndGrow(PeriodicOptimizer):
     """Every `update_every` steps, drops some weights of each kernel and grows as many others.
 
-    An update is due at step t (optimizer steps taken before this one) when
-    `begin <= t < end` and `(t - begin) % update_every == 0`, never at t = 0, where the mask has
-    just been drawn. Of a kernel's n active weights, `int(n * fraction)` (float32, truncated) with
-    the lowest drop scores go; then as many with the highest grow scores come, among all that are
-    not kept, those just dropped included. The number of active weights of each kernel is constant.
-    Dropped weights become 0 and their slots return to their initial value; a weight that is dropped
-    and grown at once keeps both. Ties go to the lowest flat index.
+    Of a kernel's n active weights, `int(n * fraction)` (float32, truncated) with the lowest drop
+    scores go; then as many with the highest grow scores come, among all that are not kept, those
+    just dropped included. The number of active weights of each kernel is constant. Dropped weights
+    become 0 and their slots return to their initial value; a weight that is dropped and grown at
+    once keeps both. Ties go to the lowest flat index.
 
     A method is its scores: `drop_scores` and `grow_scores`.
 
     Args:
-        inner: Keras optimizer, its name or its config; not built yet.
-        update_every: Optimizer steps between updates.
-        begin: First step (anything `kt.Step` takes) at which an update may happen.
-        end: Step from which on no update happens.
+        inner: As in `kt.optimizers.SparseOptimizer`.
+        update_every: As in `kt.optimizers.PeriodicOptimizer`.
+        begin: As in `kt.optimizers.PeriodicOptimizer`.
+        end: As in `kt.optimizers.PeriodicOptimizer`.
         drop_fraction: Share of active weights dropped, a float (constant) or an object of
-            `kt.schedules`.
+            `kt.schedules`; `None` for `kt.schedules.Cosine(0.3)`.
         grow_init: Value of grown weights: "zeros"; "initial_dist", one of the values, drawn at
             random, that the kernel's active weights had when the optimizer was built (which keeps a
             copy of them); "random_normal", with the standard deviation of the active weights, or
@@ -38,55 +38,85 @@ class DropAndGrow(PeriodicOptimizer):
         grow_divisor: What the value of grown weights is divided by.
         skip_gradient_step: Whether an update replaces the gradient step; otherwise it follows it.
             The step counter advances either way.
-        seed: Non-negative integer; random draws depend on it, the kernel path and the step.
-        **kwargs: As in `kt.optimizers.SparseOptimizer`.
+        seed: Non-negative integer; random draws depend on it, the kernel and the step.
+        track_exploration: As in `kt.optimizers.SparseOptimizer`.
+        name: Name of the optimizer.
 
     Raises:
+        TypeError: An argument is of the wrong type.
         ValueError: An argument is out of range, or their combination learns nothing.
+
+    Example:
+
+    ```python
+    import tensorflow as tf
+    import keras_tickets as kt
+
+    class GrowFirst(kt.optimizers.DropAndGrow):
+        def grow_scores(self, state, gradient, step):
+            shape = state.masked.kernel.shape
+            return -tf.reshape(tf.range(shape.num_elements(), dtype=tf.float32), shape)
+
+    optimizer = GrowFirst("sgd", update_every=100, drop_fraction=0.1)
+    ```
     """
+
+    first_masks = ("random", "magnitude")
 
     def __init__(
         self,
-        inner,
+        inner: keras.optimizers.Optimizer | str | dict,
         *,
-        drop_fraction=None,
-        grow_init="zeros",
-        grow_divisor=1.0,
-        skip_gradient_step=None,
-        seed=0,
-        **kwargs,
+        update_every: int = 100,
+        begin: int | float | str | Step = 0,
+        end: int | float | str | Step = 0.75,
+        drop_fraction: float | schedules.Schedule | None = None,
+        grow_init: str = "zeros",
+        grow_divisor: float = 1.0,
+        skip_gradient_step: bool = False,
+        seed: int = 0,
+        track_exploration: bool = False,
+        name: str | None = None,
     ):
-        super().__init__(inner, **kwargs)
+        super().__init__(
+            inner,
+            update_every=update_every,
+            begin=begin,
+            end=end,
+            track_exploration=track_exploration,
+            name=name,
+        )
         self.drop_fraction = schedules.get(
             schedules.Cosine(0.3) if drop_fraction is None else drop_fraction
         )
         check_grow_init(grow_init, grow_divisor, self.needs_dense_gradients)
         self.grow_init, self.grow_divisor = grow_init, float(grow_divisor)
-        if skip_gradient_step is not None:
-            if not isinstance(skip_gradient_step, bool):
-                raise TypeError(
-                    "`skip_gradient_step` must be True, False or None. Received: "
-                    f"skip_gradient_step={skip_gradient_step!r}"
-                )
-            self.skip_gradient_step = skip_gradient_step
+        if not isinstance(skip_gradient_step, bool):
+            raise TypeError(
+                "`skip_gradient_step` must be True or False. Received: "
+                f"skip_gradient_step={skip_gradient_step!r}"
+            )
+        self.skip_gradient_step = skip_gradient_step
         self.seed = check_seed(seed)
         if self.update_every == 1 and self.skip_gradient_step:
             raise ValueError(
                 "`update_every=1` with `skip_gradient_step=True` would never take a gradient step. "
                 "Use a larger `update_every`, or `skip_gradient_step=False`."
             )
+        self._signal = PresentGradient(self)
 
     @_keras_compat.without_tracking
     def build(self, variables):
         super().build(variables)
         if self.grow_init == "initial_dist":
-            self._initial = {t.masked.path: self._keep_initial_values(t) for t in self.topologies}
+            self._initial = {id(s.masked): self._keep_initial_values(s) for s in self.kernel_states}
+        self._signal.build()
 
-    def _keep_initial_values(self, topology):
+    def _keep_initial_values(self, state):
         with tf.init_scope():
-            values = initial_values(topology.masked)
+            values = initial_values(state.masked)
         return add_beside_mask(
-            self, topology, "initial", values.shape, values.dtype.name, lambda shape, dtype: values
+            self, state, "initial", values.shape, values.dtype.name, lambda shape, dtype: values
         )
 
     def drop_scores(self, kernel: tf.Tensor) -> tf.Tensor:
@@ -100,11 +130,13 @@ class DropAndGrow(PeriodicOptimizer):
         """
         return tf.abs(tf.cast(kernel, tf.float32))
 
-    def grow_scores(self, topology: Topology, gradient: tf.Tensor | None, step: tf.Tensor):
+    def grow_scores(
+        self, state: KernelState, gradient: tf.Tensor | None, step: tf.Tensor
+    ) -> tf.Tensor:
         """The positions with the highest of these scores are grown.
 
         Args:
-            topology: The kernel, its mask and slots.
+            state: The kernel, its mask and slots.
             gradient: What the method grows by, summed over replicas; `None` unless
                 `needs_dense_gradients`.
             step: int64 scalar.
@@ -114,41 +146,40 @@ class DropAndGrow(PeriodicOptimizer):
         """
         raise TypeError(f"{type(self).__name__} must define `grow_scores`.")
 
-    def growth_gradients(self, strategy, topologies, dense) -> list:
-        """What a method with dense gradients grows by, one tensor or variable for each kernel.
-
-        Args:
-            strategy: The `tf.distribute` strategy.
-            topologies: The kernels that are trained at this step.
-            dense: The dense gradient of each, of each replica.
-        """
-        return self.summed(strategy, topologies, dense)
-
-    def growth_counts(self, strategy, topologies, dense, fraction: tf.Tensor) -> list:
+    def growth_counts(
+        self,
+        strategy: tf.distribute.Strategy,
+        states: list[KernelState],
+        dense: list,
+        fraction: tf.Tensor,
+    ) -> list[tf.Tensor | None]:
         """How many weights each kernel grows, `None` for as many as it drops.
 
         Args:
             strategy: The `tf.distribute` strategy.
-            topologies: The kernels that are trained at this step.
+            states: The kernels that are trained at this step.
             dense: The dense gradient of each, of each replica.
             fraction: float32 scalar, the share of active weights that each drops.
         """
-        return [None] * len(topologies)
+        return [None] * len(states)
 
-    def update_topology(self, strategy, topologies, dense, step):
+    def observe(self, strategy, states, dense, step):
+        self._signal.observe(strategy, states, dense, step)
+
+    def update_masks(self, strategy, states, dense, step):
         fraction = self.drop_fraction(self.progress(step))
-        counts = self.growth_counts(strategy, topologies, dense, fraction)
-        dense = self.growth_gradients(strategy, topologies, dense) if dense else []
-        for i, topology in enumerate(topologies):
-            update = self._drop_and_grow(topology, fraction, counts[i], step)
-            gradient = (dense[i],) if dense else ()
+        counts = self.growth_counts(strategy, states, dense, fraction)
+        signals = self._signal.read(strategy, states, dense) if dense else []
+        for i, state in enumerate(states):
+            update = self._drop_and_grow(state, fraction, counts[i], step)
+            signal = (signals[i],) if signals else ()
             initial = ()
             if self.grow_init == "initial_dist":
-                initial = (self._initial[topology.masked.path].value,)
-            update_on_devices(strategy, topology, update, *gradient, *initial)
+                initial = (self._initial[id(state.masked)].value,)
+            update_on_devices(strategy, state, update, *signal, *initial)
 
-    def _drop_and_grow(self, topology: Topology, fraction, grown, step: tf.Tensor):
-        masked = topology.masked
+    def _drop_and_grow(self, state: KernelState, fraction, grown, step: tf.Tensor):
+        masked = state.masked
 
         def update(kernel, mask, *rest, initial):
             gradient = start = None
@@ -160,7 +191,7 @@ class DropAndGrow(PeriodicOptimizer):
             new = masked.layout.update(
                 old,
                 self.drop_scores(values),
-                self.grow_scores(topology, gradient, step),
+                self.grow_scores(state, gradient, step),
                 fraction,
                 grown=grown,
                 target=masked.target,

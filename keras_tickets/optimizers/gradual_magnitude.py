@@ -4,18 +4,20 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import masks
+from keras_tickets.optimizers._kernel_state import update_on_devices
 from keras_tickets.optimizers.magnitude_pruning import MagnitudePruning
-from keras_tickets.optimizers.topology import update_on_devices
+from keras_tickets.schedules import Ramp
+from keras_tickets.step import Step
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class GradualMagnitude(MagnitudePruning):
     """Prunes the smallest weights on the way, more and more of them.
 
-    Start from `kt.sparsify(model, sparsity, mask="ones")`. With `kt.schedules.ConstantSparsity()`
-    it is one-shot pruning at step `begin`.
+    It starts from all weights. With `kt.schedules.ConstantSparsity()` it is one-shot pruning at
+    step `begin`.
 
-    Takes the arguments of `kt.optimizers.MagnitudePruning`.
+    The arguments that are not listed here are those of `kt.optimizers.MagnitudePruning`.
 
     Args:
         regrow: Whether pruned weights may come back. If not, they are 0 and stay so. If they may,
@@ -37,17 +39,38 @@ class GradualMagnitude(MagnitudePruning):
         - [Zhu and Gupta, 2017, "To prune, or not to prune"](https://arxiv.org/abs/1710.01878)
     """
 
-    def __init__(self, inner, schedule=None, *, regrow=False, **kwargs):
-        super().__init__(inner, schedule, **kwargs)
+    def __init__(
+        self,
+        inner: keras.optimizers.Optimizer | str | dict,
+        schedule: Ramp | object | None = None,
+        *,
+        scope: str = "local",
+        update_every: int = 100,
+        begin: int | float | str | Step = 0,
+        end: int | float | str | Step = 0.75,
+        regrow: bool = False,
+        track_exploration: bool = False,
+        name: str | None = None,
+    ):
+        super().__init__(
+            inner,
+            schedule,
+            scope=scope,
+            update_every=update_every,
+            begin=begin,
+            end=end,
+            track_exploration=track_exploration,
+            name=name,
+        )
         self.regrow = self.needs_dense_gradients = self.trains_off_mask = bool(regrow)
 
-    def observe(self, strategy, topologies, dense, step):
+    def observe(self, strategy, states, dense, step):
         def forget(kernel, mask, *slots, initial):
             kernel.assign(masks.apply_mask(mask, tf.convert_to_tensor(kernel)))
 
         if self.regrow:
-            for topology in topologies:
-                update_on_devices(strategy, topology, forget)
+            for state in states:
+                update_on_devices(strategy, state, forget)
 
     def get_config(self):
         return {**super().get_config(), "regrow": self.regrow}

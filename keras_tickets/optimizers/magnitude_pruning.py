@@ -1,14 +1,17 @@
 """What methods that prune by magnitude share: a ramp, and one ranking for each update."""
 
+import inspect
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, _selection, schedules
 from keras_tickets._checks import check_one_of
-from keras_tickets.distributions.ranking import sparsity_of
+from keras_tickets._counts import sparsity_of
+from keras_tickets.optimizers._kernel_state import put_to_rest, update_on_devices
 from keras_tickets.optimizers.periodic import PeriodicOptimizer
-from keras_tickets.optimizers.topology import put_to_rest, update_on_devices
+from keras_tickets.step import Step
 
 SCOPES = ("local", "global")
 
@@ -22,38 +25,82 @@ class MagnitudePruning(PeriodicOptimizer):
     says so. Ties go to the lowest flat index, in a global ranking to the earlier kernel first.
 
     Args:
-        inner: Keras optimizer, its name or its config; not built yet.
+        inner: As in `kt.optimizers.SparseOptimizer`.
         schedule: A ramp of `kt.schedules`, or a `PolynomialDecay` or `ConstantSparsity` of
             tensorflow-model-optimization, which brings its own `update_every`, `begin` and `end`.
             `kt.schedules.PolynomialDecay()` by default.
         scope: "local" gives each kernel the ramp's sparsity; "global" ranks the weights of all
             kernels together, so that only the total is the ramp's and a kernel may lose all.
-        **kwargs: As in `kt.optimizers.PeriodicOptimizer`.
+        update_every: Optimizer steps between updates.
+        begin: Step (anything `kt.Step` takes) at which the ramp begins.
+        end: Step at which the ramp ends.
+        track_exploration: As in `kt.optimizers.SparseOptimizer`.
+        name: Name of the optimizer.
 
     Raises:
         TypeError: `schedule` is no ramp.
         ValueError: An argument is out of range, does not go with the schedule, or the schedule's
             target goes down.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    class LastMinute(kt.optimizers.MagnitudePruning):
+        def in_calendar(self, step):
+            return step == self.window_in_graph()[1]
+
+    optimizer = LastMinute("adam", end=0.9)
+    ```
     """
 
-    def __init__(self, inner, schedule=None, *, scope="local", **kwargs):
+    first_masks = ("ones",)
+
+    def __init__(
+        self,
+        inner: keras.optimizers.Optimizer | str | dict,
+        schedule: schedules.Ramp | object | None = None,
+        *,
+        scope: str = "local",
+        update_every: int = 100,
+        begin: int | float | str | Step = 0,
+        end: int | float | str | Step = 0.75,
+        track_exploration: bool = False,
+        name: str | None = None,
+    ):
         schedule = schedules.get_ramp(schedule)
-        calendar = schedule.calendar
-        if given := sorted(calendar.keys() & kwargs.keys()):
-            raise ValueError(
-                f"{given} are settled by the schedule of tensorflow-model-optimization. Received: "
-                f"{', '.join(f'{name}={kwargs[name]!r}' for name in given)}; leave them out."
-            )
-        check_one_of("scope", scope, SCOPES)
-        super().__init__(inner, **kwargs, **calendar)
+        given = {"update_every": update_every, "begin": begin, "end": end}
+        super().__init__(
+            inner,
+            **(self._settled_by(schedule, given) or given),
+            track_exploration=track_exploration,
+            name=name,
+        )
         self.schedule = schedule
-        self.scope = scope
+        self.scope = check_one_of("scope", scope, SCOPES)
+
+    def _settled_by(self, schedule, given) -> dict:
+        """The calendar of a schedule that brings its own; refuses another one that is given."""
+        parameters = inspect.signature(type(self).__init__).parameters
+        defaults = {name: parameters[name].default for name in given if name in parameters}
+        differ = [
+            name
+            for name, settled in schedule.calendar.items()
+            if given[name] not in (defaults.get(name), settled)
+        ]
+        if differ:
+            raise ValueError(
+                f"{differ} are settled by the schedule of tensorflow-model-optimization. Received: "
+                f"{', '.join(f'{name}={given[name]!r}' for name in differ)}; leave them out."
+            )
+        return schedule.calendar
 
     @_keras_compat.without_tracking
     def build(self, variables):
         super().build(variables)
-        for topology in self.topologies:
-            masked, layout = topology.masked, topology.masked.layout
+        for state in self.kernel_states:
+            masked, layout = state.masked, state.masked.layout
             if self.schedule.final_sparsity is None:
                 self.schedule.check_rises(masked.sparsity, f"target of {masked.path!r}")
             if self.scope == "global" and (layout.groups, layout.unit_size) != (1, 1):
@@ -71,32 +118,32 @@ class MagnitudePruning(PeriodicOptimizer):
         return due & (step >= begin) & (step <= end)
 
     def update_due(self, step):
-        return self.in_calendar(step) & _keras_compat.closes_window(self.core_optimizer)
+        return self.in_calendar(step) & _keras_compat.completes_step(self.core_optimizer)
 
     def _sparsity(self, step, target):
         return self.schedule.sparsity(step, *self.window_in_graph(), target)
 
     def _total_sparsity(self, step):
-        records = [topology.masked for topology in self.topologies]
+        records = [state.masked for state in self.kernel_states]
         size, target = sum(r.size for r in records), sum(r.target for r in records)
         return self._sparsity(step, sparsity_of(size, target))
 
-    def update_topology(self, strategy, topologies, dense, step):
+    def update_masks(self, strategy, states, dense, step):
         if self.scope == "global":
-            chosen = self._choose_globally(topologies, step)
+            chosen = self._choose_globally(states, step)
         else:
-            chosen = [self._choose_locally(topology, step) for topology in topologies]
+            chosen = [self._choose_locally(state, step) for state in states]
 
         def assign(kernel, mask, new, *slots, initial):
             mask.assign(new)
             if not self.trains_off_mask:
                 put_to_rest(kernel, new, *slots, initial=initial)
 
-        for topology, new in zip(topologies, chosen, strict=True):
-            update_on_devices(strategy, topology, assign, new)
+        for state, new in zip(states, chosen, strict=True):
+            update_on_devices(strategy, state, assign, new)
 
-    def _choose_locally(self, topology, step):
-        masked = topology.masked
+    def _choose_locally(self, state, step):
+        masked = state.masked
         sparsity = self._sparsity(step, masked.sparsity)
         return masked.layout.choose(
             _magnitudes(masked),
@@ -105,8 +152,8 @@ class MagnitudePruning(PeriodicOptimizer):
             method=self.selection_method,
         )
 
-    def _choose_globally(self, topologies, step):
-        records = [topology.masked for topology in topologies]
+    def _choose_globally(self, states, step):
+        records = [state.masked for state in states]
         sizes = [record.size for record in records]
 
         def flat(tensors):
@@ -140,7 +187,7 @@ class MagnitudePruning(PeriodicOptimizer):
             left = self.schedule.left(layout.units, self._sparsity(due, masked.sparsity))
             left = left.numpy() * layout.groups * layout.unit_size
         else:
-            records = [topology.masked for topology in self.topologies]
+            records = [state.masked for state in self.kernel_states]
             total = sum(record.size for record in records)
             zeros = total - sum(record.count() for record in records)
             share = (masked.size - masked.count()) / zeros if zeros else masked.size / total

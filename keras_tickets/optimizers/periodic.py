@@ -2,6 +2,7 @@
 
 import warnings
 
+import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
@@ -11,25 +12,52 @@ from keras_tickets.step import Step
 
 
 class PeriodicOptimizer(SparseOptimizer):
-    """A sparse optimizer that updates the masks every `update_every` steps of a window.
+    """A sparse optimizer that updates the masks every `update_every` steps, from `begin` to `end`.
 
     An update is due at step t (optimizer steps taken before this one) when
     `begin <= t < end` and `(t - begin) % update_every == 0`, never at t = 0, where the mask has
     just been drawn.
 
     Args:
-        inner: Keras optimizer, its name or its config; not built yet.
+        inner: As in `kt.optimizers.SparseOptimizer`.
         update_every: Optimizer steps between updates.
         begin: First step (anything `kt.Step` takes) at which an update may happen.
         end: Step from which on no update happens.
-        **kwargs: As in `kt.optimizers.SparseOptimizer`.
+        track_exploration: As in `kt.optimizers.SparseOptimizer`.
+        name: Name of the optimizer.
 
     Raises:
         ValueError: An argument is out of range.
+
+    Example:
+
+    ```python
+    import tensorflow as tf
+    import keras_tickets as kt
+
+    class Shift(kt.optimizers.PeriodicOptimizer):
+        def update_masks(self, strategy, states, dense, step):
+            for state in states:
+                mask = tf.convert_to_tensor(state.masked.mask)
+                moved = tf.roll(tf.reshape(mask, [-1]), 1, axis=0)
+                state.masked.mask.assign(tf.reshape(moved, mask.shape))
+            self.rest(strategy)
+
+    optimizer = Shift("sgd", update_every=10, end=1000)
+    ```
     """
 
-    def __init__(self, inner, *, update_every=100, begin=0, end=0.75, **kwargs):
-        super().__init__(inner, **kwargs)
+    def __init__(
+        self,
+        inner: keras.optimizers.Optimizer | str | dict,
+        *,
+        update_every: int = 100,
+        begin: int | float | str | Step = 0,
+        end: int | float | str | Step = 0.75,
+        track_exploration: bool = False,
+        name: str | None = None,
+    ):
+        super().__init__(inner, track_exploration=track_exploration, name=name)
         self.update_every = check_integer("update_every", update_every, low=1)
         self.begin = Step(begin)
         self.end = Step(end)
@@ -91,7 +119,7 @@ class PeriodicOptimizer(SparseOptimizer):
         begin, end = self.window_in_graph()
         in_window = (step > 0) & (step >= begin) & (step < end)
         on_beat = tf.equal((step - begin) % self.update_every, 0)
-        return in_window & on_beat & _keras_compat.closes_window(self.core_optimizer)
+        return in_window & on_beat & _keras_compat.completes_step(self.core_optimizer)
 
     def progress(self, step: tf.Tensor) -> tf.Tensor:
         """(t - begin) / (end - begin) at step t, a float64 scalar."""

@@ -10,8 +10,8 @@ from keras_tickets.optimizers.drop_and_grow import DropAndGrow
 class SET(DropAndGrow):
     """Drops the smallest weights and grows as many others at random.
 
-    The update follows the gradient step. Random draws are stateless: the same seed, kernel path and
-    step choose the same positions on every device and in every process.
+    The update follows the gradient step. Random draws are stateless: the same seed, kernel and step
+    choose the same positions on every device and in every process.
 
     Takes the arguments of `kt.optimizers.DropAndGrow`.
 
@@ -30,6 +30,5 @@ class SET(DropAndGrow):
           drops the smallest positive and the largest negative weights
     """
 
-    def grow_scores(self, topology, gradient, step):
-        kernel = topology.masked.kernel
-        return random_scores(kernel.shape, topology.masked.path, self.seed, step)
+    def grow_scores(self, state, gradient, step):
+        return random_scores(state.masked.kernel.shape, state.masked.path, self.seed, step)

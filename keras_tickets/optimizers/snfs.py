@@ -5,9 +5,11 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets._checks import check_number, check_one_of
+from keras_tickets.optimizers._growth_signal import Momentum
+from keras_tickets.optimizers._redistribution import mean_magnitude, share_growth
 from keras_tickets.optimizers.drop_and_grow import DropAndGrow
-from keras_tickets.optimizers.redistribution import share_growth
-from keras_tickets.optimizers.topology import update_on_devices
+from keras_tickets.schedules import Schedule
+from keras_tickets.step import Step
 
 REDISTRIBUTIONS = ("momentum", "gradient", None)
 
@@ -24,7 +26,7 @@ class SNFS(DropAndGrow):
     that were active before, never more than fits. So the number of weights is constant in total,
     not for each kernel. A kernel always keeps what it does not drop, at least one weight.
 
-    Takes the arguments of `kt.optimizers.DropAndGrow`.
+    The arguments that are not listed here are those of `kt.optimizers.DropAndGrow`.
 
     Args:
         momentum: Decay of the running mean, in [0, 1). Costs one more float copy of every kernel,
@@ -53,61 +55,70 @@ class SNFS(DropAndGrow):
 
     needs_dense_gradients = True
 
-    def __init__(self, inner, *, momentum=0.9, redistribution="momentum", **kwargs):
-        super().__init__(inner, **kwargs)
+    def __init__(
+        self,
+        inner: keras.optimizers.Optimizer | str | dict,
+        *,
+        update_every: int = 100,
+        begin: int | float | str | Step = 0,
+        end: int | float | str | Step = 0.75,
+        drop_fraction: float | Schedule | None = None,
+        grow_init: str = "zeros",
+        grow_divisor: float = 1.0,
+        skip_gradient_step: bool = False,
+        momentum: float = 0.9,
+        redistribution: str | None = "momentum",
+        seed: int = 0,
+        track_exploration: bool = False,
+        name: str | None = None,
+    ):
+        super().__init__(
+            inner,
+            update_every=update_every,
+            begin=begin,
+            end=end,
+            drop_fraction=drop_fraction,
+            grow_init=grow_init,
+            grow_divisor=grow_divisor,
+            skip_gradient_step=skip_gradient_step,
+            seed=seed,
+            track_exploration=track_exploration,
+            name=name,
+        )
         self.momentum = check_number("momentum", momentum, "[0, 1)")
         self.redistribution = check_one_of("redistribution", redistribution, REDISTRIBUTIONS)
+        self._signal = Momentum(self, self.momentum)
 
     @_keras_compat.without_tracking
     def build(self, variables):
         super().build(variables)
-        for topology in self.topologies:
-            layout = topology.masked.layout
+        for state in self.kernel_states:
+            layout = state.masked.layout
             if self.redistribution and (layout.groups, layout.unit_size) != (1, 1):
                 raise ValueError(
                     "`redistribution` needs masks of single weights. Received: redistribution="
-                    f"{self.redistribution!r} with kernel {topology.masked.path!r}; use None."
+                    f"{self.redistribution!r} with kernel {state.masked.path!r}; use None."
                 )
-        self._momenta = {
-            t.masked.path: self.add_variable_from_reference(t.masked.kernel, "dense_momentum")
-            for t in self.topologies
-        }
 
-    def observe(self, strategy, topologies, dense, step):
-        def average(kernel, mask, momentum, gradient, *slots, initial):
-            # In float64, so that a fused multiply-add rounds to the same float32.
-            before = tf.cast(tf.convert_to_tensor(momentum), tf.float64)
-            now = tf.cast(gradient, tf.float64)
-            mean = self.momentum * before + (1 - self.momentum) * now
-            momentum.assign(tf.cast(mean, momentum.dtype))
-
-        dense = self.summed(strategy, topologies, dense)
-        for topology, gradient in zip(topologies, dense, strict=True):
-            momentum = self._momenta[topology.masked.path]
-            update_on_devices(strategy, topology, average, momentum.value, gradient)
-
-    def growth_gradients(self, strategy, topologies, dense):
-        return [self._momenta[topology.masked.path].value for topology in topologies]
-
-    def growth_counts(self, strategy, topologies, dense, fraction):
-        if not self.redistribution:
-            return super().growth_counts(strategy, topologies, dense, fraction)
-        if self.redistribution == "momentum":
-            dense = [self._momenta[topology.masked.path] for topology in topologies]
-        else:
-            dense = self.summed(strategy, topologies, dense)
-        active, dropped, importance = [], [], []
-        for topology, values in zip(topologies, dense, strict=True):
-            mask = tf.convert_to_tensor(topology.masked.mask)
-            active.append(tf.math.count_nonzero(mask, dtype=tf.int32))
-            dropped.append(tf.cast(tf.cast(active[-1], tf.float32) * fraction, tf.int32))
-            importance.append(_mean_magnitude(tf.convert_to_tensor(values), mask, active[-1]))
-        sizes = tf.constant([topology.masked.size for topology in topologies])
-        room = sizes - (tf.stack(active) - tf.stack(dropped))
-        return tf.unstack(share_growth(tf.stack(importance), tf.add_n(dropped), room))
-
-    def grow_scores(self, topology, gradient, step):
+    def grow_scores(self, state, gradient, step):
         return tf.abs(tf.cast(gradient, tf.float32))
+
+    def growth_counts(self, strategy, states, dense, fraction):
+        if self.redistribution is None:
+            return super().growth_counts(strategy, states, dense, fraction)
+        if self.redistribution == "momentum":
+            values = self._signal.read(strategy, states, dense)
+        else:
+            values = self.summed(strategy, states, dense)
+        kept, dropped, importance = [], [], []
+        for state, value in zip(states, values, strict=True):
+            mask = tf.convert_to_tensor(state.masked.mask)
+            active = tf.math.count_nonzero(mask, dtype=tf.int32)
+            dropped.append(tf.cast(tf.cast(active, tf.float32) * fraction, tf.int32))
+            kept.append(active - dropped[-1])
+            importance.append(mean_magnitude(tf.convert_to_tensor(value), mask, active))
+        room = tf.constant([state.masked.size for state in states]) - tf.stack(kept)
+        return tf.unstack(share_growth(tf.stack(importance), tf.add_n(dropped), room))
 
     @property
     def dense_gradient_every(self):
@@ -119,10 +130,3 @@ class SNFS(DropAndGrow):
             "momentum": self.momentum,
             "redistribution": self.redistribution,
         }
-
-
-def _mean_magnitude(values, mask, count):
-    """Mean over the mask, summed in float64 so that the order of the sum does not show."""
-    magnitudes = tf.where(mask, tf.abs(tf.cast(values, tf.float64)), 0.0)
-    mean = tf.reduce_sum(magnitudes) / tf.cast(tf.maximum(count, 1), tf.float64)
-    return tf.cast(mean, tf.float32)

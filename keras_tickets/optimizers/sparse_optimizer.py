@@ -7,19 +7,20 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets.masks import MaskedKernel
-from keras_tickets.optimizers.exploration import Exploration
-from keras_tickets.optimizers.topology import (
-    Topology,
-    find_topologies,
+from keras_tickets.optimizers._exploration import Exploration
+from keras_tickets.optimizers._kernel_state import (
+    KernelState,
+    find_kernel_states,
     keeps_zeros,
     put_to_rest,
     sum_over_replicas,
     update_on_devices,
     when,
 )
+from keras_tickets.optimizers._wrapper import OptimizerWrapper
 
 
-class SparseOptimizer(keras.optimizers.Optimizer):
+class SparseOptimizer(OptimizerWrapper):
     """Wraps any Keras optimizer and keeps masked weights and their slots at rest.
 
     After every step a kernel is exactly 0 where its mask is `False`, and a slot of the kernel's
@@ -28,7 +29,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     step is finite is decided once for all replicas, and a step that is not finite neither changes
     weights nor masks.
 
-    Subclasses say when the masks change (`update_due`) and how (`update_topology`).
+    Subclasses say when the masks change (`update_due`) and how (`update_masks`).
 
     Args:
         inner: Keras optimizer, its name or its config; not built yet.
@@ -42,11 +43,33 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             there. What the layers compute with is masked all the same.
         skip_gradient_step: Whether an update of the masks replaces the gradient step.
         compiles_under_xla: Whether XLA compiles `apply`.
+        first_masks: The values of `mask` in `kt.sparsify` that the method can start from, the one
+            that it starts from where none was chosen first.
 
     Raises:
         ValueError: `inner` is itself sparse, or built already.
+
+    Example:
+
+    ```python
+    import tensorflow as tf
+    import keras_tickets as kt
+
+    class Once(kt.optimizers.SparseOptimizer):
+        def update_due(self, step):
+            return tf.equal(step, 100)
+
+        def update_masks(self, strategy, states, dense, step):
+            for state in states:
+                scores = tf.abs(tf.convert_to_tensor(state.masked.kernel))
+                state.masked.mask.assign(state.masked.layout.choose(scores, 1))
+            self.rest(strategy)
+
+    optimizer = Once("sgd")
+    ```
     """
 
+    first_masks = ("random", "magnitude", "ones")
     needs_dense_gradients = False
     trains_off_mask = False
     skip_gradient_step = False
@@ -59,57 +82,22 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         track_exploration: bool = False,
         name: str | None = None,
     ):
-        if inner is None:
-            raise TypeError("`inner` must be a Keras optimizer, its name or its config, not None.")
-        inner = keras.optimizers.get(inner)
-        if isinstance(_keras_compat.optimizer_core(inner), SparseOptimizer):
-            raise ValueError(
-                "`inner` must be a Keras optimizer, not a sparse one; loss scaling goes inside. "
-                f"Received: inner={inner}"
-            )
-        if inner.built:
-            raise ValueError(
-                f"`inner` must not be built yet: its slots are found while it builds. Received the "
-                f"built optimizer {inner.name!r}; pass a new one, `{type(inner).__name__}."
-                f"from_config(optimizer.get_config())`."
-            )
-        super().__init__(learning_rate=0.0, name=name)
-        self.inner_optimizer = inner
+        super().__init__(inner, name=name)
         self.track_exploration = track_exploration
-
-    def enable_loss_scaling(self) -> None:
-        """Puts a `keras.optimizers.LossScaleOptimizer` around the inner optimizer, once."""
-        if not isinstance(self.inner_optimizer, keras.optimizers.LossScaleOptimizer):
-            self.inner_optimizer = keras.optimizers.LossScaleOptimizer(self.inner_optimizer)
-
-    @property
-    def core_optimizer(self) -> keras.optimizers.Optimizer:
-        """The inner optimizer without its loss scaling."""
-        return _keras_compat.optimizer_core(self.inner_optimizer)
 
     @_keras_compat.without_tracking
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Builds the inner optimizer and finds the masks and slots of `variables`."""
-        variables = list(variables)
-        with _keras_compat.record_slots() as slots:
-            self.inner_optimizer.build(variables)
-        _keras_compat.list_all_variables(self.core_optimizer)
-        self._slots = [slot for _, slot, _ in slots]
         super().build(variables)
-        self._topologies = find_topologies(variables, slots)
-        self._keeps_zeros = keeps_zeros(self.core_optimizer, self._topologies)
+        self._kernel_states = find_kernel_states(variables, self._recorded_slots)
+        self._keeps_zeros = keeps_zeros(self.core_optimizer, self._kernel_states)
         if self.track_exploration:
-            self._exploration = Exploration(self, self._topologies)
+            self._exploration = Exploration(self, self._kernel_states)
 
     @property
-    def topologies(self) -> list[Topology]:
+    def kernel_states(self) -> list[KernelState]:
         """The masked kernels that this optimizer was built with, with their slots."""
-        return self._topologies
-
-    @property
-    def slots(self) -> list[keras.Variable]:
-        """The inner optimizer's variables that belong to a weight each, such as its momentum."""
-        return self._slots
+        return self._kernel_states
 
     @property
     def exploration(self) -> float:
@@ -163,7 +151,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         if context is None:
             raise ValueError(f"{type(self).__name__}.apply() must be called in a replica context.")
         trained = {id(variable) for variable in variables}
-        topologies = [t for t in self._topologies if id(t.masked.kernel) in trained]
+        states = [t for t in self._kernel_states if id(t.masked.kernel) in trained]
         if self.needs_dense_gradients:
             if dense_gradients is None:
                 raise ValueError(
@@ -171,23 +159,23 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                     "`kt.SparseModel` computes: train with `kt.SparseModel(inputs, outputs)`, or "
                     "pass `dense_gradients=` to `apply`."
                 )
-            topologies = [t for t in topologies if dense_gradients.get(t.masked.path) is not None]
-            dense = [tf.convert_to_tensor(dense_gradients[t.masked.path]) for t in topologies]
+            states = [t for t in states if dense_gradients.get(t.masked.path) is not None]
+            dense = [tf.convert_to_tensor(dense_gradients[t.masked.path]) for t in states]
         else:
             dense = []
         if self.trains_off_mask:
-            grads = self._gradients_off_mask(grads, variables, topologies, dense)
+            grads = self._gradients_off_mask(grads, variables, states, dense)
         used = [*grads, *dense] if self.dense_gradient_every == 0 else grads
         finite = self._all_finite(used, context)
 
         def across(strategy, grads, dense, finite):
-            self._apply_across_replicas(strategy, grads, variables, topologies, dense, finite)
+            self._apply_across_replicas(strategy, grads, variables, states, dense, finite)
 
         context.merge_call(across, args=(list(grads), dense, finite))
 
     def _all_finite(self, grads, context) -> tf.Tensor | None:
         """Whether the gradients of all replicas are finite; `None` without loss scaling."""
-        if self.core_optimizer is self.inner_optimizer:
+        if not self.scales_loss:
             return None
         finite = [tf.reduce_all(tf.math.is_finite(g)) for g in grads if g is not None]
         bad = 1.0 - tf.cast(tf.reduce_all(finite), tf.float32)
@@ -195,34 +183,34 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             bad = context.all_reduce(tf.distribute.ReduceOp.SUM, bad)
         return tf.equal(bad, 0.0)
 
-    def _gradients_off_mask(self, grads, variables, topologies, dense):
+    def _gradients_off_mask(self, grads, variables, states, dense):
         by_kernel = {
             id(t.masked.kernel): self.gradient_off_mask(t, gradient)
-            for t, gradient in zip(topologies, dense, strict=True)
+            for t, gradient in zip(states, dense, strict=True)
         }
         return [by_kernel.get(id(v), g) for v, g in zip(variables, grads, strict=True)]
 
-    def _apply_across_replicas(self, strategy, grads, variables, topologies, dense, finite) -> None:
+    def _apply_across_replicas(self, strategy, grads, variables, states, dense, finite) -> None:
         step = tf.convert_to_tensor(self.iterations)
         due = self.update_due(step)
 
         def update(step):
-            self.update_topology(strategy, topologies, dense, step)
+            self.update_masks(strategy, states, dense, step)
             if self.track_exploration:
-                self._exploration.see(strategy, topologies)
+                self._exploration.see(strategy, states)
 
         def step_on_replicas():
             strategy.extended.call_for_each_replica(self._step_inner, args=(grads, variables))
 
         def step_inner():
-            self.take_step(strategy, topologies, step_on_replicas)
+            self.take_step(strategy, states, step_on_replicas)
 
         def update_instead():
             update(step)
             _keras_compat.skip_step(self.core_optimizer)
 
         def run():
-            self.observe(strategy, topologies, dense, step)
+            self.observe(strategy, states, dense, step)
             if due is None:
                 step_inner()
             elif self.skip_gradient_step:
@@ -239,7 +227,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             when(finite, run, lambda: back_off(self.inner_optimizer))
 
     def _step_inner(self, grads, variables) -> None:
-        if self.core_optimizer is self.inner_optimizer:
+        if not self.scales_loss:
             self.inner_optimizer.apply(grads, variables)
         else:
             _keras_compat.loss_scale_step(self.inner_optimizer, grads, variables)
@@ -255,29 +243,29 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             strategy: The `tf.distribute` strategy of the variables.
         """
         if not self.trains_off_mask:
-            for topology in self._topologies:
-                update_on_devices(strategy, topology, put_to_rest)
+            for state in self._kernel_states:
+                update_on_devices(strategy, state, put_to_rest)
         if self.track_exploration:
-            self._exploration.see(strategy, self._topologies)
+            self._exploration.see(strategy, self._kernel_states)
 
     def summed(
-        self, strategy, topologies: list[Topology], dense: list[tf.Tensor]
+        self, strategy: tf.distribute.Strategy, states: list[KernelState], dense: list[tf.Tensor]
     ) -> list[tf.Tensor]:
         """Dense gradients of the loss itself, without its scale, summed over replicas.
 
         Args:
             strategy: The `tf.distribute` strategy.
-            topologies: The kernels.
-            dense: Their dense gradients, as `observe` and `update_topology` get them.
+            states: The kernels.
+            dense: Their dense gradients, as `observe` and `update_masks` get them.
         """
 
         def unscale(gradients):
             scale = self.scale_loss(1.0)
             return [gradient / tf.cast(scale, gradient.dtype) for gradient in gradients]
 
-        if self.core_optimizer is not self.inner_optimizer:
+        if self.scales_loss:
             dense = strategy.extended.call_for_each_replica(unscale, args=(dense,))
-        return sum_over_replicas(strategy, topologies, dense)
+        return sum_over_replicas(strategy, states, dense)
 
     @property
     def selection_method(self) -> str:
@@ -291,23 +279,27 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         """Steps between dense gradients, 0 where every step takes one, `None` where none does."""
         return None
 
-    def gradient_off_mask(self, topology: Topology, gradient: tf.Tensor) -> tf.Tensor:
+    def gradient_off_mask(self, state: KernelState, gradient: tf.Tensor) -> tf.Tensor:
         """The gradient for a whole kernel, for methods that train weights off the mask.
 
         Args:
-            topology: The kernel.
+            state: The kernel.
             gradient: Its dense gradient on this replica.
         """
         return gradient
 
     def observe(
-        self, strategy, topologies: list[Topology], dense: list[tf.Tensor], step: tf.Tensor
+        self,
+        strategy: tf.distribute.Strategy,
+        states: list[KernelState],
+        dense: list[tf.Tensor],
+        step: tf.Tensor,
     ) -> None:
         """Sees the dense gradients of every finite step before it, in cross-replica context.
 
         Args:
             strategy: The `tf.distribute` strategy; the default one where there is none.
-            topologies: The kernels that are trained at this step.
+            states: The kernels that are trained at this step.
             dense: The dense gradient of each, of each replica; see `summed`.
             step: int64 scalar, optimizer steps taken before this one.
         """
@@ -320,14 +312,18 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         """
         return None
 
-    def update_topology(
-        self, strategy, topologies: list[Topology], dense: list[tf.Tensor], step: tf.Tensor
+    def update_masks(
+        self,
+        strategy: tf.distribute.Strategy,
+        states: list[KernelState],
+        dense: list[tf.Tensor],
+        step: tf.Tensor,
     ) -> None:
         """Changes the masks, in cross-replica context.
 
         Args:
             strategy: The `tf.distribute` strategy; the default one where there is none.
-            topologies: The kernels that are trained at this step.
+            states: The kernels that are trained at this step.
             dense: As in `observe`; empty unless `needs_dense_gradients`.
             step: int64 scalar, optimizer steps taken before this one.
         """
@@ -340,12 +336,14 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             steps_per_epoch: Optimizer steps per epoch, for steps given as `"10ep"`.
         """
 
-    def take_step(self, strategy, topologies: list[Topology], step: Callable[[], None]) -> None:
+    def take_step(
+        self, strategy: tf.distribute.Strategy, states: list[KernelState], step: Callable[[], None]
+    ) -> None:
         """Takes the inner optimizer's step and puts right what it leaves, across replicas.
 
         Args:
             strategy: The `tf.distribute` strategy; the default one where there is none.
-            topologies: The kernels that are trained at this step.
+            states: The kernels that are trained at this step.
             step: Takes the step.
         """
         step()
@@ -360,32 +358,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         """
         return [(1, masked.count())]
 
-    # --- The inner optimizer, seen from outside -------------------------------------------------
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        return self._variables + self.inner_optimizer.variables
-
-    @property
-    def iterations(self):
-        """Optimizer steps taken; with gradient accumulation, windows."""
-        return self.inner_optimizer.iterations
-
-    @property
-    def learning_rate(self):
-        return self.inner_optimizer.learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, learning_rate):
-        self.inner_optimizer.learning_rate = learning_rate
-
-    def scale_loss(self, loss):
-        return self.inner_optimizer.scale_loss(loss)
-
-    def finalize_variable_values(self, var_list):
-        self.inner_optimizer.finalize_variable_values(var_list)
-
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "name": self.name,
             "track_exploration": self.track_exploration,
@@ -393,6 +366,6 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "SparseOptimizer":
         inner = keras.saving.deserialize_keras_object(config["inner"], custom_objects)
         return cls(inner, **{name: value for name, value in config.items() if name != "inner"})

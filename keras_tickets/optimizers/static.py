@@ -13,6 +13,7 @@ class Static(SparseOptimizer):
 
     Args:
         inner: Keras optimizer, its name or its config; not built yet.
+        track_exploration: As in `kt.optimizers.SparseOptimizer`.
         name: Name of the optimizer.
 
     Example:

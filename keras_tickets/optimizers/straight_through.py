@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_tickets import schedules
 from keras_tickets.optimizers.magnitude_pruning import MagnitudePruning
+from keras_tickets.step import Step
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -13,11 +14,16 @@ class StraightThrough(MagnitudePruning):
 
     Weights off the mask keep their values and return as soon as they are among the largest. The
     masks are chosen again every `update_every` steps from `begin` on, to the end of training; the
-    ramp ends at `end`. Start from `kt.sparsify(model, sparsity, mask="ones")`, which keeps all
-    initial weights.
+    ramp ends at `end`. By default every step updates, and each kernel has its target sparsity from
+    the first one on. Training starts from all weights.
 
-    Takes the arguments of `kt.optimizers.MagnitudePruning`; by default every step updates, and
-    each kernel has its target sparsity from the first one on.
+    The arguments that are not listed here are those of `kt.optimizers.MagnitudePruning`.
+
+    Args:
+        schedule: A ramp, as in `kt.optimizers.MagnitudePruning`;
+            `kt.schedules.ConstantSparsity()` by default.
+        end: Step at which the ramp ends; `None` for `begin` where the schedule is a
+            `ConstantSparsity`, and for 0.75 otherwise.
 
     Example:
 
@@ -36,15 +42,33 @@ class StraightThrough(MagnitudePruning):
     needs_dense_gradients = True
     trains_off_mask = True
 
-    def __init__(self, inner, schedule=None, **kwargs):
+    def __init__(
+        self,
+        inner: keras.optimizers.Optimizer | str | dict,
+        schedule: schedules.Ramp | object | None = None,
+        *,
+        scope: str = "local",
+        update_every: int = 1,
+        begin: int | float | str | Step = 0,
+        end: int | float | str | Step | None = None,
+        track_exploration: bool = False,
+        name: str | None = None,
+    ):
         schedule = schedules.get_ramp(
             schedules.ConstantSparsity() if schedule is None else schedule
         )
-        if not schedule.calendar:
-            kwargs = {"update_every": 1, **kwargs}
-        if isinstance(schedule, schedules.ConstantSparsity):
-            kwargs = {"begin": 0, "end": 0, **kwargs}
-        super().__init__(inner, schedule, **kwargs)
+        if end is None and not schedule.calendar:
+            end = begin if isinstance(schedule, schedules.ConstantSparsity) else 0.75
+        super().__init__(
+            inner,
+            schedule,
+            scope=scope,
+            update_every=update_every,
+            begin=begin,
+            end=end,
+            track_exploration=track_exploration,
+            name=name,
+        )
 
     def in_calendar(self, step):
         begin, _ = self.window_in_graph()

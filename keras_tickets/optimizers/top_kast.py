@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
 from keras_tickets._checks import check_integer, check_number, check_sparsity
+from keras_tickets.optimizers._kernel_state import add_beside_mask, update_on_devices
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
-from keras_tickets.optimizers.topology import add_beside_mask, update_on_devices
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -16,8 +16,8 @@ class TopKAST(SparseOptimizer):
     The forward set is what the kernel's target sparsity leaves, the backward set what
     `backward_sparsity` leaves, both by magnitude. Weights in the backward set get the dense
     gradient; those outside hold their values exactly, with their slots at rest. Both sets are
-    chosen at step 0 and then every `update_every` steps, after the gradient step. Start from
-    `kt.sparsify(model, sparsity, mask="ones")`, which keeps all initial weights.
+    chosen at step 0 and then every `update_every` steps, after the gradient step. Training starts
+    from all weights.
 
     Args:
         inner: Keras optimizer, its name or its config; not built yet.
@@ -27,7 +27,8 @@ class TopKAST(SparseOptimizer):
         update_every: Optimizer steps between choices.
         regularization: Factor of the penalty that lets weights of the backward set compete: half
             the sum of squares, of those outside the forward set divided by its density.
-        **kwargs: As in `kt.optimizers.SparseOptimizer`.
+        track_exploration: As in `kt.optimizers.SparseOptimizer`.
+        name: Name of the optimizer.
 
     Raises:
         ValueError: An argument is out of range.
@@ -48,11 +49,19 @@ class TopKAST(SparseOptimizer):
 
     needs_dense_gradients = True
     trains_off_mask = True
+    first_masks = ("ones",)
 
     def __init__(
-        self, inner, *, backward_sparsity=None, update_every=100, regularization=0.0, **kwargs
+        self,
+        inner: keras.optimizers.Optimizer | str | dict,
+        *,
+        backward_sparsity: float | None = None,
+        update_every: int = 100,
+        regularization: float = 0.0,
+        track_exploration: bool = False,
+        name: str | None = None,
     ):
-        super().__init__(inner, **kwargs)
+        super().__init__(inner, track_exploration=track_exploration, name=name)
         if backward_sparsity is not None:
             backward_sparsity = check_sparsity(backward_sparsity, "backward_sparsity")
         self.backward_sparsity = backward_sparsity
@@ -62,62 +71,62 @@ class TopKAST(SparseOptimizer):
     @_keras_compat.without_tracking
     def build(self, variables):
         super().build(variables)
-        highest = max((t.masked.sparsity for t in self.topologies), default=1.0)
+        highest = max((t.masked.sparsity for t in self.kernel_states), default=1.0)
         if self.backward_sparsity is not None and self.backward_sparsity >= highest:
             raise ValueError(
                 "`backward_sparsity` must be below the sparsity of the model's kernels. Received: "
                 f"backward_sparsity={self.backward_sparsity}, where the sparsest has {highest}."
             )
         self._backward = {
-            t.masked.path: add_beside_mask(self, t, "backward") for t in self.topologies
+            id(s.masked): add_beside_mask(self, s, "backward") for s in self.kernel_states
         }
 
     def update_due(self, step):
-        return tf.equal(step % self.update_every, 0) & _keras_compat.closes_window(
+        return tf.equal(step % self.update_every, 0) & _keras_compat.completes_step(
             self.core_optimizer
         )
 
-    def _trained(self, topology):
+    def _trained(self, state):
         """Forward and backward set together: before step 0 there is no backward set yet."""
-        backward = self._backward[topology.masked.path]
-        return tf.convert_to_tensor(topology.masked.mask) | tf.convert_to_tensor(backward)
+        backward = self._backward[id(state.masked)]
+        return tf.convert_to_tensor(state.masked.mask) | tf.convert_to_tensor(backward)
 
-    def gradient_off_mask(self, topology, gradient):
+    def gradient_off_mask(self, state, gradient):
         if self.regularization:
-            kernel = tf.convert_to_tensor(topology.masked.kernel)
-            density = max(1 - topology.masked.sparsity, 1 / topology.masked.size)
-            pull = tf.where(topology.masked.mask.value, kernel, kernel / density)
+            kernel = tf.convert_to_tensor(state.masked.kernel)
+            density = max(1 - state.masked.sparsity, 1 / state.masked.size)
+            pull = tf.where(state.masked.mask.value, kernel, kernel / density)
             gradient += self.scale_loss(self.regularization) * tf.cast(pull, gradient.dtype)
-        return masks.apply_mask(self._trained(topology), gradient)
+        return masks.apply_mask(self._trained(state), gradient)
 
-    def take_step(self, strategy, topologies, step):
+    def take_step(self, strategy, states, step):
         def hold(kernel, mask, backward, before, *slots, initial):
             trained = tf.convert_to_tensor(mask) | tf.convert_to_tensor(backward)
             kernel.assign(tf.where(trained, tf.convert_to_tensor(kernel), before))
             for slot, value in zip(slots, initial, strict=True):
                 slot.assign(masks.apply_mask(trained, tf.convert_to_tensor(slot), value))
 
-        held = [tf.convert_to_tensor(topology.masked.kernel) for topology in topologies]
+        held = [tf.convert_to_tensor(state.masked.kernel) for state in states]
         step()
-        for topology, before in zip(topologies, held, strict=True):
-            backward = self._backward[topology.masked.path]
-            update_on_devices(strategy, topology, hold, backward.value, before)
+        for state, before in zip(states, held, strict=True):
+            backward = self._backward[id(state.masked)]
+            update_on_devices(strategy, state, hold, backward.value, before)
 
-    def update_topology(self, strategy, topologies, dense, step):
+    def update_masks(self, strategy, states, dense, step):
         def choose(kernel, mask, backward, *slots, initial):
             scores = tf.abs(tf.cast(tf.convert_to_tensor(kernel), tf.float32))
             forward = layout.choose(scores, used, method=self.selection_method)
             mask.assign(forward)
             backward.assign(layout.choose(scores, trained, method=self.selection_method))
 
-        for topology in topologies:
-            layout = topology.masked.layout
-            used = layout.left(topology.masked.sparsity)
+        for state in states:
+            layout = state.masked.layout
+            used = layout.left(state.masked.sparsity)
             trained = min(2 * used, layout.units)
             if self.backward_sparsity is not None:
                 trained = max(layout.left(self.backward_sparsity), used)
-            backward = self._backward[topology.masked.path]
-            update_on_devices(strategy, topology, choose, backward.value)
+            backward = self._backward[id(state.masked)]
+            update_on_devices(strategy, state, choose, backward.value)
 
     @property
     def dense_gradient_every(self):

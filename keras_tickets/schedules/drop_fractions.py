@@ -1,7 +1,6 @@
 """Drop fractions over the course of training."""
 
 import math
-import numbers
 
 import keras
 import numpy as np
@@ -11,7 +10,7 @@ from keras_tickets._checks import check_number
 
 
 class Schedule:
-    """A drop fraction that depends on the progress of the topology updates.
+    """A drop fraction that depends on the progress of the mask updates.
 
     Progress is (t - begin) / (end - begin) at step t, clipped to [0, 1]. It is worked out in
     float64, so that every compiler arrives at the same float32 fraction.
@@ -54,10 +53,12 @@ class Schedule:
         raise TypeError(f"{type(self).__name__} must define `fraction`.")
 
     def get_config(self) -> dict:
+        """The constructor arguments."""
         return {"initial": self.initial}
 
     @classmethod
     def from_config(cls, config: dict) -> "Schedule":
+        """Makes one from its constructor arguments."""
         return cls(**config)
 
     def __repr__(self):
@@ -71,6 +72,13 @@ class Constant(Schedule):
 
     Args:
         initial: The drop fraction, in [0, 1).
+
+    Example:
+
+    >>> import keras_tickets as kt
+    >>> schedule = kt.schedules.Constant(0.3)
+    >>> [round(float(schedule(progress)), 3) for progress in (0.0, 0.5, 1.0)]
+    [0.3, 0.3, 0.3]
 
     References:
         [Mocanu et al., 2018](https://arxiv.org/abs/1707.04780), the fraction zeta of SET.
@@ -87,6 +95,13 @@ class Cosine(Schedule):
     Args:
         initial: Drop fraction at progress 0, in [0, 1).
 
+    Example:
+
+    >>> import keras_tickets as kt
+    >>> schedule = kt.schedules.Cosine(0.3)
+    >>> [round(float(schedule(progress)), 3) for progress in (0.0, 0.5, 1.0)]
+    [0.3, 0.15, 0.0]
+
     References:
         [Evci et al., 2020](https://arxiv.org/abs/1911.11134), section 3 (2), update schedule.
     """
@@ -101,6 +116,13 @@ class Linear(Schedule):
 
     Args:
         initial: Drop fraction at progress 0, in [0, 1).
+
+    Example:
+
+    >>> import keras_tickets as kt
+    >>> schedule = kt.schedules.Linear(0.3)
+    >>> [round(float(schedule(progress)), 3) for progress in (0.0, 0.5, 1.0)]
+    [0.3, 0.15, 0.0]
 
     References:
         [Evci et al., 2020](https://arxiv.org/abs/1911.11134), the inverse power with k = 1.
@@ -121,6 +143,13 @@ class InversePower(Schedule):
     Raises:
         TypeError: If an argument is not a number.
         ValueError: If `initial` is outside [0, 1), or `power` is not positive and finite.
+
+    Example:
+
+    >>> import keras_tickets as kt
+    >>> schedule = kt.schedules.InversePower(0.4, power=2)
+    >>> [round(float(schedule(progress)), 3) for progress in (0.0, 0.5, 1.0)]
+    [0.4, 0.1, 0.0]
 
     References:
         [Evci et al., 2020](https://arxiv.org/abs/1911.11134), "inverse power"; the authors' code
@@ -149,6 +178,13 @@ class Exponential(Schedule):
     Raises:
         TypeError: If an argument is not a number.
         ValueError: If `initial` is outside [0, 1), or `decay_rate` outside (0, 1].
+
+    Example:
+
+    >>> import keras_tickets as kt
+    >>> schedule = kt.schedules.Exponential(0.4, decay_rate=0.25)
+    >>> [round(float(schedule(progress)), 3) for progress in (0.0, 0.5, 1.0)]
+    [0.4, 0.2, 0.1]
     """
 
     def __init__(self, initial: float, decay_rate: float = 0.01):
@@ -160,29 +196,3 @@ class Exponential(Schedule):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "decay_rate": self.decay_rate}
-
-
-def get(identifier: float | dict | Schedule) -> Schedule:
-    """Makes a schedule of what a user may pass as a drop fraction.
-
-    Args:
-        identifier: A number in [0, 1) for a constant fraction, a schedule, which is returned as it
-            is, or its serialized form.
-
-    Returns:
-        A `Schedule`.
-
-    Raises:
-        TypeError: If `identifier` is none of these.
-        ValueError: If it is a number outside [0, 1).
-    """
-    if isinstance(identifier, dict):
-        identifier = keras.saving.deserialize_keras_object(identifier)
-    if isinstance(identifier, Schedule):
-        return identifier
-    if isinstance(identifier, numbers.Real) and not isinstance(identifier, bool):
-        return Constant(identifier)
-    raise TypeError(
-        "A drop fraction must be a number in [0, 1) or an object of `kt.schedules`. "
-        f"Received: {identifier!r}"
-    )

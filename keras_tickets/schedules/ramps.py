@@ -22,6 +22,15 @@ class Ramp:
     Raises:
         TypeError: If an argument is not a number.
         ValueError: If one is outside [0, 1), or the sparsity would fall.
+
+    Example:
+
+    >>> import keras_tickets as kt
+    >>> class Late(kt.schedules.Ramp):
+    ...     def remaining(self, progress):
+    ...         return 1 - progress**2
+    >>> round(float(Late(final_sparsity=0.8).sparsity(50, 0, 100, target=0.9)), 3)
+    0.2
     """
 
     reaches_end = True
@@ -47,7 +56,11 @@ class Ramp:
             )
 
     def sparsity(
-        self, step: tf.Tensor, begin: tf.Tensor, end: tf.Tensor, target: float
+        self,
+        step: int | tf.Tensor,
+        begin: int | tf.Tensor,
+        end: int | tf.Tensor,
+        target: float,
     ) -> tf.Tensor:
         """The sparsity of a kernel at a step; the final one from `end` on.
 
@@ -75,10 +88,12 @@ class Ramp:
         raise TypeError(f"{type(self).__name__} must define `remaining`.")
 
     def get_config(self) -> dict:
+        """The constructor arguments."""
         return {"initial_sparsity": self.initial_sparsity, "final_sparsity": self.final_sparsity}
 
     @classmethod
     def from_config(cls, config: dict) -> "Ramp":
+        """Makes one from its constructor arguments."""
         return cls(**config)
 
     def __repr__(self):
@@ -99,11 +114,23 @@ class PolynomialDecay(Ramp):
         TypeError: If an argument is not a number.
         ValueError: If one is out of range, or the sparsity would fall.
 
+    Example:
+
+    >>> import keras_tickets as kt
+    >>> ramp = kt.schedules.PolynomialDecay()
+    >>> [round(float(ramp.sparsity(step, 0, 100, target=0.8)), 3) for step in (0, 50, 100)]
+    [0.0, 0.7, 0.8]
+
     References:
         [Zhu and Gupta, 2017, "To prune, or not to prune"](https://arxiv.org/abs/1710.01878)
     """
 
-    def __init__(self, initial_sparsity=0.0, final_sparsity=None, power=3.0):
+    def __init__(
+        self,
+        initial_sparsity: float = 0.0,
+        final_sparsity: float | None = None,
+        power: float = 3.0,
+    ):
         super().__init__(initial_sparsity, final_sparsity)
         self.power = check_number("power", power, "(0, inf)")
 
@@ -121,6 +148,13 @@ class CosineRamp(Ramp):
     Args:
         initial_sparsity: Share of zeros at progress 0, in [0, 1).
         final_sparsity: Share of zeros at progress 1; `None` for each kernel's own target.
+
+    Example:
+
+    >>> import keras_tickets as kt
+    >>> ramp = kt.schedules.CosineRamp()
+    >>> [round(float(ramp.sparsity(step, 0, 100, target=0.8)), 3) for step in (0, 50, 100)]
+    [0.0, 0.4, 0.8]
     """
 
     def remaining(self, progress):
@@ -133,9 +167,16 @@ class ConstantSparsity(Ramp):
 
     Args:
         final_sparsity: Share of zeros, in [0, 1); `None` for each kernel's own target.
+
+    Example:
+
+    >>> import keras_tickets as kt
+    >>> ramp = kt.schedules.ConstantSparsity()
+    >>> [round(float(ramp.sparsity(step, 0, 100, target=0.8)), 3) for step in (0, 50, 100)]
+    [0.8, 0.8, 0.8]
     """
 
-    def __init__(self, final_sparsity=None):
+    def __init__(self, final_sparsity: float | None = None):
         super().__init__(0.0, final_sparsity)
 
     def remaining(self, progress):

@@ -13,7 +13,7 @@ _MODULE = "tensorflow_model_optimization"
 _NEVER = 2**62
 
 
-def is_schedule(value) -> bool:
+def is_pruning_schedule(value: object) -> bool:
     """Whether a value is a `PruningSchedule` of tensorflow-model-optimization."""
     return any(
         cls.__module__.startswith(_MODULE) and cls.__name__ == "PruningSchedule"
@@ -38,6 +38,13 @@ class TfmotRamp(Ramp):
         frequency: Steps between updates.
         power: Exponent of the polynomial.
 
+    Example:
+
+    >>> import keras_tickets as kt
+    >>> ramp = kt.schedules.TfmotRamp(0.0, 0.8, 100, 200, frequency=10, power=3)
+    >>> ramp.calendar
+    {'update_every': 10, 'begin': 100, 'end': 200}
+
     References:
         - [The library's guide](https://www.tensorflow.org/model_optimization/guide/pruning)
     """
@@ -60,7 +67,7 @@ class TfmotRamp(Ramp):
         self.power = float(power)
 
     @classmethod
-    def of(cls, schedule) -> "TfmotRamp":
+    def of(cls, schedule: object) -> "TfmotRamp":
         """The ramp of a schedule object.
 
         Raises:

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_tickets._kernels.find import Kernel
 from keras_tickets.structures.structure import Layout, Matrix, Structure, mean
 
 
@@ -39,7 +40,7 @@ class Block(Structure):
             )
         self.shape = sizes
 
-    def layout(self, kernel):
+    def layout(self, kernel: Kernel) -> Layout:
         matrix = Matrix(kernel)
         sizes = (matrix.inputs, kernel.outputs)
         if any(size % block for size, block in zip(sizes, self.shape, strict=True)):

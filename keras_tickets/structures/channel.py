@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_tickets._kernels.find import Kernel
 from keras_tickets.structures.structure import Layout, Matrix, Structure, mean
 
 
@@ -27,7 +28,7 @@ class Channel(Structure):
     ```
     """
 
-    def layout(self, kernel):
+    def layout(self, kernel: Kernel) -> Layout:
         return _Channels(kernel)
 
 

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_tickets import _selection
 from keras_tickets._checks import check_number
+from keras_tickets._kernels.find import Kernel
 from keras_tickets.structures.structure import Layout, Matrix, Structure
 
 
@@ -48,10 +49,10 @@ class FanIn(Structure):
             check_number("ablation", ablation, "(0, inf)")
         self.ablation = ablation
 
-    def at_output(self):
+    def at_output(self) -> Structure:
         return FanIn(None)
 
-    def layout(self, kernel):
+    def layout(self, kernel: Kernel) -> Layout:
         return _Neurons(kernel, self.ablation)
 
 

@@ -3,7 +3,8 @@
 import keras
 import tensorflow as tf
 
-from keras_tickets.distributions.ranking import sparsity_of
+from keras_tickets._counts import sparsity_of
+from keras_tickets._kernels.find import Kernel
 from keras_tickets.structures.structure import Layout, Matrix, Structure
 
 
@@ -48,7 +49,7 @@ class NM(Structure):
     def sparsity(self) -> float:
         return sparsity_of(self.m, self.n)
 
-    def layout(self, kernel):
+    def layout(self, kernel: Kernel) -> Layout:
         matrix = Matrix(kernel)
         if matrix.inputs % self.m:
             raise ValueError(

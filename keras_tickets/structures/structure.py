@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _selection
+from keras_tickets._counts import nonzeros
 from keras_tickets._kernels.axes import is_depthwise
 from keras_tickets._kernels.find import Kernel
-from keras_tickets.distributions import nonzeros
 
 
 class Structure(abc.ABC):
@@ -21,9 +21,34 @@ class Structure(abc.ABC):
 
     Attributes:
         sparsity: The share of zeros that the structure itself settles, `None` for most.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    class PerInput(kt.structures.Structure):
+        def layout(self, kernel):
+            return PerInputLayout(*kernel.shape)
+
+    class PerInputLayout(kt.structures.Layout):
+        def __init__(self, inputs, outputs):
+            super().__init__(groups=inputs, units=outputs, unit_size=1)
+
+        def pool(self, values):
+            return values
+
+        def spread(self, units):
+            return units
+
+    dense = keras.Sequential([keras.Input((16,)), keras.layers.Dense(8, name="fc")])
+    model = kt.sparsify(dense, 0.75, structure=PerInput())
+    assert (model.masks["fc/kernel"].sum(axis=1) == 2).all()
+    ```
     """
 
-    sparsity = None
+    sparsity: float | None = None
 
     def at_output(self) -> "Structure":
         """The structure for the kernels that make a model's outputs; itself by default."""
@@ -62,6 +87,24 @@ class Layout(abc.ABC):
         groups: Number of groups.
         units: Number of units in each group.
         unit_size: Number of weights in each unit.
+
+    Example:
+
+    ```python
+    import tensorflow as tf
+    import keras_tickets as kt
+
+    class Rows(kt.structures.Layout):
+        def pool(self, values):
+            return values
+
+        def spread(self, units):
+            return units
+
+    layout = Rows(groups=2, units=3, unit_size=1)
+    mask = layout.choose(tf.constant([[3.0, 1.0, 2.0], [0.0, 1.0, 2.0]]), left=2)
+    assert mask.numpy().tolist() == [[True, False, True], [False, True, True]]
+    ```
     """
 
     def __init__(self, groups: int, units: int, unit_size: int):

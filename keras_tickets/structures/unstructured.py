@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_tickets._kernels.find import Kernel
 from keras_tickets.structures.structure import Layout, Structure
 
 
@@ -22,7 +23,7 @@ class Unstructured(Structure):
     ```
     """
 
-    def layout(self, kernel):
+    def layout(self, kernel: Kernel) -> Layout:
         return _Weights(kernel)
 
 

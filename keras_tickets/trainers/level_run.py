@@ -39,9 +39,11 @@ class LevelRun:
         self.network = network_of(trainer.model)
         self.data, self.epochs = data, check_integer("epochs", epochs, low=1)
         self.fit_arguments, self.callbacks = fit_arguments, callbacks
-        self.window = self.model.optimizer.core_optimizer.gradient_accumulation_steps or 1
-        self.horizon = epochs * data.steps // self.window
-        self.rewind_step = trainer.rewind_to.resolve(self.horizon, data.steps // self.window)
+        self.batches_per_step = self.model.optimizer.batches_per_step
+        self.horizon = epochs * data.steps // self.batches_per_step
+        self.rewind_step = trainer.rewind_to.resolve(
+            self.horizon, data.steps // self.batches_per_step
+        )
         if self.rewind_step >= self.horizon:
             raise ValueError(
                 f"`rewind_to` must be before the end of training. Received: rewind_to="
@@ -143,7 +145,7 @@ class LevelRun:
         self.state.write({name: at_start[name] for name in self.state.counters})
         self.state.write({name: at_start[name] for name in self.state.noise})
         if level and not control and "schedule" not in self.trainer.rewind:
-            self.state.set_steps(self.horizon * self.window)
+            self.state.set_steps(self.horizon * self.batches_per_step)
         self.model.rest()
         return ticket
 
@@ -188,8 +190,8 @@ class LevelRun:
         return train_stretch(
             self.model,
             self.data,
-            start * self.window,
-            stop * self.window,
+            start * self.batches_per_step,
+            stop * self.batches_per_step,
             directory,
             epochs=self.epochs,
             shift=shift,
@@ -199,7 +201,7 @@ class LevelRun:
 
     def _step_after(self, epoch: int) -> int:
         """Optimizer steps from step 0 to the end of an epoch, or of its part that is trained."""
-        return min((epoch + 1) * self.data.steps // self.window, self.horizon)
+        return min((epoch + 1) * self.data.steps // self.batches_per_step, self.horizon)
 
     def _early_stop(self, history) -> dict:
         """The step with the lowest validation loss, counted from step 0, and its metrics."""

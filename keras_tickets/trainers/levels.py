@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_tickets._checks import check_number, compile_regex
-from keras_tickets.distributions.ranking import highest, sparsity_of
+from keras_tickets._counts import sparsity_of
+from keras_tickets._ranking import highest
 from keras_tickets.masks import MaskedKernel
 
 

@@ -42,8 +42,8 @@ def train_stretch(
         ValueError: A loss or a weight is NaN or infinite at the end.
     """
     checkpoint = Checkpoint(directory / "checkpoints")
-    window = model.optimizer.core_optimizer.gradient_accumulation_steps or 1
-    model.horizon = (epochs * data.steps // window, data.steps // window)
+    per_step = model.optimizer.batches_per_step
+    model.horizon = (epochs * data.steps // per_step, data.steps // per_step)
     segments = list(data.segments(start, stop))
     for segment in segments:
         first = max(segment.first, checkpoint.initial_epoch)

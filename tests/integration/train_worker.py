@@ -80,7 +80,7 @@ def leaked(optimizer):
     """The largest weight off the masks."""
     return max(
         np.abs(t.masked.kernel.numpy()[~t.masked.mask.numpy()]).max(initial=0)
-        for t in optimizer.topologies
+        for t in optimizer.kernel_states
     )
 
 

@@ -143,7 +143,7 @@ def test_hand_made_vector(fraction, active):
     record.kernel.assign(WEIGHTS[None])
     record.set(MASK[None])
     step = stepper(optimizer, record.kernel, record.path)
-    ((slot, initial),) = optimizer.topologies[0].slots
+    ((slot, initial),) = optimizer.kernel_states[0].slots
     step(tf.zeros((1, 12)))
     slot.assign(np.where(MASK, 0.1 * np.arange(1, 13), 0)[None])
     step(tf.constant(GRADIENT[None]))
@@ -300,7 +300,7 @@ def test_grown_weights_are_zero_where_no_weight_was_active():
     record.set(np.zeros((4, 4), bool))
     optimizer = kt.optimizers.RigL("sgd", end=9, grow_init="initial_dist")
     optimizer.build([record.kernel])
-    np.testing.assert_array_equal(optimizer._initial[record.path].numpy(), np.zeros(8))
+    np.testing.assert_array_equal(optimizer._initial[id(record)].numpy(), np.zeros(8))
 
 
 def test_apply_needs_variables_to_build_on():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import keras_tickets as kt
-from keras_tickets.optimizers.redistribution import share_growth
+from keras_tickets.optimizers._redistribution import share_growth
 
 
 def share_oracle(importance, growth, room):

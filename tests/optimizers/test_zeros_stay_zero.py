@@ -54,14 +54,14 @@ def network(dtype=None):
 
 
 def check_at_rest(model):
-    topologies = model.optimizer.topologies
-    check_counts(model.optimizer, [topology.masked for topology in topologies])
-    for topology in topologies:
-        mask = topology.masked.mask.numpy()
-        kernel = topology.masked.kernel.numpy()
+    states = model.optimizer.kernel_states
+    check_counts(model.optimizer, [state.masked for state in states])
+    for state in states:
+        mask = state.masked.mask.numpy()
+        kernel = state.masked.kernel.numpy()
         assert np.isfinite(kernel).all()
         assert not kernel[~mask].any()
-        for slot, initial in topology.slots:
+        for slot, initial in state.slots:
             values = slot.numpy()
             assert np.isfinite(values).all(), slot.path
             np.testing.assert_array_equal(values[~mask], np.float32(initial), err_msg=slot.path)
@@ -113,7 +113,7 @@ def test_with_every_inner_optimizer(inner, option):
     assert np.isfinite(loss)
     assert any(np.any(before[path] != mask) for path, mask in model.masks.items())
     assert any(
-        slot.path.endswith("average") for t in model.optimizer.topologies for slot, _ in t.slots
+        slot.path.endswith("average") for t in model.optimizer.kernel_states for slot, _ in t.slots
     ) == (option == "ema")
 
 
@@ -209,7 +209,7 @@ def test_a_grown_weight_starts_with_resting_slots():
     (record,) = layer.masked_kernels
     optimizer = kt.optimizers.RigL(keras.optimizers.Adagrad(0.1), update_every=5, end=100)
     optimizer.build([record.kernel])
-    ((slot, initial),) = optimizer.topologies[0].slots
+    ((slot, initial),) = optimizer.kernel_states[0].slots
     assert initial == np.float32(0.1)
     old = record.mask.numpy()
     for _ in range(6):

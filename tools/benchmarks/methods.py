@@ -15,27 +15,27 @@ STATIC, CONTROL = "Static", "Static, control"
 
 def methods_to_train() -> dict[str, tuple[Callable, dict]]:
     """What makes the optimizer of each row, and the arguments of `kt.sparsify`."""
-    window = {"update_every": UPDATE_EVERY, "end": NEVER}
+    calendar = {"update_every": UPDATE_EVERY, "end": NEVER}
     kto, ramp = kt.optimizers, kt.schedules.PolynomialDecay()
     dense = {"mask": "ones"}
     return {
         STATIC: (lambda: kto.Static(sgd()), {}),
         CONTROL: (lambda: kto.Static(sgd()), {}),
-        "SET": (lambda: kto.SET(sgd(), **window), {}),
-        "RigL": (lambda: kto.RigL(sgd(), **window), {}),
-        "RigL, mean over 8 batches": (lambda: kto.RigL(sgd(), mean_over=8, **window), {}),
+        "SET": (lambda: kto.SET(sgd(), **calendar), {}),
+        "RigL": (lambda: kto.RigL(sgd(), **calendar), {}),
+        "RigL, mean over 8 batches": (lambda: kto.RigL(sgd(), mean_over=8, **calendar), {}),
         "RigL, constant fan-in": (
-            lambda: kto.RigL(sgd(), **window),
+            lambda: kto.RigL(sgd(), **calendar),
             {"structure": kt.structures.FanIn()},
         ),
-        "SNFS": (lambda: kto.SNFS(sgd(), **window), {}),
-        "GradualMagnitude": (lambda: kto.GradualMagnitude(sgd(), ramp, **window), dense),
+        "SNFS": (lambda: kto.SNFS(sgd(), **calendar), {}),
+        "GradualMagnitude": (lambda: kto.GradualMagnitude(sgd(), ramp, **calendar), dense),
         "GradualMagnitude, global": (
-            lambda: kto.GradualMagnitude(sgd(), ramp, scope="global", **window),
+            lambda: kto.GradualMagnitude(sgd(), ramp, scope="global", **calendar),
             dense,
         ),
         "GradualMagnitude, regrow": (
-            lambda: kto.GradualMagnitude(sgd(), ramp, regrow=True, **window),
+            lambda: kto.GradualMagnitude(sgd(), ramp, regrow=True, **calendar),
             dense,
         ),
         "TopKAST": (lambda: kto.TopKAST(sgd(), update_every=UPDATE_EVERY), dense),

@@ -30,21 +30,21 @@ def rigl_update(dense: keras.Model, jit_compile: bool = False) -> tuple[Callable
 
     @tf.function(jit_compile=jit_compile)
     def update(gradients):
-        optimizer.update_topology(strategy, optimizer.topologies, gradients, step)
+        optimizer.update_masks(strategy, optimizer.kernel_states, gradients, step)
         return tf.constant(0)
 
     generator = np.random.default_rng(1)
     gradients = [
-        tf.constant(generator.standard_normal(topology.masked.kernel.shape, np.float32))
-        for topology in optimizer.topologies
+        tf.constant(generator.standard_normal(state.masked.kernel.shape, np.float32))
+        for state in optimizer.kernel_states
     ]
-    return update, gradients, optimizer.topologies
+    return update, gradients, optimizer.kernel_states
 
 
-def full_sort_update(topology, jit_compile: bool) -> tuple[Callable, tf.Variable]:
+def full_sort_update(state, jit_compile: bool) -> tuple[Callable, tf.Variable]:
     """The same rule on a copy of a kernel, each of its two choices by a sort of all scores."""
-    (slot, _), *_ = topology.slots
-    kernel, mask, slot = map(tf.Variable, (topology.masked.kernel, topology.masked.mask, slot))
+    (slot, _), *_ = state.slots
+    kernel, mask, slot = map(tf.Variable, (state.masked.kernel, state.masked.mask, slot))
 
     def best(scores, k):
         order = tf.argsort(tf.reshape(scores, [-1]), direction="DESCENDING", stable=True)
@@ -81,13 +81,13 @@ def benchmark_updates(size: int, options: argparse.Namespace) -> tuple[Table, di
     dense, blocks, masks = one_kernel(KERNELS[size]), {}, {}
     for jit_compile in (False, True):
         where = "XLA" if jit_compile else "graph"
-        update, gradients, (topology,) = rigl_update(dense, jit_compile)
-        sorting, mask = full_sort_update(topology, jit_compile)
+        update, gradients, (state,) = rigl_update(dense, jit_compile)
+        sorting, mask = full_sort_update(state, jit_compile)
         blocks |= {
             where: timed(update, gradients),
             f"{where}, full sort": timed(sorting, gradients),
         }
-        masks |= {where: topology.masked.mask, f"{where}, full sort": mask}
+        masks |= {where: state.masked.mask, f"{where}, full sort": mask}
     seconds = take_turns(blocks, options.rounds)
     for name, mask in masks.items():
         if not np.array_equal(mask, masks["graph"]):

@@ -1,4 +1,4 @@
-"""What a topology update changes, and how that is done on every device."""
+"""What a mask update changes, and how that is done on every device."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -23,62 +23,76 @@ _KEEPS_ZEROS = (
 
 
 @dataclasses.dataclass
-class Topology:
-    """What a topology update changes: a masked kernel and the inner optimizer's slots for it.
+class KernelState:
+    """What a mask update changes: a masked kernel and the inner optimizer's slots for it.
 
     Attributes:
         masked: The kernel and its mask.
         slots: `(slot, initial value)` for every slot of the kernel's shape.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    dense = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="fc")])
+    model = kt.sparsify(dense, 0.5)
+    optimizer = kt.optimizers.Static(keras.optimizers.SGD(momentum=0.9))
+    optimizer.build(model.trainable_variables)
+    (state,) = optimizer.kernel_states
+    assert state.masked.count() == 16 and len(state.slots) == 1
+    ```
     """
 
     masked: MaskedKernel
     slots: list[tuple[keras.Variable, float]]
 
 
-def find_topologies(
+def find_kernel_states(
     variables: Sequence[keras.Variable], slots: list[tuple[keras.Variable, keras.Variable, float]]
-) -> list[Topology]:
+) -> list[KernelState]:
     """The masked kernels among some variables, with their slots.
 
     Args:
         variables: Trainable variables.
         slots: `(variable, slot, initial value)` of all that an optimizer has made for them.
     """
-    topologies = []
+    states = []
     for variable in variables:
         if (masked := record_of(variable)) is not None:
             own = [(slot, value) for reference, slot, value in slots if reference is variable]
             same = [(s, v) for s, v in own if tuple(s.shape) == tuple(variable.shape)]
-            topologies.append(Topology(masked, same))
-    return topologies
+            states.append(KernelState(masked, same))
+    return states
 
 
-def keeps_zeros(optimizer: keras.optimizers.Optimizer, topologies: list[Topology]) -> bool:
+def keeps_zeros(optimizer: keras.optimizers.Optimizer, states: list[KernelState]) -> bool:
     """Whether a step leaves weights at 0 whose gradients are 0, by the optimizer's own rule."""
-    constrained = any(topology.masked.kernel.constraint for topology in topologies)
+    constrained = any(state.masked.kernel.constraint for state in states)
     return type(optimizer) in _KEEPS_ZEROS and not constrained
 
 
 def add_beside_mask(
-    optimizer, topology: Topology, name: str, shape=None, dtype="bool", initializer="zeros"
+    optimizer, state: KernelState, name: str, shape=None, dtype="bool", initializer="zeros"
 ) -> keras.Variable:
     """Adds a variable to an optimizer, on the devices of a kernel's mask; it is saved with it.
 
     Args:
         optimizer: A Keras optimizer.
-        topology: The kernel.
+        state: The kernel.
         name: Name of the variable.
         shape: Its shape; the kernel's by default.
         dtype: Its dtype.
         initializer: Keras initializer of its values; by default all are 0 or `False`.
     """
-    with tf.distribute.get_strategy().extended.colocate_vars_with(topology.masked.mask.value):
+    with tf.distribute.get_strategy().extended.colocate_vars_with(state.masked.mask.value):
         return optimizer.add_variable(
-            topology.masked.kernel.shape if shape is None else shape,
+            state.masked.kernel.shape if shape is None else shape,
             initializer=initializer,
             dtype=dtype,
             aggregation="only_first_replica",
-            name=f"{name}_{topology.masked.path.replace('/', '_')}",
+            name=f"{name}_{state.masked.path.replace('/', '_')}",
         )
 
 
@@ -92,22 +106,22 @@ def put_to_rest(kernel, mask, *slots, initial) -> None:
         variable.assign(apply_mask(mask, tf.convert_to_tensor(variable), value))
 
 
-def update_on_devices(strategy, topology: Topology, function: Callable, *args) -> None:
+def update_on_devices(strategy, state: KernelState, function: Callable, *args) -> None:
     """Runs `function` on each device's copy of a kernel, its mask and its slots.
 
     Args:
         strategy: The `tf.distribute` strategy.
-        topology: What to update.
+        state: What to update.
         function: Called with the kernel, the mask, further `args`, the slots, and `initial`, the
             slots' initial values.
         *args: Distributed or plain tensors.
     """
-    initial = [value for _, value in topology.slots]
-    variables = [slot.value for slot, _ in topology.slots]
+    initial = [value for _, value in state.slots]
+    variables = [slot.value for slot, _ in state.slots]
     strategy.extended.update(
-        topology.masked.kernel.value,
+        state.masked.kernel.value,
         lambda *values: function(*values, initial=initial),
-        args=(topology.masked.mask.value, *args, *variables),
+        args=(state.masked.mask.value, *args, *variables),
         group=False,
     )
 
@@ -132,18 +146,18 @@ def when(condition: tf.Tensor, then: Callable, otherwise: Callable = lambda: Non
 
 
 def sum_over_replicas(
-    strategy: tf.distribute.Strategy, topologies: list[Topology], dense: list[tf.Tensor]
+    strategy: tf.distribute.Strategy, states: list[KernelState], dense: list[tf.Tensor]
 ) -> list[tf.Tensor]:
     """Dense gradients summed over replicas, in cross-replica context.
 
     Args:
         strategy: The `tf.distribute` strategy.
-        topologies: Their kernels.
+        states: Their kernels.
         dense: One gradient for each kernel, of each replica.
     """
     if strategy.num_replicas_in_sync == 1:
         return dense
-    kernels = [topology.masked.kernel.value for topology in topologies]
+    kernels = [state.masked.kernel.value for state in states]
     return strategy.extended.batch_reduce_to(
         tf.distribute.ReduceOp.SUM, list(zip(dense, kernels, strict=True))
     )

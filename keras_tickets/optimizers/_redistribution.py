@@ -63,3 +63,19 @@ def share_growth(
     given, left, _ = loop(fill, state)
     given, _, _ = loop(one_each, (given, left, tf.constant(True)))
     return tf.cast(given, tf.int32)
+
+
+def mean_magnitude(values: tf.Tensor, mask: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """The mean magnitude of the values on a mask, 0 where the mask is empty.
+
+    Args:
+        values: Float tensor of a kernel's shape.
+        mask: Boolean tensor of the same shape.
+        count: int32 scalar, the number of weights that the mask leaves.
+
+    Returns:
+        float32 scalar; summed in float64, so that the order of the sum does not show.
+    """
+    magnitudes = tf.where(mask, tf.abs(tf.cast(values, tf.float64)), 0.0)
+    mean = tf.reduce_sum(magnitudes) / tf.cast(tf.maximum(count, 1), tf.float64)
+    return tf.cast(mean, tf.float32)

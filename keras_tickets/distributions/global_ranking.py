@@ -1,17 +1,15 @@
 """`Global`: one ranking of all weights."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 
 from keras_tickets._checks import check_sparsity
-from keras_tickets.distributions.distribution import (
-    Allocation,
-    Distribution,
-    nonzeros,
-)
+from keras_tickets._counts import nonzeros, sparsity_of
+from keras_tickets._kernels.find import Kernel
+from keras_tickets._ranking import check_scores, highest
+from keras_tickets.distributions.distribution import Allocation, Distribution
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -38,7 +36,12 @@ class Global(Distribution):
 
     needs_scores = True
 
-    def allocate(self, kernels, sparsity, scores=None):
+    def allocate(
+        self,
+        kernels: Sequence[Kernel],
+        sparsity: float,
+        scores: Mapping[str, np.ndarray] | None = None,
+    ) -> Allocation:
         sparsity = check_sparsity(sparsity)
         if not kernels:
             return Allocation({})
@@ -62,46 +65,3 @@ class Global(Distribution):
                 f"{kernel.path!r}. Pass `scores={{kernel path: array}}`."
             )
         return check_scores(kernel.path, kernel.shape, scores[kernel.path])
-
-
-def check_scores(path: str, shape: tuple[int, ...], scores: np.ndarray) -> np.ndarray:
-    """The scores of a kernel, as a vector.
-
-    Raises:
-        ValueError: They are not of the kernel's shape, or one is NaN.
-    """
-    scores = np.asarray(scores)
-    if scores.shape != shape:
-        raise ValueError(f"`scores[{path!r}]` has shape {scores.shape}; the kernel has {shape}.")
-    if np.isnan(scores).any():
-        raise ValueError(f"`scores[{path!r}]` has NaN.")
-    return scores.reshape(-1)
-
-
-def highest(scores: Sequence[np.ndarray], count: int, floor: int = 0) -> list[np.ndarray]:
-    """Marks the highest of the scores of several kernels, in one ranking.
-
-    Ties go to the kernel that comes first, then to the lowest index.
-
-    Args:
-        scores: One vector for each kernel.
-        count: Number of scores to mark.
-        floor: Number of scores to mark in each kernel at least, whatever `count` is.
-
-    Returns:
-        One boolean vector for each kernel.
-    """
-    first = [np.zeros(score.size, dtype=bool) for score in scores]
-    for mask, score in zip(first, scores, strict=True):
-        mask[np.argsort(-score, kind="stable")[:floor]] = True
-    marked = np.concatenate(first)
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    order = order[~marked[order]]
-    marked[order[: max(count - np.count_nonzero(marked), 0)]] = True
-    return np.split(marked, np.cumsum([score.size for score in scores])[:-1])
-
-
-def sparsity_of(size: int, kept: int) -> float:
-    """A sparsity for which `nonzeros` is exactly `kept`, also where rounding is against it."""
-    sparsity = (size - kept) / size
-    return sparsity if nonzeros(size, sparsity) == kept else math.nextafter(sparsity, 1.0)

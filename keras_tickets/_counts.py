@@ -1,0 +1,31 @@
+"""What a share of zeros and a number of weights are to each other."""
+
+import math
+
+
+def nonzeros(size: int, sparsity: float, rounding: str = "floor") -> int:
+    """Number of weights that a sparsity leaves.
+
+    Args:
+        size: Number of weights.
+        sparsity: Share of zeros in [0, 1).
+        rounding: How the number of zeros, `sparsity * size` in float64, is rounded: "floor" or
+            "ceil".
+
+    Returns:
+        Number of weights that are not zeroed.
+
+    Example:
+
+    >>> import keras_tickets as kt
+    >>> kt.distributions.nonzeros(1000, 0.9995)
+    1
+    """
+    zeros = sparsity * size
+    return size - (math.ceil(zeros) if rounding == "ceil" else math.floor(zeros))
+
+
+def sparsity_of(size: int, kept: int) -> float:
+    """A sparsity for which `nonzeros` is exactly `kept`, also where rounding is against it."""
+    sparsity = (size - kept) / size
+    return sparsity if nonzeros(size, sparsity) == kept else math.nextafter(sparsity, 1.0)

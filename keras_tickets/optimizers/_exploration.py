@@ -1,0 +1,38 @@
+"""Which weights were ever active."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_tickets.optimizers._kernel_state import KernelState, add_beside_mask, update_on_devices
+
+
+class Exploration:
+    """The union of all masks that each kernel has had.
+
+    Args:
+        optimizer: The optimizer that keeps it.
+        states: The masked kernels.
+    """
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer, states: list[KernelState]):
+        self._kernels = [state.masked for state in states]
+        self._explored = {id(s.masked): add_beside_mask(optimizer, s, "explored") for s in states}
+
+    def see(self, strategy: tf.distribute.Strategy, states: list[KernelState]) -> None:
+        """Takes in the present masks, in cross-replica context."""
+
+        def see(kernel, mask, explored, *slots, initial):
+            explored.assign(tf.convert_to_tensor(explored) | tf.convert_to_tensor(mask))
+
+        for state in states:
+            explored = self._explored[id(state.masked)]
+            update_on_devices(strategy, state, see, explored.value)
+
+    def share(self) -> float:
+        """Share of all weights that were active at any time, the present masks included."""
+        explored = sum(
+            np.count_nonzero(self._explored[id(kernel)].numpy() | kernel.mask.numpy())
+            for kernel in self._kernels
+        )
+        return explored / max(sum(kernel.size for kernel in self._kernels), 1)
