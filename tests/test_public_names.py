@@ -1,9 +1,7 @@
-"""Packages list what is public; it is documented by examples that run, and its arguments show."""
+"""Packages list what is public, and nothing else is there; its arguments are named and typed."""
 
-import doctest
 import inspect
 import pkgutil
-import re
 
 import pytest
 
@@ -15,7 +13,6 @@ PUBLIC = [
     for package in PACKAGES
     for name in package.__all__
 ]
-FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
@@ -23,16 +20,6 @@ def test_only_what_is_listed_is_there(package):
     modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
     names = {name for name in vars(package) if not name.startswith("_")}
     assert names - modules == set(package.__all__)
-
-
-@pytest.mark.parametrize("public", PUBLIC)
-def test_the_example_runs(public):
-    document = inspect.getdoc(public)
-    assert "Example:" in document
-    for code in FENCE.findall(document):
-        exec(compile(code, public.__name__, "exec"), {"__name__": "example"})
-    for example in doctest.DocTestFinder(recurse=False).find(public, public.__name__):
-        assert doctest.DocTestRunner().run(example).failed == 0
 
 
 @pytest.mark.parametrize("public", PUBLIC)

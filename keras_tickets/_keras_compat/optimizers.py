@@ -33,28 +33,28 @@ def build_recording_slots(
     Slots are found so, never by name: names of slots collide. The method that makes them is
     covered on the objects alone, so that optimizers can be built in several threads at once.
     """
-    slots, core = [], optimizer_core(optimizer)
-    covers = [(part, "add_variable_from_reference") for part in optimizer_parts(optimizer)]
-    for part, name in covers:
-        vars(part)[name] = _recording(part, slots)
-    choose = getattr(core, "_optimizer_map", None)
+    slots: list[tuple[keras.Variable, keras.Variable, float]] = []
+    covered = []
 
-    def choose_and_cover(variable):
-        part = choose(variable)
-        if part not in optimizer_parts(optimizer):
-            covers.append((part, "add_variable_from_reference"))
+    def cover(part):
+        if "add_variable_from_reference" not in vars(part):
             vars(part)["add_variable_from_reference"] = _recording(part, slots)
+            covered.append(part)
         return part
 
+    for part in optimizer_parts(optimizer):
+        cover(part)
+    attributes = vars(optimizer_core(optimizer))
+    choose = attributes.get("_optimizer_map")
     if choose is not None:
-        vars(core)["_optimizer_map"] = choose_and_cover
+        attributes["_optimizer_map"] = lambda variable: cover(choose(variable))
     try:
         optimizer.build(variables)
     finally:
-        for part, name in covers:
-            del vars(part)[name]
+        for part in covered:
+            del vars(part)["add_variable_from_reference"]
         if choose is not None:
-            vars(core)["_optimizer_map"] = choose
+            attributes["_optimizer_map"] = choose
     return slots
 
 

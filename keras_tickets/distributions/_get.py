@@ -39,7 +39,8 @@ def get(identifier: str | dict | Distribution) -> Distribution:
         if {"class_name", "config"} <= set(identifier):
             return keras.saving.deserialize_keras_object(dict(identifier))
         return Custom(identifier)
-    if callable(getattr(identifier, "allocate", None)) and not isinstance(identifier, type):
+    allocates = callable(getattr(identifier, "allocate", None))
+    if allocates and not isinstance(identifier, (str, type)):
         return identifier
     raise ValueError(
         f"`distribution` must be one of {NAMES}, an object of `kt.distributions` or a dict "

@@ -1,6 +1,5 @@
 """An optimizer around another: what people read, set and call on it is the inner one's."""
 
-import functools
 import inspect
 from collections.abc import Sequence
 
@@ -39,6 +38,12 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
             accumulate gradients.
     """
 
+    _own_names: frozenset[str]
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls._own_names = frozenset({*dir(cls), *inspect.signature(cls.__init__).parameters})
+
     def __init__(
         self, inner: keras.optimizers.Optimizer | str | dict, *, name: str | None = None
     ) -> None:
@@ -72,7 +77,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
     def __setattr__(self, name, value):
         inner = vars(self).get("inner_optimizer")
-        own = name.startswith("_") or name in vars(self) or name in _own_names(type(self))
+        own = name.startswith("_") or name in vars(self) or name in self._own_names
         if inner is not None and not own:
             core = _keras_compat.optimizer_core(inner)
             if hasattr(core, name):
@@ -159,9 +164,3 @@ def _check_parts(inner):
                 "different times. Received: gradient_accumulation_steps="
                 f"{part.gradient_accumulation_steps} in {part.name!r}"
             )
-
-
-@functools.cache
-def _own_names(cls) -> frozenset[str]:
-    """What a class has itself: attributes, and the arguments of its constructor."""
-    return frozenset({*dir(cls), *inspect.signature(cls.__init__).parameters})

@@ -61,7 +61,7 @@ class PeriodicOptimizer(SparseOptimizer):
         self.update_every = check_integer("update_every", update_every, low=1)
         self.begin = Step(begin)
         self.end = Step(end)
-        self._total = {}
+        self._total: dict[str, int | None] = {}
         self._window = self.add_variable(
             (2,),
             dtype="int64",
@@ -94,7 +94,7 @@ class PeriodicOptimizer(SparseOptimizer):
     @property
     def steps_in_training(self) -> int:
         """Optimizer steps of the whole training; those taken so far where its length is unknown."""
-        return max(self._total.get("total_steps", 0), int(self.iterations.numpy()))
+        return max(self._total.get("total_steps") or 0, int(self.iterations.numpy()))
 
     def _resolve(self):
         begin, end = self.begin.resolve(**self._total), self.end.resolve(**self._total)

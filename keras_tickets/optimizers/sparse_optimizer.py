@@ -69,7 +69,7 @@ class SparseOptimizer(OptimizerWrapper):
     ```
     """
 
-    first_masks = ("random", "magnitude", "ones")
+    first_masks: tuple[str, ...] = ("random", "magnitude", "ones")
     needs_dense_gradients = False
     trains_off_mask = False
     skip_gradient_step = False

@@ -57,7 +57,7 @@ class StraightThrough(MagnitudePruning):
         schedule = schedules.get_ramp(
             schedules.ConstantSparsity() if schedule is None else schedule
         )
-        if end is None and not schedule.calendar:
+        if end is None:
             end = begin if isinstance(schedule, schedules.ConstantSparsity) else 0.75
         super().__init__(
             inner,

@@ -34,7 +34,7 @@ def get(identifier: float | dict | Schedule) -> Schedule:
     if isinstance(identifier, Schedule):
         return identifier
     if isinstance(identifier, numbers.Real) and not isinstance(identifier, bool):
-        return Constant(identifier)
+        return Constant(float(identifier))
     raise TypeError(
         "A drop fraction must be a number in [0, 1) or an object of `kt.schedules`. "
         f"Received: {identifier!r}"
