@@ -163,7 +163,7 @@ def test_sparsity_zero_is_dense():
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (1.0, ValueError, r"`sparsity` must be in \[0, 1\).*sparsity=1.0"),
+        (1.0, ValueError, r"`sparsity` must be a number in \[0, 1\).*sparsity=1.0"),
         (-0.1, ValueError, "sparsity=-0.1"),
         (float("nan"), ValueError, "sparsity=nan"),
         ("0.9", TypeError, r"sparsity='0.9' \(of type str\)"),
