@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets._checks import check_integer
+from keras_tickets._resolved_steps import ResolvedSteps
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 from keras_tickets.step import Step
 
@@ -61,59 +62,49 @@ class PeriodicOptimizer(SparseOptimizer):
         self.update_every = check_integer("update_every", update_every, low=1)
         self.begin = Step(begin)
         self.end = Step(end)
-        self._total: dict[str, int | None] = {}
-        self._window = self.add_variable(
-            (2,),
-            dtype="int64",
-            initializer=lambda shape, dtype: tf.constant([-1, -1], dtype),
-            aggregation="only_first_replica",
-            name="update_window",
+        self._steps_in_training = 0
+        self._bounds = ResolvedSteps(
+            {"begin": self.begin, "end": self.end},
+            self.add_variable,
+            "update_window",
+            check=self._check_bounds,
         )
-        if not (self.begin.is_relative or self.end.is_relative):
-            self._resolve()
 
     def set_total_steps(self, total_steps, steps_per_epoch=None):
-        self._total = total = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
-        if self.window is None:
-            self._resolve()
-        elif self.window != (self.begin.resolve(**total), self.end.resolve(**total)):
+        self._steps_in_training = total_steps
+        if not self._bounds.set_length(total_steps, steps_per_epoch):
+            begin, end = self.window
             warnings.warn(
-                f"The masks change from step {self.window[0]} to {self.window[1]}, as found by "
-                f"the first `fit`; a training of {total_steps} steps does not alter that. Compile "
-                "with a new optimizer to start over.",
+                f"The masks change from step {begin} to {end}, as found by the first `fit`; a "
+                f"training of {total_steps} steps does not alter that. Compile with a new "
+                "optimizer to start over.",
                 stacklevel=2,
             )
 
     @property
     def window(self) -> tuple[int, int] | None:
         """`begin` and `end` as numbers of steps; `None` while they are not known."""
-        with tf.init_scope():
-            begin, end = (int(step) for step in self._window.numpy())
-        return None if end < 0 else (begin, end)
+        return self._bounds.known
 
     @property
     def steps_in_training(self) -> int:
         """Optimizer steps of the whole training; those taken so far where its length is unknown."""
-        return max(self._total.get("total_steps") or 0, int(self.iterations.numpy()))
+        return max(self._steps_in_training, int(self.iterations.numpy()))
 
-    def _resolve(self):
-        begin, end = self.begin.resolve(**self._total), self.end.resolve(**self._total)
+    def _check_bounds(self, begin, end):
         if begin > end:
             raise ValueError(
                 "`begin` must not be after `end`. Received: "
                 f"begin={self.begin.value!r} (step {begin}), end={self.end.value!r} (step {end})."
             )
-        self._window.assign([begin, end])
 
-    def window_in_graph(self) -> tuple[tf.Tensor, tf.Tensor]:
+    def window_in_graph(self) -> list[tf.Tensor]:
         """`begin` and `end` as int64 scalars.
 
         Raises:
             ValueError: They are relative to a length of training that is not known.
         """
-        if self.window is None:
-            self._resolve()
-        return tuple(tf.unstack(tf.convert_to_tensor(self._window)))
+        return self._bounds.in_graph()
 
     def update_due(self, step):
         begin, end = self.window_in_graph()

@@ -1,6 +1,7 @@
 """Training a student on a teacher's soft labels."""
 
 import copy
+import functools
 import warnings
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets._checks import check_number
+from keras_tickets._resolved_steps import ResolvedSteps
 from keras_tickets._training_step import SparseTraining
 from keras_tickets.losses import SoftLabels, check_logit_shapes
 from keras_tickets.step import Step
@@ -109,17 +111,14 @@ class DistillationTrainer(SparseTraining, keras.Model):
         self._set_losses(distillation_losses, distillation_loss_weights)
         self._check_outputs()
         self.end = None if end is None else Step(end)
+        self._end = None
         if self.end is not None:
-            self._end = self.add_weight(
-                shape=(),
-                dtype="int64",
-                initializer=lambda shape, dtype: tf.constant(-1, dtype),
-                trainable=False,
-                aggregation="only_first_replica",
-                name="end_of_distillation",
+            self._end = ResolvedSteps(
+                {"end": self.end},
+                functools.partial(self.add_weight, trainable=False),
+                "end_of_distillation",
+                check=self._check_end,
             )
-            if not self.end.is_relative:
-                self._resolve_end()
         self.built = True
 
     @_keras_compat.without_tracking
@@ -181,31 +180,19 @@ class DistillationTrainer(SparseTraining, keras.Model):
 
     def set_total_steps(self, total_steps, steps_per_epoch=None):
         super().set_total_steps(total_steps, steps_per_epoch)
-        if self.end is None or not self.end.is_relative:
-            return
-        end = self.end.resolve(total_steps, steps_per_epoch)
-        known = self._known_end()
-        if known < 0:
-            self._resolve_end(total_steps, steps_per_epoch)
-        elif known != end:
+        if self._end is not None and not self._end.set_length(total_steps, steps_per_epoch):
             warnings.warn(
-                f"Distillation ends at step {known}, as found by the first `fit`; a training of "
-                f"{total_steps} steps does not alter that.",
+                f"Distillation ends at step {self._end.known[0]}, as found by the first `fit`; a "
+                f"training of {total_steps} steps does not alter that.",
                 stacklevel=2,
             )
 
-    def _resolve_end(self, total_steps=None, steps_per_epoch=None):
-        step = self.end.resolve(total_steps, steps_per_epoch)
-        if step == 0:
+    def _check_end(self, end):
+        if end == 0:
             raise ValueError(
-                f"`end` must be after step 0: nothing would be distilled. Received: "
+                "`end` must be after step 0: nothing would be distilled. Received: "
                 f"end={self.end.value!r}; for hard labels alone use alpha=0."
             )
-        self._end.assign(step)
-
-    def _known_end(self) -> int:
-        with tf.init_scope():
-            return int(self._end.numpy())
 
     # --- One step -------------------------------------------------------------------------------
 
@@ -262,12 +249,11 @@ class DistillationTrainer(SparseTraining, keras.Model):
             soft = _keras_compat.scale_loss_for_distribution(soft)
             return (1.0 - self.alpha) * hard + self.alpha * soft
 
-        if self.end is None:
+        if self._end is None:
             return mixed() + self.added_losses()
-        if self._known_end() < 0:
-            self._resolve_end()
-        distils = tf.convert_to_tensor(self.optimizer.iterations, tf.int64) < self._end.value
-        return tf.cond(distils, mixed, lambda: hard) + self.added_losses()
+        (end,) = self._end.in_graph()
+        distills = tf.convert_to_tensor(self.optimizer.iterations, tf.int64) < end
+        return tf.cond(distills, mixed, lambda: hard) + self.added_losses()
 
     def _soft_loss(self, x, logits, features, sample_weight):
         """The mean over this replica's batch of soft labels and further distillation losses."""
