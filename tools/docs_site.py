@@ -1,15 +1,18 @@
-"""Hooks of the documentation site (`mkdocs.yml`): pages that are generated, links out of `docs/`.
+"""Writes the pages of the documentation site, which `mkdocs.yml` then builds.
 
-The reference has a page for each public package, with every name of its `__all__`. Sources are
-read and never imported, so that the site builds without TensorFlow and in seconds.
+    python tools/docs_site.py build/docs
+
+The pages are those of `docs/`, the README and its like, and a reference: a page for each public
+package, with every name of its `__all__`. Sources are read and never imported, so that the site
+builds without TensorFlow and in seconds. Nothing here depends on the builder of the site.
 """
 
 import ast
 import pathlib
 import posixpath
 import re
-
-from mkdocs.structure.files import File
+import shutil
+import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = "keras_tickets"
@@ -28,33 +31,35 @@ ENTRY = """[](){{ #{path} }}
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
-def on_files(files, config):
-    """Adds the pages that come from the root of the repository and those of the reference."""
-    for source, page in PAGES_FROM_ROOT.items():
+def write_site(directory):
+    """Writes all pages into a directory, which is emptied first."""
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(ROOT / "docs", directory)
+    pages = {f"docs/{page.name}": page.name for page in (ROOT / "docs").glob("*.md")}
+    for source, page in (PAGES_FROM_ROOT | pages).items():
         text = (ROOT / source).read_text(encoding="utf-8")
-        files.append(File.generated(config, page, content=text))
+        (directory / page).write_text(lead_links(text, source), encoding="utf-8")
+    (directory / "api").mkdir()
     for page, text in reference().items():
-        files.append(File.generated(config, page, content=text))
-    return files
+        (directory / page).write_text(text, encoding="utf-8")
 
 
-def on_page_markdown(markdown, page, config, files):
-    """Leads links to the page that a file became, or to the file in the repository."""
-    made_from = {made: source for source, made in PAGES_FROM_ROOT.items()}
-    source = made_from.get(page.file.src_uri, posixpath.join("docs", page.file.src_uri))
-    here = posixpath.dirname(page.file.src_uri)
+def lead_links(text, source):
+    """Leads the links of a page to the page that a file became, or to the repository."""
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    repository = re.search(r"^repo_url: (\S+)$", settings, re.MULTILINE)[1]
 
     def lead(match):
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
         if target in PAGES_FROM_ROOT:
-            place = posixpath.relpath(PAGES_FROM_ROOT[target], here or ".")
+            place = PAGES_FROM_ROOT[target]
         elif target.startswith("docs/"):
-            place = posixpath.relpath(target.removeprefix("docs/"), here or ".")
+            place = target.removeprefix("docs/")
         else:
-            place = f"{config.repo_url}/blob/main/{target}"
+            place = f"{repository}/blob/main/{target}"
         return f"]({place}{match[2] or ''})"
 
-    return LINK.sub(lead, markdown)
+    return LINK.sub(lead, text)
 
 
 def reference():
@@ -119,3 +124,7 @@ def _docstring(module):
 
 def _first_line(module):
     return _docstring(module).partition("\n")[0]
+
+
+if __name__ == "__main__":
+    write_site(pathlib.Path(sys.argv[1]))
