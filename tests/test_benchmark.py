@@ -1,7 +1,6 @@
 import importlib.util
 import json
 import pathlib
-import sys
 
 import pytest
 
@@ -10,12 +9,10 @@ PATH = pathlib.Path(__file__).parents[1] / "tools" / "benchmark.py"
 
 @pytest.fixture(scope="module")
 def benchmark():
-    sys.path.insert(0, str(PATH.parent))
     spec = importlib.util.spec_from_file_location("benchmark", PATH)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(PATH.parent))
+    return module
 
 
 def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys):

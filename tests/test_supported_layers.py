@@ -1,7 +1,6 @@
 """Every layer class of `keras.layers`, as `docs/supported_layers.md` has it."""
 
 import pathlib
-import sys
 
 import keras
 import pytest
@@ -9,10 +8,9 @@ import pytest
 import keras_tickets as kt
 
 ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
 
-import layer_recipes  # noqa: E402
-import supported_layers  # noqa: E402
+import layer_recipes
+import supported_layers
 
 PAGE = (ROOT / "docs" / "supported_layers.md").read_text(encoding="utf-8")
 CLASSES = supported_layers.layer_classes()

@@ -1,15 +1,13 @@
 """Whole models, as `docs/supported_layers.md` has them."""
 
 import pathlib
-import sys
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
 
-import model_recipes  # noqa: E402
-import supported_layers  # noqa: E402
+import model_recipes
+import supported_layers
 
 PAGE = (ROOT / "docs" / "supported_layers.md").read_text(encoding="utf-8")
 

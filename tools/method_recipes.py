@@ -36,11 +36,13 @@ class Method:
     structure: kt.structures.Structure | None = None
 
     def make(self, inner: Any, **arguments: Any) -> keras.optimizers.Optimizer:
-        """The optimizer around `inner`, with those of the `arguments` that the method has."""
-        if unknown := set(arguments) - set(REWIRES):
-            raise ValueError(f"No method takes {sorted(unknown)}; they take {REWIRES}.")
-        taken = {name: value for name, value in arguments.items() if name in self.takes}
-        return self.optimizer(inner, **{**taken, **self.options})
+        """The optimizer around `inner`; arguments about updates that it has not are left out."""
+        taken = {
+            name: value
+            for name, value in arguments.items()
+            if name in self.takes or name not in REWIRES
+        }
+        return self.optimizer(inner, **{**self.options, **taken})
 
     def sparsify(self, model: keras.Model, sparsity: float, **arguments: Any) -> kt.SparseModel:
         """The model with the masks that the method starts from."""

@@ -1,13 +1,7 @@
 """`tools/export_figures.py`, and the sizes that exports are to reach."""
 
-import pathlib
-import sys
-
+import export_figures
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tools"))
-
-import export_figures  # noqa: E402
 
 
 def times_smaller(capsys, network, sparsity, exports):

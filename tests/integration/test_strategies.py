@@ -8,7 +8,7 @@ from method_recipes import METHODS
 from run_workers import run_workers
 
 TRAIN = pathlib.Path(__file__).with_name("train_worker.py")
-RECORDED = pathlib.Path(__file__).with_name("recorded_worker.py")
+RECORDED_WORKER = pathlib.Path(__file__).with_name("recorded_worker.py")
 ADAM = {"inner": "Adam", "config": {"learning_rate": 0.01}}
 
 
@@ -98,33 +98,38 @@ def test_the_first_hundred_steps_choose_the_same_masks(alone, tmp_path, methods,
         np.testing.assert_array_equal(results[0]["weights"], results[-1]["weights"])
 
 
-RECORDED_SLOWLY = [
-    method
+RECORDED = [
+    pytest.param(method, marks=() if method == "RigL" else pytest.mark.slow)
     for method in METHODS
-    if method not in ("Static", "RigL", "SNFS, fixed", "GradualMagnitude", "StraightThrough")
+    if method not in ("Static", "SNFS, fixed")
 ]
 
 
 @pytest.mark.parametrize(
-    "method",
-    ["RigL"] + [pytest.param(method, marks=pytest.mark.slow) for method in RECORDED_SLOWLY],
+    "mode, options",
+    [
+        ("none", {"jit_compile": True}),
+        pytest.param("mirrored", {}, marks=pytest.mark.slow),
+        pytest.param("workers", {}, marks=pytest.mark.slow),
+    ],
 )
-def test_recorded_inputs_give_the_same_masks_everywhere(tmp_path, method):
-    (expected,) = run(tmp_path, "none", RECORDED, method=method)
+@pytest.mark.parametrize("method", RECORDED)
+def test_recorded_inputs_give_the_same_masks_everywhere(tmp_path, method, mode, options):
+    (expected,) = run(tmp_path, "none", RECORDED_WORKER, method=method)
     changes = (expected["masks"][1:] != expected["masks"][:-1]).any(axis=(1, 2))
     assert changes.sum() >= 10
-    others = [
-        *run(tmp_path, "none", RECORDED, method=method, jit_compile=True),
-        *run(tmp_path, "mirrored", RECORDED, method=method),
-        *run(tmp_path, "workers", RECORDED, method=method),
-    ]
-    for other in others:
+    for other in run(tmp_path, mode, RECORDED_WORKER, method=method, **options):
         np.testing.assert_array_equal(other["masks"], expected["masks"])
         np.testing.assert_array_equal(other["kernels"], expected["kernels"])
 
 
 @pytest.mark.parametrize(
-    "mode", ["none", "mirrored", pytest.param("workers", marks=pytest.mark.slow)]
+    "mode",
+    [
+        "mirrored",
+        pytest.param("none", marks=pytest.mark.slow),
+        pytest.param("workers", marks=pytest.mark.slow),
+    ],
 )
 def test_an_overflow_on_one_replica_stops_the_step_on_all(tmp_path, mode):
     """Example 20 * 64 overflows float16 in each epoch; the update due at step 20 waits."""

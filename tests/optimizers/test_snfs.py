@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from method_recipes import METHODS
 
 import keras_tickets as kt
 from keras_tickets.optimizers._redistribution import share_growth
@@ -229,12 +230,10 @@ def test_a_dense_gradient_that_overflows_stops_the_step(make):
 @pytest.mark.parametrize("method", ["RigL", "RigL, mean", "SNFS"])
 def test_grown_weights_start_from_gradients_without_the_loss_scale(method):
     options = {"update_every": 2, "end": 9, "drop_fraction": 0.5, "grow_init": "grad_scale"}
+    if method == "SNFS":
+        options["momentum"] = 0.0
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.0), initial_scale=1024.0)
-    optimizer = {
-        "RigL": lambda: kt.optimizers.RigL(scaled, **options),
-        "RigL, mean": lambda: kt.optimizers.RigL(scaled, mean_over=2, **options),
-        "SNFS": lambda: kt.optimizers.SNFS(scaled, momentum=0.0, **options),
-    }[method]()
+    optimizer = METHODS[method].make(scaled, **options)
     (record,), _ = two_kernels([(8, 8)], 0.5)
     optimizer.build([record.kernel])
     before = record.mask.numpy()

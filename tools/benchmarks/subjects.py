@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from method_recipes import METHODS
 
-import keras_tickets as kt
 from benchmarks.timing import EpochTime
 
 SPARSITY, UPDATE_EVERY, DROP_FRACTION, NEVER = 0.9, 100, 0.3, 10**9
@@ -54,6 +54,6 @@ def sgd() -> keras.optimizers.Optimizer:
 
 
 def rigl() -> keras.optimizers.Optimizer:
-    return kt.optimizers.RigL(
+    return METHODS["RigL"].make(
         sgd(), update_every=UPDATE_EVERY, end=NEVER, drop_fraction=DROP_FRACTION
     )
