@@ -3,15 +3,13 @@
 import pathlib
 
 import keras
+import layer_recipes
 import pytest
+import supported_layers
 
 import keras_tickets as kt
 
 ROOT = pathlib.Path(__file__).parents[1]
-
-import layer_recipes
-import supported_layers
-
 PAGE = (ROOT / "docs" / "supported_layers.md").read_text(encoding="utf-8")
 CLASSES = supported_layers.layer_classes()
 SAME_KERAS = f"Made with Keras {keras.__version__} by" in PAGE

@@ -2,13 +2,11 @@
 
 import pathlib
 
-import pytest
-
-ROOT = pathlib.Path(__file__).parents[1]
-
 import model_recipes
+import pytest
 import supported_layers
 
+ROOT = pathlib.Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "supported_layers.md").read_text(encoding="utf-8")
 
 

@@ -81,7 +81,7 @@ def check_counts(optimizer, records):
 def optimizer_for(method, inner):
     if method == "plain":
         return inner
-    end = 7 if method == "GradualMagnitude" else 1000
+    end = 8 if method == "GradualMagnitude" else 1000
     return METHODS[method].make(inner, update_every=3, end=end, drop_fraction=0.4)
 
 
