@@ -89,7 +89,7 @@ class SparseTraining(_keras_compat.DistributedTrainer):
 
     def forward(self, x):
         """What the training step computes its loss and metrics from: the outputs, in training."""
-        return self(x, training=True)
+        return self(x, training=True) if self._call_has_training_arg else self(x)
 
     def set_total_steps(self, total_steps: int, steps_per_epoch: int | None = None) -> None:
         """Tells the optimizer how long training is; `fit` does this by itself.

@@ -196,12 +196,17 @@ def test_a_subclassed_model_of_a_dict_of_inputs():
     np.testing.assert_array_equal(plain(inputs), model(inputs))
 
 
-def test_a_subclassed_model_of_two_arguments_is_wrapped_by_hand():
-    """Keras keeps the shape of the first argument only."""
+def test_a_subclassed_model_of_two_arguments_is_known_by_a_symbolic_call():
+    """Of a call on arrays Keras keeps the shape of the first argument only."""
     dense = Pair()
-    dense(X, OTHER)
-    with pytest.raises(ValueError, match="kt.SparseModel.inputs, outputs"):
+    expected = dense(X, other=OTHER)
+    with pytest.raises(ValueError, match="Call it once on symbolic inputs"):
         kt.sparsify(dense, 0.5, in_place=True)
+    dense(keras.Input((8,)), other=keras.Input((5,)))
+    model = kt.sparsify(dense, 0.0, mask="ones")
+    np.testing.assert_array_equal(model(X, other=OTHER), expected)
+    np.testing.assert_array_equal(model({"x": X, "other": OTHER}), expected)
+    np.testing.assert_array_equal(kt.strip(model)(X, OTHER), expected)
     inputs = [keras.Input((8,)), keras.Input((5,))]
     model = kt.SparseModel(inputs, kt.layers.Sparse(dense, 0.5)(inputs[0], other=inputs[1]))
     assert model.sparsity == 0.5

@@ -7,6 +7,7 @@ from keras.src import backend
 
 from keras_tickets._keras_compat.graphs import ELEMENTWISE_OPERATIONS as ELEMENTWISE_OPERATIONS
 from keras_tickets._keras_compat.graphs import MERGING_OPERATIONS as MERGING_OPERATIONS
+from keras_tickets._keras_compat.graphs import DelegatingFunctional as DelegatingFunctional
 from keras_tickets._keras_compat.graphs import Functional as Functional
 from keras_tickets._keras_compat.graphs import input_signature as input_signature
 from keras_tickets._keras_compat.graphs import map_shapes as map_shapes
@@ -18,8 +19,14 @@ from keras_tickets._keras_compat.layers import adopt_call_of as adopt_call_of
 from keras_tickets._keras_compat.layers import all_layers as all_layers
 from keras_tickets._keras_compat.layers import automatic_name as automatic_name
 from keras_tickets._keras_compat.layers import build_by_call as build_by_call
+from keras_tickets._keras_compat.layers import call_signature as call_signature
 from keras_tickets._keras_compat.layers import finalize_state as finalize_state
+from keras_tickets._keras_compat.layers import input_like as input_like
+from keras_tickets._keras_compat.layers import is_built as is_built
 from keras_tickets._keras_compat.layers import is_initialized as is_initialized
+from keras_tickets._keras_compat.layers import last_symbolic_call as last_symbolic_call
+from keras_tickets._keras_compat.layers import overrides_build as overrides_build
+from keras_tickets._keras_compat.layers import own_attributes as own_attributes
 from keras_tickets._keras_compat.layers import sublayers as sublayers
 from keras_tickets._keras_compat.layers import symbolic_call as symbolic_call
 from keras_tickets._keras_compat.optimizers import accumulated_batches as accumulated_batches

@@ -1,11 +1,13 @@
 """Graphs of models: operations, calls, inputs and outputs."""
 
 import keras
-from keras.src import tree
+from keras.src import backend, tree
 from keras.src.export.export_utils import get_input_signature, make_tf_tensor_spec
-from keras.src.models.functional import Functional as Functional
+from keras.src.models.functional import Functional
 from keras.src.ops import nn as nn_operations
 from keras.src.ops import numpy as numpy_operations
+
+from keras_tickets._keras_compat.layers import adopt_call_of
 
 # What `a + b` and functions such as `keras.ops.relu` become in the graph of a functional model.
 MERGING_OPERATIONS = {
@@ -24,6 +26,38 @@ ELEMENTWISE_OPERATIONS = (
     ),
     numpy_operations.Tanh,
 )
+
+
+class DelegatingFunctional(Functional):
+    """A functional model that, asked to, is called just as its one layer is.
+
+    Functional models cast what they are called with to the dtypes of their inputs and take one
+    argument. A model that stands for a subclassed one passes everything on as it comes.
+    """
+
+    _delegate = None
+
+    def delegate_to(self, layer: keras.layers.Layer, convert_arguments) -> None:
+        """Calls `layer` from now on, with the arguments as `convert_arguments` returns them."""
+
+        def call(*args, **kwargs):
+            args, kwargs = convert_arguments(args, kwargs)
+            return layer(*args, **kwargs)
+
+        adopt_call_of(self, layer)
+        self._convert_input_args = False
+        self._allow_non_tensor_positional_args = True
+        self._delegate = layer
+        self.call = call
+
+    def compute_output_spec(self, *args, **kwargs):
+        if self._delegate is None:
+            return super().compute_output_spec(*args, **kwargs)
+        return backend.compute_output_spec(self.call, *args, **kwargs)
+
+    def _assert_input_compatibility(self, *args):
+        if self._delegate is None:
+            super()._assert_input_compatibility(*args)
 
 
 def rebuild(model: keras.Model, convert):

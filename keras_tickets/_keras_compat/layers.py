@@ -1,7 +1,11 @@
 """Layers: what is inside them, how they are called and built."""
 
+import functools
+import inspect
+from typing import Any
+
 import keras
-from keras.src import backend
+from keras.src import backend, utils
 from keras.src.utils.naming import to_snake_case
 
 
@@ -38,6 +42,61 @@ def adopt_call_of(wrapper: keras.layers.Layer, layer: keras.layers.Layer) -> Non
 def build_by_call(layer: keras.layers.Layer, *args, **kwargs) -> None:
     """Builds `layer` by calling it on symbolic stand-ins for the given arguments."""
     backend.compute_output_spec(layer, *args, **kwargs)
+
+
+def overrides_build(layer: keras.layers.Layer) -> bool:
+    """Whether a layer makes its weights in a `build` of its own, from shapes alone."""
+    return not utils.is_default(layer.build)
+
+
+def is_built(layer: keras.layers.Layer) -> bool:
+    """Whether a layer and all that is inside it have their weights."""
+    return all(part.built for part in all_layers(layer))
+
+
+def call_signature(layer: keras.layers.Layer) -> inspect.Signature:
+    """The signature of a layer's `call`, or of that of the layer which it wraps."""
+    return layer._call_signature
+
+
+def last_symbolic_call(layer: keras.layers.Layer) -> tuple[tuple, dict] | None:
+    """Arguments of the last call of a layer on symbolic tensors; `None` where there was none."""
+    if not layer._inbound_nodes:
+        return None
+    arguments = layer._inbound_nodes[-1].arguments
+    kwargs = {name: value for name, value in arguments.kwargs.items() if name != "training"}
+    return tuple(arguments.args), kwargs
+
+
+def input_like(
+    tensor: keras.KerasTensor, dtype: str | None = None, name: str | None = None
+) -> keras.KerasTensor:
+    """A new `keras.Input` for tensors such as this one, of any batch size."""
+    history = getattr(tensor, "_keras_history", None)
+    is_input = history is not None and isinstance(history.operation, keras.layers.InputLayer)
+    return keras.Input(
+        batch_shape=(None, *tensor.shape[1:]),
+        dtype=dtype or tensor.dtype,
+        sparse=tensor.sparse or None,
+        ragged=tensor.ragged or None,
+        name=name or (history.operation.name if is_input else None),
+        optional=is_input and history.operation.optional,
+    )
+
+
+def own_attributes(layer: keras.layers.Layer) -> dict[str, Any]:
+    """The attributes of a layer or model but those that Keras and TensorFlow keep on every one."""
+    kept = _base_attributes()
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if name not in kept and not name.startswith("_self_")
+    }
+
+
+@functools.cache
+def _base_attributes():
+    return {*vars(keras.layers.Layer(name="any")), *vars(keras.Model(name="any"))}
 
 
 def symbolic_call(layer: keras.layers.Layer, *args, **kwargs):

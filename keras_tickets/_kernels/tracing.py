@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets._kernels.calls import call_arguments
 
 # The shape of an input without the batch axis, or such shapes in the model's structure of inputs.
 InputShape = Sequence[int] | Sequence["InputShape"] | Mapping[str, "InputShape"] | None
@@ -46,6 +47,7 @@ def trace(
         ValueError: The model does not know the shape of its inputs and `input_shape` is `None`.
     """
     calls, stand_ins, results = [], [], []
+    arguments = _arguments(model, input_shape)
 
     def run(arguments):
         stand_ins.extend(tf.nest.flatten(arguments))
@@ -54,7 +56,7 @@ def trace(
 
     with _recording(layers, calls), keras.StatelessScope():
         function = tf.function(run, autograph=False)
-        function.get_concrete_function(_arguments(model, input_shape))
+        function.get_concrete_function(arguments)
     return calls, stand_ins, results
 
 
@@ -132,24 +134,21 @@ def _arguments(model, input_shape):
     if input_shape is not None:
         specs = _keras_compat.map_shapes(lambda shape: tf.TensorSpec((1, *shape)), input_shape)
         return [specs], {}
-    if getattr(model, "inputs", None):
-        inputs = model.input if isinstance(model, _keras_compat.Functional) else model.inputs[0]
-        specs = tf.nest.map_structure(
-            lambda tensor: tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype), inputs
-        )
-        return [specs], {}
-    config = _keras_compat.map_shapes(
-        lambda shape: tf.TensorSpec((1, *shape[1:])), model.get_build_config() or {}
-    )
-    if "input_shape" in config:
-        return [config["input_shape"]], {}
-    if "shapes_dict" in config:
-        named = config["shapes_dict"].items()
-        return [], {name.removesuffix("_shape"): specs for name, specs in named}
-    raise ValueError(
-        f"Model {model.name!r} does not know the shape of its inputs. Pass `input_shape`, without "
-        "the batch axis."
-    )
+    try:
+        args, kwargs = call_arguments(model)
+    except ValueError as error:
+        raise ValueError(
+            f"Model {model.name!r} does not know the shape of its inputs. Pass `input_shape`, "
+            "without the batch axis."
+        ) from error
+    return keras.tree.map_structure(_spec, (list(args), kwargs))
+
+
+def _spec(argument):
+    if not isinstance(argument, keras.KerasTensor):
+        return argument
+    kind = tf.SparseTensorSpec if argument.sparse else tf.TensorSpec
+    return kind((1, *argument.shape[1:]), argument.dtype)
 
 
 @contextlib.contextmanager

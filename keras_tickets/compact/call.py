@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from keras_tickets._kernels.graphs import copy_layer
+from keras_tickets._kernels.copies import copy_layer
 from keras_tickets.compact.channels import Channels
 
 

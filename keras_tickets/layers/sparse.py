@@ -100,11 +100,14 @@ class Sparse(keras.layers.Wrapper):
         self.mask = check_one_of("mask", mask, masks.MASKS)
         self.seed = check_seed(seed)
         self.masked_kernels: list[MaskedKernel] = []
+        self._waits_for_call = False
         self.supports_masking = layer.supports_masking
         _keras_compat.adopt_call_of(self, layer)
 
     def __call__(self, *args, **kwargs):
-        if not self.layer.built:
+        if self._waits_for_call:
+            self.built = self._waits_for_call = False
+        if not self.built and not _keras_compat.is_built(self.layer):
             _keras_compat.build_by_call(self.layer, *args, **kwargs)
         return super().__call__(*args, **kwargs)
 
@@ -118,7 +121,10 @@ class Sparse(keras.layers.Wrapper):
     def build_from_config(self, config):
         if not self.layer.built:
             self.layer.build_from_config(config)
-        if not self.built:
+        # Layers inside that have no `build` get their weights from the first call. Keras marks this
+        # one as built all the same.
+        self._waits_for_call = not _keras_compat.is_built(self.layer)
+        if not self.built and not self._waits_for_call:
             self.build()
 
     def save_own_variables(self, store):
@@ -218,6 +224,7 @@ class Sparse(keras.layers.Wrapper):
         config = super().get_config()
         return {
             **config,
+            "layer_name": self.layer.name,
             "sparsity": self.sparsity,
             "structure": keras.saving.serialize_keras_object(self.structure),
             "mask": self.mask,
@@ -227,7 +234,13 @@ class Sparse(keras.layers.Wrapper):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         structure = keras.saving.deserialize_keras_object(config["structure"], custom_objects)
-        return super().from_config({**config, "structure": structure}, custom_objects)
+        config = {**config, "structure": structure}
+        name = config.pop("layer_name", None)
+        wrapper = super().from_config(config, custom_objects)
+        if name is not None:
+            # The configuration of a layer without `get_config` may not say its name.
+            wrapper.layer.name = name
+        return wrapper
 
 
 def _stored_mask(record, store):
@@ -254,3 +267,13 @@ class SparseRoot(Sparse):
     """
 
     hides_child_in_paths = True
+
+    def build_from_config(self, config):
+        """Waits for the call: shapes alone do not tell what a model is called with."""
+        self._waits_for_call = True
+
+
+def root_of(model: keras.Model) -> SparseRoot | None:
+    """The one layer of a sparse model that stands for a subclassed one, otherwise `None`."""
+    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    return layers[0] if len(layers) == 1 and isinstance(layers[0], SparseRoot) else None

@@ -7,16 +7,17 @@ import numpy as np
 
 from keras_tickets import _keras_compat, masks
 from keras_tickets._checks import check_model
+from keras_tickets._kernels.calls import last_call, tensor_arguments
 from keras_tickets._kernels.find import all_kernels
 from keras_tickets._kernels.graphs import graph_of
 from keras_tickets._training_step import SparseTraining
-from keras_tickets.layers.sparse import SparseRoot
+from keras_tickets.layers.sparse import SparseRoot, root_of
 from keras_tickets.model.stripping import unwrap
 from keras_tickets.plan import SparsityPlan, summary
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
-class SparseModel(SparseTraining, _keras_compat.Functional):
+class SparseModel(SparseTraining, _keras_compat.DelegatingFunctional):
     """A Keras model with `kt.layers.Sparse` layers, and a training step for sparse optimizers.
 
     `compile`, `fit`, `evaluate`, `predict` and saving are those of `keras.Model`, on no strategy or
@@ -62,6 +63,16 @@ class SparseModel(SparseTraining, _keras_compat.Functional):
         for record in records:
             record.path = paths[id(record.kernel)]
             record.set(record.mask.numpy())
+        if (root := root_of(self)) is not None:
+            self.delegate_to(root, self._arguments_of_root)
+
+    def _arguments_of_root(self, args, kwargs):
+        """Those of a call as they are; by name where one dict has them all, as `input` does."""
+        names = set(tensor_arguments(last_call(root_of(self))))
+        is_dict = len(names) > 1 and len(args) == 1 and isinstance(args[0], dict)
+        if is_dict and set(args[0]) == names:
+            return (), {**args[0], **kwargs}
+        return args, kwargs
 
     def load_weights(self, filepath, *args, **kwargs):
         """Loads a file of this model's weights or of its dense model's; masks stay for the latter.
@@ -90,7 +101,7 @@ class SparseModel(SparseTraining, _keras_compat.Functional):
             super().load_weights(filepath, *args, **kwargs)
         except ValueError as failure:
             try:
-                unwrap(self, lambda layer: layer).load_weights(filepath, *args, **kwargs)
+                unwrap(self, lambda layer, wrapper: layer).load_weights(filepath, *args, **kwargs)
             except ValueError as dense_failure:
                 raise ValueError(
                     f"Weights file {str(filepath)!r} fits neither model {self.name!r} nor its "

@@ -7,8 +7,9 @@ import numpy as np
 
 from keras_tickets import _keras_compat, masks, structures
 from keras_tickets._checks import check_model, check_one_of, check_seed
+from keras_tickets._kernels.copies import copy_layer
 from keras_tickets._kernels.find import Filters, Kernel, all_kernels, find_kernels, output_kernels
-from keras_tickets._kernels.graphs import copy_layer, graph_of
+from keras_tickets._kernels.graphs import graph_of
 from keras_tickets.layers.sparse import Sparse, SparseRoot
 from keras_tickets.model.sparse_model import SparseModel
 from keras_tickets.plan import allocate

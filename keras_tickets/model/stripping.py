@@ -5,12 +5,14 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_tickets import masks
+from keras_tickets import _keras_compat, masks
 from keras_tickets._checks import check_model
+from keras_tickets._kernels.calls import fresh_call
+from keras_tickets._kernels.copies import copy_layer
 from keras_tickets._kernels.find import all_kernels
-from keras_tickets._kernels.graphs import copy_layer, graph_of
+from keras_tickets._kernels.graphs import graph_of
 from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
-from keras_tickets.layers.sparse import Sparse, SparseRoot
+from keras_tickets.layers.sparse import Sparse, root_of
 
 
 def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
@@ -41,10 +43,10 @@ def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
     """
     check_model(sparse_model)
 
-    def finish(layer):
+    def finish(layer, wrapper):
         if isinstance(layer, FusedBatchNormalization):
             return copy_layer(layer, keras.layers.BatchNormalization)
-        return layer if in_place else copy_layer(layer)
+        return layer if in_place else copy_layer(layer, called_as=wrapper)
 
     found = masks.get_masks(sparse_model)
     plain = unwrap(sparse_model, finish)
@@ -66,10 +68,14 @@ def unwrap(
     """The model without its `Sparse` wrappers, each layer as `finish` returns it."""
 
     def convert(layer):
-        return finish(layer.layer if isinstance(layer, Sparse) else layer)
+        return finish(layer.layer if isinstance(layer, Sparse) else layer, layer)
 
-    layers = [la for la in sparse_model.layers if not isinstance(la, keras.layers.InputLayer)]
-    if len(layers) == 1 and isinstance(layers[0], SparseRoot):
-        return convert(layers[0])
+    if (root := root_of(sparse_model)) is not None:
+        plain = convert(root)
+        if _keras_compat.last_symbolic_call(plain) is None:
+            # So that it can be made sparse again.
+            call = fresh_call(root)
+            plain(*call.args, **call.kwargs)
+        return plain
     inputs, outputs = graph_of(sparse_model, convert)
     return keras.Model(inputs, outputs, name=sparse_model.name)

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 
 from keras_tickets import _keras_compat
-from keras_tickets._kernels.graphs import fresh_layer, graph_of
+from keras_tickets._kernels.copies import fresh_layer
+from keras_tickets._kernels.graphs import graph_of
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.model import strip
 

@@ -1,0 +1,205 @@
+"""Copies of layers: made again from their configuration, with all that they hold."""
+
+import contextlib
+import tempfile
+import zlib
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_tickets import _keras_compat
+from keras_tickets._kernels.calls import fresh_call
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, np.ndarray)
+
+
+def copy_layer(
+    layer: keras.layers.Layer,
+    cls: type[keras.layers.Layer] | None = None,
+    called_as: keras.layers.Layer | None = None,
+) -> keras.layers.Layer:
+    """A layer or subclassed model again, of the same configuration and state.
+
+    State is what Keras would write into a file, and also what it would not: states of random
+    generators, TensorFlow variables and tables, and numbers, strings, arrays and tensors that were
+    set as attributes.
+
+    Args:
+        layer: The layer. Operations that are not layers are returned as they are, and so is a layer
+            without variables that cannot be made again, such as one around a function.
+        cls: Class of the copy; the layer's own by default.
+        called_as: The layer whose calls tell what this one is called with, where it is only called
+            by that one.
+
+    Raises:
+        ValueError: The configuration does not say how to make the layer.
+    """
+    if not isinstance(layer, keras.layers.Layer):
+        return layer
+    with _reasons(layer):
+        try:
+            copy = _made_again(layer, cls or type(layer), layer.get_config, called_as)
+        except Exception:
+            if layer.variables:
+                raise
+            return layer
+        _copy_state(layer, copy)
+    return copy
+
+
+def fresh_layer(layer: keras.layers.Layer, seed: int) -> keras.layers.Layer:
+    """A layer or subclassed model of the same configuration, with newly drawn weights.
+
+    Every initializer that takes a seed gets one that depends on `seed` and on its place in the
+    layer's configuration.
+
+    Args:
+        layer: The layer. What has no weights is copied as `copy_layer` does.
+        seed: Non-negative integer.
+
+    Raises:
+        ValueError: The configuration does not say how to make the layer.
+    """
+    if not isinstance(layer, keras.layers.Layer) or not layer.weights:
+        return copy_layer(layer)
+    with _reasons(layer):
+        return _made_again(
+            layer, type(layer), lambda: _reseeded(layer.get_config(), seed, layer.name)
+        )
+
+
+@contextlib.contextmanager
+def _reasons(layer):
+    """Says which layer cannot be copied, why, and the way out."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"`model` cannot be copied: layer {layer.name!r} ({type(layer).__name__}) cannot be "
+            f"made again from its configuration ({error}). Implement `get_config`, or pass "
+            "`in_place=True` to wrap the model's own layers."
+        ) from error
+
+
+def _reseeded(config, seed, place):
+    """A configuration with other seeds in the configurations inside it."""
+    if isinstance(config, list | tuple):
+        return type(config)(_reseeded(part, seed, f"{place}/{i}") for i, part in enumerate(config))
+    if not isinstance(config, dict):
+        return config
+    config = {key: _reseeded(value, seed, f"{place}/{key}") for key, value in config.items()}
+    inner = config.get("config")
+    if "class_name" in config and isinstance(inner, dict) and "seed" in inner:
+        entropy = [seed, zlib.crc32(place.encode())]
+        inner["seed"] = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+    return config
+
+
+def _made_again(layer, cls, get_config: Callable[[], dict], called_as=None) -> keras.layers.Layer:
+    """A layer of class `cls` from a configuration, built as `layer` is, with weights of its own."""
+    again = cls.from_config(get_config())
+    again.name = layer.name
+    by_shape = _keras_compat.overrides_build(layer) and not isinstance(layer, keras.Model)
+    if layer.built and not again.built and by_shape:
+        again.build_from_config(layer.get_build_config())
+    if len(again.variables) != len(layer.variables):
+        call = fresh_call(called_as or layer)
+        _keras_compat.build_by_call(again, *call.args, **call.kwargs)
+    ours, theirs = _shapes(again), _shapes(layer)
+    if ours != theirs:
+        raise ValueError(f"it has variables of shapes {ours} then, not {theirs}")
+    return again
+
+
+def _shapes(layer):
+    return [tuple(variable.shape) for variable in layer.variables]
+
+
+# --- State --------------------------------------------------------------------------------------
+
+
+def _copy_state(source, target):
+    layers = _keras_compat.all_layers(source), _keras_compat.all_layers(target)
+    if len(layers[0]) != len(layers[1]):
+        raise ValueError(f"it has {len(layers[1])} layers inside it then, not {len(layers[0])}")
+    for ours, theirs in zip(*layers, strict=True):
+        if theirs.trainable != ours.trainable:
+            theirs.trainable = ours.trainable
+        _copy_saved_state(ours, theirs)
+        _copy_plain_attributes(ours, theirs)
+        _copy_tensorflow_objects(ours, theirs)
+    for ours, theirs in zip(source.variables, target.variables, strict=True):
+        theirs.assign(ours)
+        if theirs.trainable != ours.trainable:
+            theirs.trainable = ours.trainable
+    _keras_compat.finalize_state(target)
+
+
+class _Store(dict):
+    """What a layer saves, as a file would give it back: arrays."""
+
+    def __setitem__(self, name, value):
+        if isinstance(value, keras.Variable) or tf.is_tensor(value):
+            value = keras.ops.convert_to_numpy(value)
+        super().__setitem__(name, np.array(value))
+
+
+def _copy_saved_state(source, target):
+    if type(source).save_own_variables is not keras.layers.Layer.save_own_variables:
+        store = _Store()
+        source.save_own_variables(store)
+        target.load_own_variables(store)
+    if hasattr(source, "save_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            source.save_assets(folder)
+            target.load_assets(folder)
+
+
+def _copy_plain_attributes(source, target):
+    """Copies numbers, strings, arrays and tensors that were set after the layer was made."""
+    for name, value in _keras_compat.own_attributes(source).items():
+        current = getattr(target, name, None)
+        if _is_plain(value) and not _same(value, current):
+            setattr(target, name, value.copy() if isinstance(value, np.ndarray) else value)
+
+
+def _is_plain(value):
+    if isinstance(value, tuple):
+        return all(_is_plain(part) for part in value)
+    return isinstance(value, _PLAIN) or isinstance(value, tf.__internal__.EagerTensor)
+
+
+def _same(value, other):
+    if value is other:
+        return True
+    if type(value) is not type(other):
+        return False
+    if isinstance(value, tuple):
+        return len(value) == len(other) and all(map(_same, value, other))
+    if isinstance(value, np.ndarray | tf.Tensor):
+        return value.shape == other.shape and np.array_equal(value, other)
+    return value == other
+
+
+def _copy_tensorflow_objects(source, target):
+    """Copies TensorFlow variables, tables and modules by TensorFlow's own checkpoints."""
+    ours, theirs = _tensorflow_objects(source), _tensorflow_objects(target)
+    if list(ours) != list(theirs):
+        raise ValueError(f"it holds the TensorFlow objects {list(theirs)} then, not {list(ours)}")
+    if ours:
+        with tempfile.TemporaryDirectory() as folder:
+            path = tf.train.Checkpoint(**ours).write(f"{folder}/state")
+            tf.train.Checkpoint(**theirs).read(path)
+
+
+def _tensorflow_objects(layer):
+    kinds = (tf.Variable, tf.Module, tf.lookup.experimental.MutableHashTable)
+    kinds = (*kinds, tf.lookup.experimental.DenseHashTable)
+    found = {}
+    for name, value in sorted(_keras_compat.own_attributes(layer).items()):
+        for i, part in enumerate(keras.tree.flatten(value)):
+            if isinstance(part, kinds) and not isinstance(part, keras.layers.Layer):
+                found[f"{name}_{i}"] = part
+    return found
