@@ -13,6 +13,11 @@ from keras_tickets import _keras_compat
 
 _KERAS_2 = ("tf_keras", "tensorflow")
 _INTEGERS = {0: "a non-negative integer", 1: "a positive integer"}
+_NUMBERS = {
+    "(-inf, inf)": "a finite number",
+    "(0, inf)": "a positive finite number",
+    "[0, inf)": "a non-negative finite number",
+}
 
 T = TypeVar("T")
 
@@ -52,7 +57,7 @@ def check_number(name: str, value: Any, interval: str = "(-inf, inf)") -> float:
         TypeError: It is not a number.
         ValueError: It is not in the interval.
     """
-    allowed = "a finite number" if interval == "(-inf, inf)" else f"a number in {interval}"
+    allowed = _NUMBERS.get(interval, f"a number in {interval}")
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(
             f"`{name}` must be {allowed}. "

@@ -72,7 +72,7 @@ def test_a_sparse_optimizer_uses_it_and_is_saved_with_it(tmp_path):
 
 @pytest.mark.parametrize("steps", [0, -5, 2.5, True, "10"])
 def test_steps_that_are_no_positive_integer_are_refused(steps):
-    with pytest.raises(ValueError, match="`steps` must be an integer of at least 1.*steps="):
+    with pytest.raises(ValueError, match="`steps` must be a positive integer.*steps="):
         Warmup(0.1, steps)
 
 

@@ -97,7 +97,7 @@ def test_a_users_schedule_needs_only_a_formula():
 @pytest.mark.parametrize("value", [1, 1.0, -0.1, float("nan"), float("inf"), 1 - 1e-12])
 def test_initial_outside_of_0_to_1_is_refused(value):
     for make in (schedules.Cosine, schedules.get):
-        with pytest.raises(ValueError, match=r"`initial` must be in \[0, 1\).*initial="):
+        with pytest.raises(ValueError, match=r"`initial` must be a number in \[0, 1\).*initial="):
             make(value)
 
 
@@ -111,11 +111,11 @@ def test_what_is_no_number_is_refused(value):
 
 @pytest.mark.parametrize("power", [0, -1, float("nan"), float("inf")])
 def test_power_must_be_positive(power):
-    with pytest.raises(ValueError, match="`power` must be positive and finite.*power="):
+    with pytest.raises(ValueError, match="`power` must be a positive finite number.*power="):
         schedules.InversePower(0.3, power)
 
 
 @pytest.mark.parametrize("rate", [0, 1.1, -1, float("nan")])
 def test_decay_rate_must_be_a_share(rate):
-    with pytest.raises(ValueError, match=r"`decay_rate` must be in \(0, 1\].*decay_rate="):
+    with pytest.raises(ValueError, match=r"`decay_rate` must be a number in \(0, 1\].*decay_rate="):
         schedules.Exponential(0.3, decay_rate=rate)

@@ -104,9 +104,9 @@ def test_values_of_other_types_are_refused(value):
         Step(value)
 
 
-@pytest.mark.parametrize("length, error", [(-1, ValueError), (10.0, TypeError), (True, TypeError)])
-def test_lengths_are_checked(length, error):
-    with pytest.raises(error, match="`total_steps` must"):
+@pytest.mark.parametrize("length", [-1, 10.0, True])
+def test_lengths_are_checked(length):
+    with pytest.raises(ValueError, match="`total_steps` must"):
         Step("50%").resolve(total_steps=length)
-    with pytest.raises(error, match="`steps_per_epoch` must"):
+    with pytest.raises(ValueError, match="`steps_per_epoch` must"):
         Step("5ep").resolve(steps_per_epoch=length)

@@ -163,8 +163,8 @@ def test_wrong_arguments(pair):
         with pytest.raises(error, match=message):
             kt.analysis.connectivity(a, b, data, **kwargs)
 
-    check(ValueError, "`points` must be at least 2. Received: points=1", points=1)
-    check(ValueError, "`points` must be a positive integer", points=2.5)
+    check(ValueError, "`points` must be an integer of at least 2. Received: points=1", points=1)
+    check(ValueError, "`points` must be an integer of at least 2", points=2.5)
     check(ValueError, r"`batch_norm` must be one of .*'freeze'", batch_norm="freeze")
     check(ValueError, '"recompute"` needs `train_data`', batch_norm="recompute")
     check(ValueError, "`train_data` has no", batch_norm="recompute", train_data=[])

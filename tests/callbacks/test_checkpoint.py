@@ -187,7 +187,7 @@ def test_nan_among_several_steps_per_call():
 
 @pytest.mark.parametrize("keep", [0, -1, True, 1.5])
 def test_bad_keep(keep, tmp_path):
-    with pytest.raises(ValueError, match="`keep` must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="`keep` must be a positive integer.*keep="):
         Checkpoint(tmp_path, keep=keep)
 
 

@@ -199,7 +199,7 @@ def test_config_round_trip():
     ],
 )
 def test_bad_arguments(kwargs, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         kt.optimizers.SNFS("sgd", **kwargs)
 
 

@@ -399,7 +399,10 @@ def test_who_shares_a_store_waits(tmp_path):
         ({"data_order": "old"}, "`data_order` must be one of"),
         ({"control": "reinitialise"}, "`control` must be among"),
         ({"rewind": 5}, "`rewind` must be among .* rewind=5"),
-        ({"control": "random", "control_levels": [-1]}, "non-negative integers"),
+        (
+            {"control": "random", "control_levels": [-1]},
+            "`control_levels` must be a non-negative integer",
+        ),
         ({"rewind_to": 1.5}, "A step must be"),
         ({"seed": -1}, "`seed` must be"),
     ],
