@@ -1,34 +1,37 @@
 """keras_tickets: sparse training for TensorFlow and Keras 3."""
 
-from keras_tickets import (
-    analysis,
-    bases,
-    callbacks,
-    data,
-    distributions,
-    initializers,
-    interop,
-    layers,
-    learning_rates,
-    losses,
-    models,
-    optimizers,
-    schedules,
-    scoring,
-    structures,
-    trainers,
-)
-from keras_tickets._kernels.paths import weight_paths
+from keras_tickets._process import starts_as_command
 from keras_tickets._version import __version__
-from keras_tickets.compact import CompactionReport, compact, compaction_report
-from keras_tickets.export import ExportReport, export
-from keras_tickets.flops import Flops, flops
-from keras_tickets.masks import get_masks, set_masks
-from keras_tickets.model import SparseModel, sparsify, strip
-from keras_tickets.plan import SparsityPlan, plan, summary
-from keras_tickets.pruning import prune
-from keras_tickets.step import Step
-from keras_tickets.tickets import Ticket, load_ticket, save_ticket
+
+if not starts_as_command():  # then `experiments.cli` imports the rest, after `--help`
+    from keras_tickets import (
+        analysis,
+        bases,
+        callbacks,
+        data,
+        distributions,
+        initializers,
+        interop,
+        layers,
+        learning_rates,
+        losses,
+        models,
+        optimizers,
+        schedules,
+        scoring,
+        structures,
+        trainers,
+    )
+    from keras_tickets._kernels.paths import weight_paths
+    from keras_tickets.compact import CompactionReport, compact, compaction_report
+    from keras_tickets.export import ExportReport, export
+    from keras_tickets.flops import Flops, flops
+    from keras_tickets.masks import get_masks, set_masks
+    from keras_tickets.model import SparseModel, sparsify, strip
+    from keras_tickets.plan import SparsityPlan, plan, summary
+    from keras_tickets.pruning import prune
+    from keras_tickets.step import Step
+    from keras_tickets.tickets import Ticket, load_ticket, save_ticket
 
 __all__ = [
     "CompactionReport",

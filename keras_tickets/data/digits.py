@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_tickets._optional import import_optional
+
 
 def digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """The 1,797 digits of 8x8 pixels, split by taking every fifth image of each class for the test.
@@ -25,9 +27,7 @@ def digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarra
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
         Repository, 1998.
     """
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
+    bunch = import_optional("sklearn.datasets", "scikit-learn", "The digits").load_digits()
     images = bunch.images[..., None].astype("uint8")
     labels = bunch.target.astype("int32")
     held_out = np.zeros(len(labels), bool)

@@ -4,6 +4,7 @@ import os
 
 import tensorflow as tf
 
+from keras_tickets._optional import import_tfds
 from keras_tickets.data import published
 
 NAME = "imagenet2012"
@@ -44,8 +45,7 @@ def builder(data_dir: str | None = None):
         print(error)
     ```
     """
-    import tensorflow_datasets as tfds
-
+    tfds = import_tfds()
     directory = published.directory(data_dir)
     archives = os.path.join(directory, "downloads", "manual")
     result = tfds.builder(NAME, data_dir=directory)

@@ -6,6 +6,8 @@ import urllib.request
 
 import numpy as np
 
+from keras_tickets._optional import import_tfds
+
 DOWNLOAD_HOST = "storage.googleapis.com"
 
 
@@ -38,8 +40,7 @@ def load(
         print(error)
     ```
     """
-    import tensorflow_datasets as tfds
-
+    tfds = import_tfds()
     where = directory(data_dir)
     try:
         builder = tfds.builder(name, data_dir=where)

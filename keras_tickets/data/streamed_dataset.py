@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_tickets._checks import check_integer
 from keras_tickets._epoch_order import all_epochs, epoch_seed, prefetched
+from keras_tickets._optional import import_tfds
 from keras_tickets.data import imagenet
 from keras_tickets.data.hold_out import count_held_out, held_out_in_a_row, nothing_held_out
 
@@ -160,8 +161,7 @@ class StreamedDataset:
         return prefetched(data.batch(self.test_batch_size))
 
     def _read(self, split, shuffle_seed=None):
-        import tensorflow_datasets as tfds
-
+        tfds = import_tfds()
         return self._builder.as_dataset(
             split=split,
             shuffle_files=shuffle_seed is not None,

@@ -1,35 +1,89 @@
-"""The command line.
+"""The command line; nothing here imports TensorFlow before a command needs it."""
 
-keras-tickets train --gin_file=FILE --workdir=DIR    train, or go on with what was begun
-keras-tickets plan  --gin_file=FILE                  the table of kernels, before any training
-keras-tickets export --model=FILE --output=PATH      files for inference, and what they gain
-"""
-
-import contextlib
-import logging
+import dataclasses
+import importlib
 import os
 import sys
+import textwrap
+from collections.abc import Callable, Sequence
 
-import gin
-import keras
-import tensorflow as tf
 from absl import flags
 
-from keras_tickets._tables import render_table
-from keras_tickets.experiments import export_command, gin_bindings, train
-from keras_tickets.experiments.experiment import Experiment
-from keras_tickets.experiments.work_directory import WorkDirectory
+from keras_tickets import _process
+from keras_tickets._version import __version__
 
-COMMANDS = ("train", "plan", "export")
-USER_ERRORS = (
-    ValueError,
-    TypeError,
-    OSError,
-    ImportError,
-    SyntaxError,
-    flags.Error,
-    tf.errors.OpError,
-)
+PROGRAM = "keras-tickets"
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One command; `run(values)` in the module of its name in `commands` does it.
+
+    Attributes:
+        summary: What it does, on a line.
+        usage: What is written after the program's name.
+        define_flags: Functions that define its flags.
+        needs_package: Whether it needs more than what starts without TensorFlow.
+    """
+
+    summary: str
+    usage: str
+    define_flags: Sequence[Callable[[flags.FlagValues], None]] = ()
+    needs_package: bool = True
+
+
+def _configuration_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_multi_string(
+        "gin_file",
+        [],
+        "Configuration: a path, or the name of one that `keras-tickets configs` lists. Several add "
+        "up. It can import Python modules: trust it like a program.",
+        values,
+    )
+    flags.DEFINE_multi_string(
+        "gin_param", [], "One setting, such as train.seed=1; it overrides the files.", values
+    )
+
+
+def _work_directory_flag(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("workdir", None, "Directory of the run. Required.", values)
+
+
+def _export_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("model", None, "The .keras file to export. Required.", values)
+    flags.DEFINE_string("output", None, "File or directory to create. Required.", values)
+    flags.DEFINE_string(
+        "format",
+        "tf_saved_model",
+        "What to write: tf_saved_model, litert, onnx or openvino.",
+        values,
+    )
+    flags.DEFINE_boolean("packed", False, "Non-zero values and bits in the SavedModel.", values)
+    flags.DEFINE_string("quantize", None, "int8: kernels of the LiteRT file as int8.", values)
+
+
+COMMANDS = {
+    "train": Command(
+        "Train, or go on with what was begun.",
+        "train --gin_file=FILE --workdir=DIRECTORY [--gin_param=NAME=VALUE]",
+        (_configuration_flags, _work_directory_flag),
+    ),
+    "plan": Command(
+        "Print the table of kernels, before any training.",
+        "plan --gin_file=FILE [--gin_param=NAME=VALUE]",
+        (_configuration_flags,),
+    ),
+    "export": Command(
+        "Write files for inference, and say what they gain.",
+        "export --model=FILE --output=PATH [--format=FORMAT]",
+        (_export_flags,),
+    ),
+    "configs": Command(
+        "List the configurations that come with the package.",
+        "configs",
+        needs_package=False,
+    ),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,110 +104,80 @@ def main(arguments: list[str] | None = None) -> int:
     ```
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    values = _define_flags()
+    name = next((word for word in arguments if word in COMMANDS), None)
+    values = _flags(name)
     try:
-        command, *rest = values(["keras-tickets", *arguments])[1:] or [None]
-        if values.help or command is None:
-            print(f"{__doc__.partition('.')[2].strip()}\n{values.main_module_help()}")
-            return 0 if values.help else 1
-        if command not in COMMANDS or rest:
-            given = " ".join([command, *rest])
-            raise ValueError(f"the command must be one of {', '.join(COMMANDS)}, got {given!r}")
-        if command == "export":
-            return _export(values)
-        experiment = _parse(values)
-        return _train(experiment, values) if command == "train" else _plan(experiment)
+        return _run(name, values, arguments)
     except KeyboardInterrupt:
-        print("keras-tickets: interrupted; the same command resumes", file=sys.stderr)
+        goes_on = "; the same command resumes" if name == "train" else ""
+        print(f"{PROGRAM}: interrupted{goes_on}", file=sys.stderr)
         return 130
-    except USER_ERRORS as error:
-        print(f"keras-tickets: {_one_line(error)}", file=sys.stderr)
+    except BrokenPipeError:  # whoever read the output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # whatever a user's file, flag or disk can cause
+        if values.is_parsed() and values.traceback:
+            raise
+        print(f"{PROGRAM}: {_one_line(error)}", file=sys.stderr)
         return 1
 
 
-def _define_flags() -> flags.FlagValues:
+def _flags(name: str | None) -> flags.FlagValues:
     values = flags.FlagValues()
-    flags.DEFINE_multi_string("gin_file", [], "Configuration file; several add up.", values)
-    flags.DEFINE_multi_string("gin_param", [], "One binding, such as train.seed=1.", values)
-    flags.DEFINE_string("workdir", None, "Directory of the run.", values)
-    flags.DEFINE_string("model", None, "The .keras file to export.", values)
-    flags.DEFINE_string("output", None, "What to export to.", values)
-    flags.DEFINE_string("format", "tf_saved_model", "What to export as.", values)
-    flags.DEFINE_boolean("packed", False, "Non-zero values and bits in the SavedModel.", values)
-    flags.DEFINE_string("quantize", None, "int8 kernels in the LiteRT file: int8.", values)
+    for define in COMMANDS[name].define_flags if name else ():
+        define(values)
+    flags.DEFINE_boolean("traceback", False, "Where in the code an error comes from.", values)
     flags.DEFINE_boolean("help", False, "Show this help.", values, short_name="h")
+    flags.DEFINE_boolean("version", False, "Show the version.", values)
     return values
 
 
-def _parse(values) -> Experiment:
-    if not values.gin_file and not values.gin_param:
-        raise ValueError("--gin_file is missing: name a configuration, such as one of gin_configs")
-    gin.clear_config()
-    gin_bindings.bind()
-    for file in values.gin_file:
-        if not os.path.isfile(file):
-            raise ValueError(f"gin file {file!r} does not exist")
-        _parse_file(os.path.abspath(file))
-    for parameter in values.gin_param:
-        try:
-            gin.parse_config(parameter)
-        except (ValueError, TypeError, SyntaxError) as error:
-            raise ValueError(f"--gin_param={parameter!r}: {error}") from error
-    gin.finalize()
-    return gin.get_configurable("train")()
+def _run(name: str | None, values: flags.FlagValues, arguments: list[str]) -> int:
+    words = [word for word in arguments if not word.startswith("-")]
+    if words and name is None:
+        raise _unknown_command(words)
+    words = values([PROGRAM, *arguments])[1:]
+    if values.version:
+        print(f"{PROGRAM} {__version__}")
+        return 0
+    if values.help or not words:
+        print(_help(name, values))
+        return 0 if values.help else 1
+    if words != [name]:
+        raise _unknown_command(words)
+    if COMMANDS[name].needs_package:
+        _process.finish_import()
+    module = importlib.import_module(f"keras_tickets.experiments.commands.{name}")
+    return module.run(values)
 
 
-def _parse_file(path):
-    """Parses a file, whose includes are relative to its own directory."""
-    logging.disable(logging.ERROR)  # gin logs each place where an included file is not
-    try:
-        with contextlib.chdir(os.path.dirname(path)):
-            gin.parse_config_file(path)
-    finally:
-        logging.disable(logging.NOTSET)
+def _unknown_command(words: list[str]) -> ValueError:
+    allowed = ", ".join(COMMANDS)
+    return ValueError(f"the command must be one of {allowed}. Received: {' '.join(words)!r}")
 
 
-def _train(experiment, values) -> int:
-    if not values.workdir:
-        raise ValueError("--workdir is missing: name the directory of the run")
-    verbose = 1 if sys.stdout.isatty() else 2
-    summary = train.train(
-        experiment, values.workdir, describe=gin.operative_config_str, verbose=verbose
-    )
-    workdir = WorkDirectory(values.workdir).path
-    model = keras.models.load_model(workdir / "model.keras", compile=False)
-    print(f"\n{experiment.plan_of(model)}\n")
-    if "levels" in summary:
-        print(f"{_levels(summary['levels'])}\n")
-    print(f"test accuracy: {summary['test_accuracy']:.4f}")
-    for name in ("summary.json", "metrics.csv", "model.keras", "tensorboard"):
-        print(f"{name}: {workdir / name}")
-    return 0
+def _help(name: str | None, values: flags.FlagValues) -> str:
+    if name is None:
+        lines = ["Sparse training for TensorFlow and Keras 3.", ""]
+        lines += [f"  {PROGRAM} {n:<8} {command.summary}" for n, command in COMMANDS.items()]
+        lines += ["", f"{PROGRAM} COMMAND --help lists the flags of a command. Flags of all:"]
+    else:
+        lines = [COMMANDS[name].summary, "", f"  {PROGRAM} {COMMANDS[name].usage}", "", "Flags:"]
+    lines += [_describe(values[flag]) for flag in values if flag != "h"]
+    return "\n".join(lines)
 
 
-def _levels(levels) -> str:
-    """The table of a run's levels, with a column for each control."""
-    controls = list(dict.fromkeys(name for row in levels for name in row.get("controls", {})))
-    rows = []
-    for row in levels:
-        others = [row.get("controls", {}).get(name) for name in controls]
-        accuracies = [f"{r['test_accuracy']:.4f}" if r else "" for r in (row, *others)]
-        rows.append(
-            [str(row["level"]), f"{row['nonzeros']:,}", f"{row['density']:.2%}", *accuracies]
-        )
-    return render_table(["level", "weights", "density", "test accuracy", *controls], rows)
+def _describe(flag: flags.Flag) -> str:
+    value = "" if flag.boolean else "=" + flag.name.rpartition("_")[2].upper()
+    meaning = flag.help.partition(";\n")[0]  # absl appends that a flag can be repeated
+    known = "none" if flag.default in (None, []) else str(flag.default).lower()
+    default = "" if meaning.endswith("Required.") else f" Default: {known}."
+    text = textwrap.fill(meaning + default, 76, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return f"  --{flag.name}{value}\n{text}"
 
 
-def _plan(experiment) -> int:
-    print(experiment.plan())
-    return 0
-
-
-def _export(values) -> int:
-    names = ("model", "output", "format", "packed", "quantize")
-    return export_command.run(**{name: values[name].value for name in names})
-
-
-def _one_line(error) -> str:
+def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return text or type(error).__name__
+    if isinstance(error, KeyError) or not text:
+        text = f"{type(error).__name__} {text}".strip()
+    return text

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_tickets._kernels.find import all_kernels
+from keras_tickets._optional import import_optional
 from keras_tickets.interop.legacy_keras import Translation
 from keras_tickets.masks import set_masks
 from keras_tickets.model import SparseModel, sparsify
@@ -99,8 +100,10 @@ def _check(model):
 def _load(path):
     if not pathlib.Path(path).exists():
         raise ValueError(f"`model`: there is no file {str(path)!r}")
-    import tensorflow_model_optimization as tfmot
-    import tf_keras
+    purpose = "Models of tensorflow-model-optimization"
+    tf_keras = import_optional("tf_keras", "tf-keras", purpose)
+    package = "tensorflow-model-optimization"
+    tfmot = import_optional("tensorflow_model_optimization", package, purpose)
     from tf_keras.src.saving.serialization_lib import SafeModeScope
 
     try:

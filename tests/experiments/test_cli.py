@@ -197,11 +197,11 @@ def test_bad_input_is_one_line(arguments, message, capsys, tmp_path, monkeypatch
 
 
 def test_bad_commands(capsys, tmp_path):
-    assert "must be one of train, plan, export, got 'trian'" in fail(capsys, ["trian"])
+    assert "one of train, plan, export, configs. Received: 'trian'" in fail(capsys, ["trian"])
     assert "--gin_file is missing" in fail(capsys, ["plan"])
     (tmp_path / "config.gin").write_text('include "nothing.gin"\n')
     line = fail(capsys, ["plan", f"--gin_file={tmp_path / 'config.gin'}"])
-    assert "Unable to open file: nothing.gin" in line
+    assert "gin file 'nothing.gin' does not exist in" in line and "config.gin" in line
     (tmp_path / "config.gin").write_text("train.epochs = = 1\n")
     assert "config.gin" in fail(capsys, ["plan", f"--gin_file={tmp_path / 'config.gin'}"])
 
@@ -233,13 +233,6 @@ def test_other_ways_to_run(parameter, tmp_path):
     assert cli.main(command(f"--gin_param={parameter}", workdir=run)) == 0
     summary = json.loads((run / "summary.json").read_text())
     assert summary["nonzeros"] == 5021 and summary["test_accuracy"] > 0.4
-
-
-def test_help(capsys):
-    assert cli.main(["--help"]) == 0
-    out = capsys.readouterr().out
-    assert "--gin_file" in out and "keras-tickets plan" in out
-    assert cli.main([]) == 1
 
 
 def test_killed_and_resumed_run_ends_as_the_uninterrupted_one(tmp_path):

@@ -3,31 +3,29 @@
 import os
 
 import keras
+from absl import flags
 
 from keras_tickets.export import export
 
 
-def run(
-    model: str | None, output: str | None, format: str, packed: bool, quantize: str | None
-) -> int:
+def run(values: flags.FlagValues) -> int:
     """Exports a model, prints the report, and returns 0.
-
-    Args:
-        model: `.keras` file to read.
-        output: What to create.
-        format: As in `kt.export`.
-        packed: As in `kt.export`.
-        quantize: As in `kt.export`.
 
     Raises:
         ImportError: The format needs a package that is not installed.
         ValueError: A flag is missing or wrong, the model cannot be loaded, or `kt.export` refuses.
     """
-    if not model:
+    if not values.model:
         raise ValueError("--model is missing: name a .keras file, such as model.keras of a run")
-    if not output:
+    if not values.output:
         raise ValueError("--output is missing: name what to create")
-    report = export(load(model), output, format=format, packed=packed, quantize=quantize or None)
+    report = export(
+        load(values.model),
+        os.path.expanduser(values.output),
+        format=values.format,
+        packed=values.packed,
+        quantize=values.quantize or None,
+    )
     print(report)
     for file in report.files:
         print(file)
@@ -40,10 +38,11 @@ def load(path: str) -> keras.Model:
     Raises:
         ValueError: There is none, it is damaged, or it holds classes that are not registered.
     """
-    if not os.path.isfile(path):
+    file = os.path.expanduser(path)
+    if not os.path.isfile(file):
         raise ValueError(f"model file {path!r} does not exist")
     try:
-        return keras.models.load_model(path, compile=False)
+        return keras.models.load_model(file, compile=False)
     except Exception as error:
         # Keras prints the whole configuration before and after what went wrong.
         reason = str(error).rpartition("Exception encountered: ")[2]

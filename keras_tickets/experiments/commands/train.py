@@ -1,0 +1,57 @@
+"""`keras-tickets train`: trains, and prints what came out."""
+
+import sys
+
+from absl import flags
+
+from keras_tickets._optional import import_optional
+from keras_tickets._tables import render_table
+from keras_tickets.experiments.commands.export import load
+from keras_tickets.experiments.experiment import Experiment
+from keras_tickets.experiments.train import train
+from keras_tickets.experiments.work_directory import WorkDirectory
+
+
+def run(values: flags.FlagValues) -> int:
+    """Trains, prints the table of kernels and the accuracy, and returns 0."""
+    experiment = experiment_of(values)
+    if not values.workdir:
+        raise ValueError("--workdir is missing: name the directory of the run")
+    from gin import operative_config_str
+
+    verbose = 1 if sys.stdout.isatty() else 2
+    summary = train(experiment, values.workdir, describe=operative_config_str, verbose=verbose)
+    workdir = WorkDirectory(values.workdir).path
+    print(f"\n{experiment.plan_of(load(str(workdir / 'model.keras')))}\n")
+    if "levels" in summary:
+        print(f"{_levels(summary['levels'])}\n")
+    print(f"test accuracy: {summary['test_accuracy']:.4f}")
+    for name in ("summary.json", "metrics.csv", "model.keras", "tensorboard"):
+        print(f"{name}: {workdir / name}")
+    return 0
+
+
+def experiment_of(values: flags.FlagValues) -> Experiment:
+    """The experiment that the flags describe."""
+    if not values.gin_file and not values.gin_param:
+        raise ValueError(
+            "--gin_file is missing: name a configuration; `keras-tickets configs` lists those that "
+            "come with the package"
+        )
+    import_optional("gin", "gin-config", "Configurations")
+    from keras_tickets.experiments.gin_files import read_experiment
+
+    return read_experiment(values.gin_file, values.gin_param)
+
+
+def _levels(levels: list[dict]) -> str:
+    """The table of a run's levels, with a column for each control."""
+    controls = list(dict.fromkeys(name for row in levels for name in row.get("controls", {})))
+    rows = []
+    for row in levels:
+        others = [row.get("controls", {}).get(name) for name in controls]
+        accuracies = [f"{r['test_accuracy']:.4f}" if r else "" for r in (row, *others)]
+        rows.append(
+            [str(row["level"]), f"{row['nonzeros']:,}", f"{row['density']:.2%}", *accuracies]
+        )
+    return render_table(["level", "weights", "density", "test accuracy", *controls], rows)
