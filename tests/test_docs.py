@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import keras_tickets as kt
+from keras_tickets.experiments import cli, configurations
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -145,33 +146,56 @@ def find_problems(command):
         known = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
         return [f"make has no target {target!r}" for target in arguments if target not in known]
     if program == "keras-tickets":
-        return find_flag_problems(ROOT / "keras_tickets" / "cli.py", arguments[0], arguments[1:])
+        return find_command_problems(*arguments)
     if program == "python" and (ROOT / arguments[0]).is_file():
-        return find_flag_problems(ROOT / arguments[0], None, arguments[1:])
+        return find_flag_problems(ROOT / arguments[0], arguments[1:])
     if command[:2] == ["pip", "install"]:
         return []
     return [f"{shlex.join(command)!r} is not a command that this test knows"]
 
 
-def find_flag_problems(source, subcommand, arguments):
+def find_command_problems(command, *arguments):
+    if command not in cli.COMMANDS:
+        return [f"keras-tickets has no command {command!r}"]
+    known, problems = cli.flags_of(command), []
+    for flag, value in map(flag_and_value, arguments):
+        if flag not in known:
+            problems.append(f"keras-tickets {command} has no flag {flag!r}")
+        if flag == "gin_file":
+            problems += find_file_problems(value)
+    return problems
+
+
+def find_flag_problems(source, arguments):
     text = source.read_text(encoding="utf-8")
     problems = []
-    if subcommand is not None and f'"{subcommand}"' not in text:
-        problems.append(f"{source.name} has no command {subcommand!r}")
-    for argument in arguments:
-        flag, _, value = argument.partition("=")
-        flag = flag.removeprefix("--")
+    for flag, value in map(flag_and_value, arguments):
         if not re.search(rf'"(--)?{re.escape(flag)}"', text):
             problems.append(f"{source.name} has no flag {flag!r}")
-        if flag == "gin_file" and not (ROOT / value).is_file():
-            problems.append(f"{value} does not exist")
+        if flag == "gin_file":
+            problems += find_file_problems(value)
     return problems
+
+
+def flag_and_value(argument):
+    flag, _, value = argument.partition("=")
+    return flag.removeprefix("--"), value
+
+
+def find_file_problems(name):
+    try:
+        configurations.find(name, ROOT)
+    except FileNotFoundError as error:
+        return [str(error)]
+    return []
 
 
 def test_find_problems_finds_them():
     assert find_problems(["make", "demo"]) == []
     assert len(find_problems(["make", "coffee"])) == 1
-    assert len(find_problems(["keras-tickets", "brew", "--sugar=2"])) == 2
+    assert len(find_problems(["keras-tickets", "brew", "--sugar=2"])) == 1
+    assert len(find_problems(["keras-tickets", "train", "--sugar=2"])) == 1
+    assert find_problems(["keras-tickets", "train", "--gin_file=digits/rigl.gin"]) == []
     assert len(find_problems(["keras-tickets", "train", "--gin_file=gin_configs/no.gin"])) == 1
     assert len(find_problems(["rm", "-rf", "/"])) == 1
 

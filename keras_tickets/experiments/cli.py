@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     name = next((word for word in arguments if word in COMMANDS), None)
-    values = _flags(name)
+    values = flags_of(name)
     try:
         return _run(name, values, arguments)
     except KeyboardInterrupt:
@@ -122,7 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _flags(name: str | None) -> flags.FlagValues:
+def flags_of(name: str | None) -> flags.FlagValues:
+    """The flags of a command, or with None those of all commands; not parsed."""
     values = flags.FlagValues()
     for define in COMMANDS[name].define_flags if name else ():
         define(values)

@@ -1,9 +1,11 @@
-"""The package installs from its sources into a new environment, and works there."""
+"""The wheel, in new environments and an empty folder."""
 
+import json
 import os
 import pathlib
-import shutil
 import subprocess
+import sys
+import sysconfig
 import venv
 
 import pytest
@@ -23,19 +25,58 @@ artifact = tf.saved_model.load(sys.argv[1] + "/saved_model")
 served = artifact.serve(np.ones((1, 8), "float32"))
 np.testing.assert_allclose(served, np.load(sys.argv[1] + "/expected.npy"), rtol=1e-5)
 """
+WITHOUT_THE_REST = """
+import importlib.util, numpy as np, keras, keras_tickets as kt
+for name in ("tensorflow_model_optimization", "tf_keras", "tensorflow_datasets", "sklearn", "gin"):
+    assert importlib.util.find_spec(name) is None, name
+x, y = np.random.default_rng(0).normal(size=(64, 8)).astype("float32"), np.arange(64) % 3
+dense = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(3)])
+model = kt.sparsify(dense, sparsity=0.5)
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+model.compile(kt.optimizers.RigL(keras.optimizers.SGD(0.1), update_every=2, end=6), loss)
+model.fit(x, y, batch_size=16, epochs=2, verbose=0)
+model.save("m.keras")
+kt.strip(keras.models.load_model("m.keras")).save("plain.keras")
+kt.export(model, "m.tflite", format="litert")
+try:
+    kt.data.load("digits")
+except ImportError as error:
+    assert "pip install scikit-learn" in str(error)
+else:
+    raise AssertionError
+"""
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_install_use_and_uninstall(tmp_path):
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built from a copy of the sources without what else lies around."""
+    sources, built = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("wheel")
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.check_output(listed, cwd=ROOT, text=True).splitlines():
+        if (ROOT / name).is_file():
+            (sources / name).parent.mkdir(parents=True, exist_ok=True)
+            (sources / name).write_bytes((ROOT / name).read_bytes())
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={built}"]
+    subprocess.run([*pip, str(sources)], check=True)
+    (file,) = built.glob("*.whl")
+    return file
+
+
+@pytest.fixture
+def new_environment(tmp_path):
+    """Runs a program of a new virtual environment in an empty folder, and returns its output."""
     venv.create(tmp_path / "venv", with_pip=True)
-    commands = tmp_path / "venv" / "bin"
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     environment.pop("PYTHONPATH", None)
 
-    def run(*arguments):
+    def run(program, *arguments):
         result = subprocess.run(
-            [str(commands / arguments[0]), *map(str, arguments[1:])],
-            cwd=tmp_path,
+            [str(tmp_path / "venv" / "bin" / program), *map(str, arguments)],
+            cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -44,14 +85,43 @@ def test_install_use_and_uninstall(tmp_path):
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
-    sources = tmp_path / "sources"
-    sources.mkdir()
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, sources)
-    shutil.copytree(ROOT / "keras_tickets", sources / "keras_tickets")
-    run("python", "-m", "pip", "install", "--quiet", sources)
-    run("python", "-c", MAKE_A_SAVED_MODEL, tmp_path)
-    table = run("keras-tickets", "plan", f"--gin_file={ROOT / 'gin_configs/digits/rigl.gin'}")
-    assert "kernel" in table
-    run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "keras-tickets")
-    run("python", "-c", SERVE_IT, tmp_path)
+    run.folder = folder
+    return run
+
+
+def share_packages(run):
+    """Adds the packages of this process's environment to a new one."""
+    site = run("python", "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])").strip()
+    (pathlib.Path(site) / "shared.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+
+
+def test_commands_of_the_wheel_work_in_an_empty_folder(wheel, new_environment):
+    run = new_environment
+    run("pip", "install", "--quiet", "--no-deps", wheel)
+    share_packages(run)
+    assert "digits/rigl.gin" in run("keras-tickets", "configs")
+    assert "--gin_file" in run("keras-tickets", "train", "--help")
+    assert "kernel" in run("keras-tickets", "plan", "--gin_file=digits/rigl.gin")
+    run("keras-tickets", "train", "--gin_file=digits/rigl.gin", "--workdir=run")
+    summary = json.loads((run.folder / "run" / "summary.json").read_text())
+    assert summary["sparsity"] == pytest.approx(0.9, abs=1e-3) and summary["test_accuracy"] > 0.9
+    model = "--model=run/model.keras"
+    run("python", "-m", "keras_tickets", "export", model, "--output=m.tflite", "--format=litert")
+    assert (run.folder / "m.tflite").is_file()
+
+
+def test_what_is_not_needed_may_be_absent(wheel, new_environment):
+    run = new_environment
+    run("pip", "install", "--quiet", "--no-deps", wheel)
+    run("pip", "install", "--quiet", "tensorflow>=2.20,<3")
+    run("python", "-c", WITHOUT_THE_REST)
+    run("keras-tickets", "export", "--model=m.keras", "--output=served")
+
+
+def test_install_use_and_uninstall(wheel, new_environment):
+    run = new_environment
+    run("pip", "install", "--quiet", wheel)
+    run("python", "-c", MAKE_A_SAVED_MODEL, run.folder)
+    assert "kernel" in run("keras-tickets", "plan", "--gin_file=digits/rigl.gin")
+    run("pip", "uninstall", "--quiet", "--yes", "keras-tickets")
+    run("python", "-c", SERVE_IT, run.folder)
