@@ -98,6 +98,36 @@ def check_seed(value: Any, name: str = "seed") -> int:
     return check_integer(name, value, low=0)
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """The value.
+
+    Args:
+        name: Name of the argument.
+        value: What the user gave.
+
+    Raises:
+        TypeError: It is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}")
+    return value
+
+
+def check_text(name: str, value: Any) -> str:
+    """The value.
+
+    Args:
+        name: Name of the argument.
+        value: What the user gave.
+
+    Raises:
+        TypeError: It is not a string.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a string. Received: {name}={value!r}")
+    return value
+
+
 def check_one_of(name: str, value: T, allowed: Sequence[T]) -> T:
     """The value.
 

@@ -20,6 +20,7 @@ class Description:
     Attributes:
         input_shape: Shape of one image.
         classes: Number of classes.
+        examples: Number of training examples, before any is held out.
         augment: As in `Dataset`.
         streamed: Whether images are read from disk batch by batch; otherwise all are in memory.
         half_of: Name of the data set whose images these are, at half their height and width.
@@ -27,20 +28,21 @@ class Description:
 
     input_shape: tuple[int, int, int]
     classes: int
+    examples: int
     augment: Callable | None = None
     streamed: bool = False
     half_of: str | None = None
 
 
 DATASETS = {
-    "digits": Description((8, 8, 1), 10),
-    "mnist": Description((28, 28, 1), 10),
-    "fashion_mnist": Description((28, 28, 1), 10),
-    "cifar10": Description((32, 32, 3), 10, functools.partial(crop_and_flip, padding=4)),
+    "digits": Description((8, 8, 1), 10, 1_442),
+    "mnist": Description((28, 28, 1), 10, 60_000),
+    "fashion_mnist": Description((28, 28, 1), 10, 60_000),
+    "cifar10": Description((32, 32, 3), 10, 50_000, functools.partial(crop_and_flip, padding=4)),
     "cifar10_16x16": Description(
-        (16, 16, 3), 10, functools.partial(crop_and_flip, padding=2), half_of="cifar10"
+        (16, 16, 3), 10, 50_000, functools.partial(crop_and_flip, padding=2), half_of="cifar10"
     ),
-    imagenet.NAME: Description((224, 224, 3), 1000, streamed=True),
+    imagenet.NAME: Description((224, 224, 3), 1000, 1_281_167, streamed=True),
 }
 
 

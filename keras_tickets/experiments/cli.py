@@ -65,7 +65,7 @@ def _export_flags(values: flags.FlagValues) -> None:
 COMMANDS = {
     "train": Command(
         "Train, or go on with what was begun.",
-        "train --gin_file=FILE --workdir=DIRECTORY [--gin_param=NAME=VALUE]",
+        "train --gin_file=FILE --workdir=DIR [--gin_param=NAME=VALUE]",
         (_configuration_flags, _work_directory_flag),
     ),
     "plan": Command(

@@ -1,25 +1,28 @@
 """What the training binary trains: a model, a data set and how."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from keras_tickets import data, scoring, structures
-from keras_tickets._kernels.paths import weight_paths
-from keras_tickets.analysis import random_masks
-from keras_tickets.experiments.procedures import Distill, Fit, Tickets
-from keras_tickets.initializers import SparseVarianceScaling, initialize
+from keras_tickets import data
+from keras_tickets._checks import (
+    check_flag,
+    check_integer,
+    check_number,
+    check_one_of,
+    check_seed,
+    check_text,
+)
+from keras_tickets.data.hold_out import count_held_out
+from keras_tickets.experiments import training_length
+from keras_tickets.experiments.procedures.fit import Fit
+from keras_tickets.experiments.procedures.procedure import Procedure
 from keras_tickets.masks import masked_kernels
-from keras_tickets.model import SparseModel, sparsify
-from keras_tickets.plan import SparsityPlan, plan, summary
-from keras_tickets.pruning import prune
-from keras_tickets.tickets import Ticket, load_ticket
+from keras_tickets.model import SparseModel
+from keras_tickets.plan import SparsityPlan, summary
 
-TICKET_STARTS = ("weights", "masks", "random_masks")
-OF_ONE_TRAINING = ("sparsity", "structure", "scores", "ticket", "initializer")
 STRATEGIES = {"none": tf.distribute.get_strategy, "mirrored": tf.distribute.MirroredStrategy}
 
 
@@ -35,37 +38,21 @@ class Experiment:
         epochs: Number of epochs.
         batch_size: Examples per step, over all replicas.
         steps_per_epoch: Steps per epoch. None: as many as the data set has.
-        sparsity: As in `kt.sparsify`. None: the model is trained dense.
-        distribution: As in `kt.sparsify`.
+        validation: Share of the training set, in [0, 1), that is held out, drawn from the seed:
+            everything that is chosen is chosen on it, and the test set is evaluated once, at the
+            end. 0: none, and figures called validation are of the test set.
         filters: As in `kt.sparsify`.
-        structure: As in `kt.sparsify`.
-        mask: As in `kt.sparsify`.
-        scores: A function of `kt.scoring` by which `kt.prune` makes the first masks, instead of
-            `distribution`, `structure` and `mask`. Seed, examples and loss are passed to those
-            functions that take them.
-        scope: With `scores`, as in `kt.prune`.
-        iterations: With `scores`, as in `kt.prune`.
-        score_examples: Training examples that scores are computed from.
-        ticket: File of a ticket that the first masks are taken from, instead of `sparsity` and what
-            belongs to it.
-        ticket_start: What else is taken: "weights", the ticket's; "masks", nothing, the model keeps
-            its own weights, which `seed` draws (at the seed of a ticket rewound to step 0 they are
-            the ticket's); "random_masks", nothing, and the masks are random ones with as many
-            weights in each kernel.
-        initializer: Draws the masked kernels anew, as `kt.initializers.initialize` does. None: they
-            keep what the model started with.
         seed: Seed of initial weights, masks, order, augmentation and of what the optimizer draws.
         steps_per_execution: Steps per call of the training graph.
         jit_compile: Whether to compile the training step with XLA.
         strategy: "none", or "mirrored" for all GPUs of the machine.
         procedure: What is done: an object of `keras_tickets.experiments.procedures`, by default one
-            training.
+            training of all weights.
         name: Name of the experiment. None: data set and method, as in "digits/rigl".
 
     Raises:
-        TypeError: `model` or `optimizer` cannot be called.
-        ValueError: `dataset`, `strategy` or `ticket_start` is unknown, a number is not a positive
-            integer, or arguments exclude each other.
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument is unknown or out of range.
 
     Example:
 
@@ -73,13 +60,15 @@ class Experiment:
     import keras
     import keras_tickets as kt
     from keras_tickets.experiments.experiment import Experiment
+    from keras_tickets.experiments.procedures import Fit
+    from keras_tickets.experiments.starts import Sparsified
 
     experiment = Experiment(
         dataset="digits",
         model=kt.models.lenet_300_100,
         optimizer=lambda: kt.optimizers.RigL(keras.optimizers.SGD(0.1)),
         epochs=2,
-        sparsity=0.9,
+        procedure=Fit(Sparsified(0.9)),
     )
     print(experiment.plan())
     ```
@@ -91,57 +80,48 @@ class Experiment:
     epochs: int
     batch_size: int = 128
     steps_per_epoch: int | None = None
-    sparsity: float | dict[str, float] | None = None
-    distribution: str | object = "erk"
+    validation: float = 0.0
     filters: str | list[str] | Callable[[str], bool] | None = None
-    structure: structures.Structure | None = None
-    mask: str = "random"
-    scores: Callable[..., dict] | None = None
-    scope: str = "global"
-    iterations: int = 1
-    score_examples: int = 1000
-    ticket: str | None = None
-    ticket_start: str = "weights"
-    initializer: SparseVarianceScaling | None = None
     seed: int = 0
     steps_per_execution: int = 1
     jit_compile: bool = False
     strategy: str = "none"
-    procedure: Fit | Tickets | Distill = dataclasses.field(default_factory=Fit)
+    procedure: Procedure = dataclasses.field(default_factory=Fit)
     name: str | None = None
 
     def __post_init__(self):
         data.describe(self.dataset)
-        if self.strategy not in STRATEGIES:
-            raise ValueError(
-                f"`strategy` must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}."
-            )
-        if self.ticket_start not in TICKET_STARTS:
-            raise ValueError(
-                f"`ticket_start` must be one of {', '.join(TICKET_STARTS)}, got "
-                f"{self.ticket_start!r}."
-            )
-        if self.ticket is not None and self.sparsity is not None:
-            raise ValueError(
-                f"`sparsity` and `ticket` exclude each other, got {self.sparsity!r} and "
-                f"{self.ticket!r}."
-            )
-        given = [name for name in OF_ONE_TRAINING if getattr(self, name) is not None]
-        if given and not isinstance(self.procedure, Fit):
-            raise ValueError(
-                f"`{given[0]}` is of a single training, and {type(self.procedure).__name__} starts "
-                f"from the dense model, got {getattr(self, given[0])!r}."
-            )
-        for name in ("epochs", "steps_per_execution", "iterations", "score_examples"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` must be an integer of at least 1, got {value!r}.")
         for name in ("model", "optimizer"):
             if not callable(getattr(self, name)):
                 raise TypeError(
-                    f"`{name}` must be a function or class, got {getattr(self, name)!r}; in a gin "
-                    "file, write its name with `@` and without parentheses."
+                    f"`{name}` must be a function or class; in a gin file, write its name with `@` "
+                    f"and without parentheses. Received: {name}={getattr(self, name)!r}"
                 )
+        for name in ("epochs", "batch_size", "steps_per_execution"):
+            check_integer(name, getattr(self, name), low=1)
+        if self.steps_per_epoch is not None:
+            check_integer("steps_per_epoch", self.steps_per_epoch, low=1)
+        check_number("validation", self.validation, "[0, 1)")
+        check_seed(self.seed)
+        check_flag("jit_compile", self.jit_compile)
+        check_one_of("strategy", self.strategy, tuple(STRATEGIES))
+        if not isinstance(self.procedure, Procedure):
+            raise TypeError(
+                "`procedure` must be an object of keras_tickets.experiments.procedures; in a gin "
+                "file, @tickets() or @distill(), with parentheses. Received: "
+                f"procedure={self.procedure!r}"
+            )
+        if self.name is not None:
+            check_text("name", self.name)
+
+    @property
+    def total_steps(self) -> int:
+        """Training steps from the first epoch to the last."""
+        steps = self.steps_per_epoch
+        if steps is None:
+            size = data.describe(self.dataset).examples
+            steps = (size - count_held_out(size, self.validation)) // self.batch_size
+        return self.epochs * max(steps, 1)
 
     def dense_model(self) -> keras.Model:
         """The model before any weight is masked."""
@@ -151,102 +131,47 @@ class Experiment:
         )
 
     def plan(self) -> SparsityPlan:
-        """What will be masked: the dry run of `sparse_model`."""
-        if self.ticket is not None or (self.sparsity is not None and self.scores is not None):
-            return summary(self._sparse(self.dense_model()))
-        return plan(
-            self.dense_model(),
-            self.sparsity or 0.0,
-            distribution=self.distribution,
-            structure=self.structure,
-            filters=self.filters,
-        )
-
-    def strategy_scope(self):
-        """The scope of the strategy, under which models and optimizers are made."""
-        return STRATEGIES[self.strategy]().scope()
-
-    def sparse_model(self) -> SparseModel:
-        """The compiled model that is trained, made under the scope of the strategy."""
-        with self.strategy_scope():
-            model = self._sparse(self.dense_model())
-            self.compile(model)
-        return model
-
-    def compile(self, model: keras.Model) -> None:
-        """Compiles a model or a trainer for the experiment."""
-        optimizer = self.optimizer()
-        if hasattr(optimizer, "seed"):
-            optimizer.seed = self.seed
-        model.compile(
-            optimizer,
-            _loss(),
-            metrics=["accuracy"],
-            steps_per_execution=self.steps_per_execution,
-            jit_compile=self.jit_compile,
-        )
-
-    def _sparse(self, model: keras.Model) -> SparseModel:
-        if self.sparsity is None and self.ticket is None:
-            return SparseModel(model)
-        if self.ticket is not None:
-            model = self._from_ticket(model)
-        elif self.scores is None:
-            model = sparsify(
-                model,
-                self.sparsity,
-                distribution=self.distribution,
-                structure=self.structure,
-                filters=self.filters,
-                mask=self.mask,
-                seed=self.seed,
-            )
-        else:
-            model = prune(
-                model,
-                self._scorer(),
-                self.sparsity,
-                scope=self.scope,
-                iterations=self.iterations,
-                filters=self.filters,
-            )
-        if self.initializer is not None:
-            self.initializer.seed = self.seed
-            initialize(model, self.initializer)
-        return model
-
-    def _from_ticket(self, model: keras.Model) -> SparseModel:
-        ticket = load_ticket(self.ticket)
-        if self.ticket_start == "weights":
-            return ticket.apply(model)
-        masks = ticket.masks
-        if self.ticket_start == "random_masks":
-            masks = random_masks(masks, self.seed)
-        own = {path: weight.numpy() for path, weight in weight_paths(model).items()}
-        return Ticket(masks, own).apply(model)
-
-    def _scorer(self) -> Callable[[keras.Model], dict]:
-        takes = scoring.takes(self.scores)
-        arguments = {"seed": self.seed} if "seed" in takes else {}
-        if "x" in takes:
-            examples = self.load_data().train().unbatch().batch(self.score_examples)
-            x, y = next(iter(examples))
-            arguments |= {"x": x, "y": y, "loss": _loss()}
-        return functools.partial(self.scores, **arguments)
-
-    def load_data(self) -> data.Dataset:
-        """The data set, in memory."""
-        return data.load(
-            self.dataset,
-            self.batch_size,
-            seed=self.seed,
-            steps_per_epoch=self.steps_per_epoch,
-        )
+        """What will be masked, before any training."""
+        return self.procedure.plan(self)
 
     def plan_of(self, model: SparseModel) -> SparsityPlan:
         """The masked kernels of the trained model; where none is masked, those that could be."""
         return summary(model) if masked_kernels(model) else self.plan()
 
+    def strategy_scope(self):
+        """The scope of the strategy, under which models and optimizers are made."""
+        return STRATEGIES[self.strategy]().scope()
 
-def _loss() -> keras.losses.Loss:
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    def compile(self, model: keras.Model) -> None:
+        """Compiles a model or a trainer for the experiment.
+
+        Warns:
+            UserWarning: The learning rate follows a schedule of another length.
+        """
+        with training_length.training_of(self.total_steps):
+            optimizer = self.optimizer()
+        core = getattr(optimizer, "core_optimizer", optimizer)
+        training_length.warn_of_other_length(core, self.total_steps)
+        if hasattr(optimizer, "seed"):
+            optimizer.seed = self.seed
+        model.compile(
+            optimizer,
+            self.loss(),
+            metrics=["accuracy"],
+            steps_per_execution=self.steps_per_execution,
+            jit_compile=self.jit_compile,
+        )
+
+    def loss(self) -> keras.losses.Loss:
+        """The loss that is trained, on logits."""
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def load_data(self) -> data.Dataset | data.StreamedDataset:
+        """The data set, in memory or opened."""
+        return data.load(
+            self.dataset,
+            self.batch_size,
+            seed=self.seed,
+            steps_per_epoch=self.steps_per_epoch,
+            validation=self.validation,
+        )

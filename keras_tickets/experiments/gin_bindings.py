@@ -1,5 +1,9 @@
 """The names that gin files can use; the only module that binds gin to the rest of the package."""
 
+import inspect
+from collections.abc import Callable, Iterable
+from types import ModuleType
+
 import gin
 import keras
 
@@ -13,8 +17,7 @@ from keras_tickets import (
     scoring,
     structures,
 )
-from keras_tickets.experiments import procedures
-from keras_tickets.experiments.experiment import Experiment
+from keras_tickets.experiments import procedures, settings, training_length
 
 KERAS_OPTIMIZERS = (
     "SGD",
@@ -39,51 +42,58 @@ KERAS_SCHEDULES = (
     "PolynomialDecay",
 )
 KERAS_INITIALIZERS = ("RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling")
-GIVEN_BY_TRAIN = {"input_shape", "classes", "seed"}
+CLASSES = (optimizers, distributions, schedules, structures, initializers, learning_rates)
+# Arguments that `train` gives; they are not bound one by one.
+GIVEN = ("input_shape", "classes", "seed")
 
 
 def bind() -> None:
     """Registers every name, once; a second call does nothing.
 
-    `train` are the fields of `Experiment`. Functions of `kt.models` and classes of
-    `kt.optimizers`, `kt.distributions`, `kt.schedules`, `kt.learning_rates`, Keras's optimizers,
-    learning rate schedules and initializers go by their own names. Seeds follow `train.seed` and
-    are not bound one by one.
+    `train` are the settings of an experiment. The functions of `kt.models` and `kt.scoring`, the
+    public classes of `kt.optimizers`, `kt.distributions`, `kt.schedules`, `kt.structures`,
+    `kt.initializers` and `kt.learning_rates`, and Keras's optimizers, learning rate schedules and
+    initializers go by their own names. Seeds follow `train.seed`.
     """
     if _is_bound("train"):
         return
-    gin.external_configurable(Experiment, name="train")
+    gin.external_configurable(settings.train, name="train")
     gin.external_configurable(procedures.Tickets, name="tickets")
     gin.external_configurable(procedures.Distill, name="distill")
+    for function in (training_length.total_steps, training_length.scaled_steps):
+        _bind(function, "kt.training_length")
     for name in models.__all__:
-        _bind(getattr(models, name), "kt.models", GIVEN_BY_TRAIN)
-    _bind(optimizers.Static, "kt.optimizers")
-    for name in ("SET", "RigL", "SNFS"):
-        _bind(getattr(optimizers, name), "kt.optimizers", {"seed"})
-    for name in ("Uniform", "ER", "ERK", "Global", "Custom"):
-        _bind(getattr(distributions, name), "kt.distributions")
-    for name in ("GradualMagnitude", "StraightThrough", "DNW", "TopKAST"):
-        _bind(getattr(optimizers, name), "kt.optimizers")
-    for name in ("PolynomialDecay", "CosineRamp", "ConstantSparsity"):
-        _bind(getattr(schedules, name), "kt.schedules")
-    for name in ("Constant", "Cosine", "Linear", "InversePower", "Exponential"):
-        _bind(getattr(schedules, name), "kt.schedules")
-    _bind(initializers.SparseVarianceScaling, "kt.initializers", {"seed"})
+        _bind(getattr(models, name), "kt.models")
     for score in scoring.SCORES.values():
-        _bind(score, "kt.scoring", {"model", *scoring.takes(score)})
-    for name in ("Unstructured", "NM", "Block", "Channel", "FanIn"):
-        _bind(getattr(structures, name), "kt.structures")
-    for name in KERAS_OPTIMIZERS:
-        _bind(getattr(keras.optimizers, name), "keras.optimizers")
-    for name in KERAS_SCHEDULES:
-        _bind(getattr(keras.optimizers.schedules, name), "keras.schedules")
-    _bind(learning_rates.Warmup, "kt.learning_rates")
-    for name in KERAS_INITIALIZERS:
-        _bind(getattr(keras.initializers, name), "keras.initializers", {"seed"})
+        _bind(score, "kt.scoring", ("model", *scoring.takes(score)))
+    for package in CLASSES:
+        for value in _classes(package):
+            _bind(value, f"kt.{package.__name__.rpartition('.')[2]}")
+    for module, place, names in (
+        (keras.optimizers, "keras.optimizers", KERAS_OPTIMIZERS),
+        (keras.optimizers.schedules, "keras.schedules", KERAS_SCHEDULES),
+        (keras.initializers, "keras.initializers", KERAS_INITIALIZERS),
+    ):
+        for name in names:
+            _bind(getattr(module, name), place)
 
 
-def _bind(configurable, module, denied=()):
-    gin.external_configurable(configurable, module=module, denylist=sorted(denied) or None)
+def _classes(package: ModuleType) -> list[type]:
+    """The public classes of a package."""
+    return [
+        value
+        for name, value in vars(package).items()
+        if inspect.isclass(value)
+        and value.__module__.startswith(package.__name__)
+        and not name.startswith("_")
+    ]
+
+
+def _bind(configurable: Callable, module: str, given: Iterable[str] = GIVEN) -> None:
+    """Registers a function or class, but for the arguments that are given."""
+    takes = inspect.signature(configurable).parameters
+    denied = [name for name in given if name in takes]
+    gin.external_configurable(configurable, module=module, denylist=denied or None)
 
 
 def _is_bound(name):

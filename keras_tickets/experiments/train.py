@@ -1,11 +1,16 @@
 """What `keras-tickets train` does: an experiment, from its description to a finished directory."""
 
+import platform
 from collections.abc import Callable
 
 import keras
+import numpy as np
+import tensorflow as tf
 
+from keras_tickets._version import __version__
 from keras_tickets.experiments.experiment import Experiment
-from keras_tickets.experiments.work_directory import WorkDirectory
+from keras_tickets.experiments.procedures import Run
+from keras_tickets.experiments.work_directory import WorkDirectory, settings
 
 
 def train(
@@ -53,12 +58,24 @@ def train(
     keras.utils.set_random_seed(experiment.seed)
     directory = WorkDirectory(workdir)
     procedure = experiment.procedure
-    model = procedure.make(experiment, directory)
+    made = procedure.make(experiment, directory)
     config = describe()
-    finished = directory.open(config, procedure.extendable)
+    finished = directory.open(config, procedure.extends)
     if finished is not None:
         print(f"{directory.path} is finished already; nothing to do.")
         return finished
     dataset = experiment.load_data()
     directory.begin(config)
-    return directory.finish(procedure.run(experiment, model, dataset, directory, verbose))
+    summary = procedure.run(made, Run(experiment, directory, dataset, verbose))
+    return directory.finish({**summary, "config": settings(config), "versions": versions()})
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the results of a run."""
+    return {
+        "keras_tickets": __version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

@@ -1,10 +1,12 @@
 """The directory of one run of the training binary."""
 
+import ast
 import json
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 
@@ -24,16 +26,19 @@ class WorkDirectory:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path).expanduser()
+        self.path = pathlib.Path(os.path.expanduser(path))
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
 
-    def open(self, config: str, extendable: Sequence[str] = ()) -> dict | None:
+    def open(
+        self, config: str, extends: Callable[[str, Any, Any], bool] = lambda *values: False
+    ) -> dict | None:
         """Makes the directory, or checks that it is one of a run of this configuration.
 
         Args:
             config: The configuration, one `name = value` a line.
-            extendable: Names of settings that may differ: the run then goes on with the new ones.
+            extends: Called with the name of a setting that differs and its values before and now;
+                returns whether the run may go on with the new one.
 
         Returns:
             The summary where the run is finished, otherwise None.
@@ -57,8 +62,17 @@ class WorkDirectory:
                     "empty or new directory"
                 )
             return None
-        differences = _differences(file.read_text(encoding="utf-8"), config)
-        refused = [words for name, words in differences.items() if name not in extendable]
+        before, now = settings(file.read_text(encoding="utf-8")), settings(config)
+        differences = {
+            name: f"{name} is {_shown(now, name)}, was {_shown(before, name)}"
+            for name in dict.fromkeys([*before, *now])
+            if _shown(now, name) != _shown(before, name)
+        }
+        refused = [
+            words
+            for name, words in differences.items()
+            if not (name in before and name in now and extends(name, before[name], now[name]))
+        ]
         if refused:
             raise ValueError(
                 f"work directory {str(self.path)!r} is of another configuration: "
@@ -100,19 +114,30 @@ class WorkDirectory:
             raise ValueError(f"file {str(file)!r} is damaged: {error}") from error
 
 
-def _differences(before: str, now: str) -> dict[str, str]:
-    """The settings that differ between two configurations, each in words."""
-    before, now = _settings(before), _settings(now)
-    return {
-        name: f"{name} is {now.get(name, 'not set')}, was {before.get(name, 'not set')}"
-        for name in dict.fromkeys([*before, *now])
-        if before.get(name) != now.get(name)
-    }
+def settings(config: str) -> dict[str, Any]:
+    """The bindings of a gin configuration, without line breaks and comments.
 
+    Args:
+        config: The configuration, one `name = value` a line.
 
-def _settings(config: str) -> dict[str, str]:
-    """`{name: value}` of the bindings in a gin configuration, without line breaks and comments."""
+    Returns:
+        `{name: value}`: the value of a Python literal, otherwise its text, such as "@SGD()".
+    """
     lines = [line for line in config.splitlines() if line.strip() and not line.startswith("#")]
     logical = re.sub(r"\s*\\?\n\s+", " ", "\n".join(lines))
     pairs = [line.partition("=")[::2] for line in logical.splitlines() if "=" in line]
-    return {name.strip(): value.strip() for name, value in pairs}
+    return {name.strip(): _value(text.strip()) for name, text in pairs}
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text
+
+
+def _shown(values: dict[str, Any], name: str) -> str:
+    if name not in values:
+        return "not set"
+    value = values[name]
+    return value if isinstance(value, str) and value.startswith(("@", "%")) else repr(value)

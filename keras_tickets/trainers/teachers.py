@@ -46,11 +46,14 @@ def load_teachers(teacher) -> list[keras.layers.Layer]:
             "`teacher` must be a Keras model, the path of a .keras file or SavedModel directory, "
             f"or a list of these. Received: {teacher!r}"
         )
-    path = pathlib.Path(teacher)
+    path = pathlib.Path(os.path.expanduser(teacher))
     if not path.exists():
         raise ValueError(f"`teacher`: there is no file or directory {str(path)!r}")
     if path.suffix == ".keras":
-        return [keras.models.load_model(path, compile=False)]
+        try:
+            return [keras.models.load_model(path, compile=False)]
+        except Exception as error:  # damaged archives raise whatever the parts of Keras raise
+            raise ValueError(f"`teacher`: {str(path)!r} cannot be loaded: {error}") from error
     if not tf.saved_model.contains_saved_model(str(path)):
         raise ValueError(
             f"`teacher`: {str(path)!r} is neither a .keras file nor a SavedModel directory"

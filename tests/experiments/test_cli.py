@@ -182,8 +182,11 @@ def test_nan_loss_stops_and_names_the_step(tmp_path, capsys):
         (["--workdir=w", "--gin_param=train.dataset='mnits'"], "digits, mnist, fashion_mnist"),
         (["--workdir=w", "--gin_param=train.sparsity=1.0"], "sparsity"),
         (["--workdir=w", "--gin_param=train.distribution='erkk'"], "'erkk'"),
-        (["--workdir=w", "--gin_param=train.epochs=0"], "`epochs` must be an integer"),
-        (["--workdir=w", "--gin_param=train.strategy='many'"], "none, mirrored, got 'many'"),
+        (["--workdir=w", "--gin_param=train.epochs=0"], "`epochs` must be a positive integer"),
+        (
+            ["--workdir=w", "--gin_param=train.strategy='many'"],
+            "('none', 'mirrored'). Received: strategy='many'",
+        ),
         (["--workdir=w", "--gin_param=train.optimizer=@SGD()"], "without parentheses"),
         (["--workdir=w", "--gin_param=RigL.begin='99%'"], "begin"),
         (["--workdir=w", "--gin_param=RigL.update_every=1"], "update_every"),

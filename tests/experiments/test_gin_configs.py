@@ -1,6 +1,5 @@
 """Every configuration in gin_configs trains for two steps; the bases among them are recipes."""
 
-import contextlib
 import json
 import pathlib
 
@@ -11,7 +10,10 @@ import tiny_imagenet
 
 from keras_tickets import data, models
 from keras_tickets.data import published, registry
-from keras_tickets.experiments import cli, gin_bindings
+from keras_tickets.experiments import cli
+from keras_tickets.experiments.gin_files import read_experiment
+from keras_tickets.experiments.starts import Dense
+from keras_tickets.experiments.training_length import training_of
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "gin_configs"
 BASES = sorted(CONFIGS.glob("*/*base.gin"))
@@ -83,7 +85,7 @@ def few_photographs(tmp_path_factory):
 @pytest.fixture
 def small_imagenet(few_photographs, monkeypatch):
     """Small images in place of those that nobody can download."""
-    small = data.Description((32, 32, 3), 1000, streamed=True)
+    small = data.Description((32, 32, 3), 1000, 1_281_167, streamed=True)
     monkeypatch.setitem(registry.DATASETS, "imagenet2012", small)
     monkeypatch.setattr(
         "keras_tickets.data.imagenet.published.directory", lambda _: few_photographs
@@ -94,14 +96,7 @@ def small_imagenet(few_photographs, monkeypatch):
 def parse():
     """Makes the experiment of a file."""
 
-    def parse(file):
-        gin.clear_config()
-        gin_bindings.bind()
-        with contextlib.chdir(file.parent):
-            gin.parse_config_file(file.name)
-        return gin.get_configurable("train")()
-
-    yield parse
+    yield lambda file, *parameters: read_experiment([str(file)], parameters)
     gin.clear_config()
 
 
@@ -170,10 +165,15 @@ def test_every_base_is_the_recipe_of_a_paper_or_the_base_of_all_methods():
     assert recipes <= names and names - recipes == {f"{path.parent.name}/" for path in FILES}
 
 
+def made_optimizer(experiment):
+    with training_of(experiment.total_steps):
+        return experiment.optimizer()
+
+
 def test_the_recipe_of_imagenet(parse):
     experiment = parse(CONFIGS / "imagenet" / "base.gin")
     assert (experiment.batch_size, experiment.epochs) == (1024, 90)
-    optimizer, epoch = experiment.optimizer(), 1_281_167 // 1024
+    optimizer, epoch = made_optimizer(experiment), 1_281_167 // 1024
     rates = {0: 0, 1: 0.08, 5: 0.4, 30: 0.4, 60: 0.04, 80: 4e-3}
     for start, rate in rates.items():
         optimizer.iterations.assign(start * epoch)
@@ -188,12 +188,12 @@ def test_recipes_of_papers(recipe, parse):
     steps, batch_size, rates = RECIPES[recipe]
     experiment = parse(CONFIGS / f"{recipe}_base.gin")
     steps_per_epoch = IMAGES[experiment.dataset] // batch_size
-    assert experiment.batch_size == batch_size and experiment.sparsity is None
+    assert experiment.batch_size == batch_size and isinstance(experiment.procedure.start, Dense)
     assert abs(experiment.epochs * steps_per_epoch - steps) <= steps_per_epoch / 2
     assert steps_per_epoch % experiment.steps_per_execution == 0
     name = experiment.model.__name__
     assert name in models.__all__ and recipe.partition("/")[2].startswith(name.split("_")[0])
-    optimizer = experiment.optimizer()
+    optimizer = made_optimizer(experiment)
     for step, rate in rates.items():
         optimizer.iterations.assign(step)
         assert float(optimizer.learning_rate) == pytest.approx(rate, rel=1e-5), step

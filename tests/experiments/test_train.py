@@ -5,8 +5,9 @@ import keras
 import numpy as np
 import pytest
 
+import keras_tickets as kt
 from keras_tickets import models, optimizers
-from keras_tickets.experiments.experiment import Experiment
+from keras_tickets.experiments import settings
 from keras_tickets.experiments.procedures import Distill, Fit, Tickets
 from keras_tickets.experiments.train import train
 from keras_tickets.experiments.work_directory import WorkDirectory
@@ -17,7 +18,7 @@ def experiment(**changes):
     def optimizer():
         return optimizers.SET(keras.optimizers.SGD(0.1), update_every=3)
 
-    settings = {
+    usual = {
         "dataset": "digits",
         "model": models.lenet_300_100,
         "optimizer": optimizer,
@@ -25,7 +26,12 @@ def experiment(**changes):
         "batch_size": 300,
         "sparsity": 0.8,
     }
-    return Experiment(**{**settings, **changes})
+    return settings.train(**{**usual, **changes})
+
+
+def made(experiment):
+    """The compiled model of a single training."""
+    return experiment.procedure.make(experiment, None)
 
 
 def dense_optimizer():
@@ -37,15 +43,15 @@ def weights(model):
 
 
 def test_the_seed_decides_weights_and_masks():
-    first, again = experiment(seed=3).sparse_model(), experiment(seed=3).sparse_model()
-    other = experiment(seed=4).sparse_model()
+    first, again = made(experiment(seed=3)), made(experiment(seed=3))
+    other = made(experiment(seed=4))
     assert all(np.array_equal(a, b) for a, b in zip(weights(first), weights(again), strict=True))
     assert not np.array_equal(first.masks["fc1/kernel"], other.masks["fc1/kernel"])
     assert (first.optimizer.seed, other.optimizer.seed) == (3, 4)
 
 
 def test_plan_is_what_the_model_gets():
-    planned, model = experiment().plan(), experiment().sparse_model()
+    planned, model = experiment().plan(), made(experiment())
     assert {row.path: row.nonzeros for row in planned.rows} == {
         path: mask.sum() for path, mask in model.masks.items()
     }
@@ -53,7 +59,7 @@ def test_plan_is_what_the_model_gets():
 
 def test_dense_experiment():
     dense = experiment(sparsity=None, optimizer=dense_optimizer)
-    model = dense.sparse_model()
+    model = made(dense)
     assert model.masks == {} and model.sparsity == 0
     assert sum(row.size for row in dense.plan_of(model).rows) == 50_200
 
@@ -122,13 +128,19 @@ def test_a_ramp_is_in_the_training_flops(tmp_path):
 @pytest.mark.parametrize(
     "changes, error, message",
     [
-        ({"dataset": "mnits"}, ValueError, "got 'mnits'"),
-        ({"epochs": 0}, ValueError, "`epochs` must be an integer of at least 1, got 0"),
+        ({"dataset": "mnits"}, ValueError, "'mnits'"),
+        ({"epochs": 0}, ValueError, "`epochs` must be a positive integer. Received: epochs=0"),
         ({"epochs": 1.5}, ValueError, "`epochs`"),
         ({"steps_per_execution": 0}, ValueError, "`steps_per_execution`"),
-        ({"strategy": "tpu"}, ValueError, "`strategy` must be one of none, mirrored, got 'tpu'"),
-        ({"optimizer": "sgd"}, TypeError, "`optimizer` must be a function or class, got 'sgd'"),
+        ({"strategy": "tpu"}, ValueError, "`strategy` must be one of .'none', 'mirrored'"),
+        ({"optimizer": "sgd"}, TypeError, "`optimizer` must be a function .* optimizer='sgd'"),
         ({"model": None}, TypeError, "`model` must be a function"),
+        ({"validation": 1.0}, ValueError, "`validation` must be a number in"),
+        ({"jit_compile": "x"}, TypeError, "`jit_compile` must be True or False"),
+        ({"scope": 5}, ValueError, "`scope` must be one of"),
+        ({"sparsity": None, "scores": kt.scoring.snip}, ValueError, "`scores` needs `sparsity`"),
+        ({"sparsity": None, "ticket": 0}, TypeError, "`ticket` must be a string"),
+        ({"procedure": Tickets, "sparsity": None}, TypeError, "`procedure` must be an object"),
     ],
 )
 def test_bad_experiments(changes, error, message):
@@ -203,5 +215,5 @@ def test_two_processes_that_write_one_directory_leave_each_other_alone(tmp_path)
 
 @pytest.mark.parametrize("procedure", [Tickets(levels=1), Distill(sparsity=0.9)])
 def test_what_is_of_a_single_training_is_refused_where_there_are_levels(procedure):
-    with pytest.raises(ValueError, match="`sparsity` is of a single training, .* got 0.8"):
+    with pytest.raises(ValueError, match="`sparsity` is of a single training, .* sparsity=0.8"):
         experiment(procedure=procedure, optimizer=dense_optimizer)

@@ -22,10 +22,13 @@ def run(values: flags.FlagValues) -> int:
     verbose = 1 if sys.stdout.isatty() else 2
     summary = train(experiment, values.workdir, describe=operative_config_str, verbose=verbose)
     workdir = WorkDirectory(values.workdir).path
-    print(f"\n{experiment.plan_of(load(str(workdir / 'model.keras')))}\n")
-    if "levels" in summary:
-        print(f"{_levels(summary['levels'])}\n")
-    print(f"test accuracy: {summary['test_accuracy']:.4f}")
+    try:
+        levels = f"{_levels(summary['levels'])}\n\n" if "levels" in summary else ""
+        accuracy = f"test accuracy: {summary['test_accuracy']:.4f}"
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        file = str(workdir / "summary.json")
+        raise ValueError(f"file {file!r} is damaged: it is no summary of a run") from error
+    print(f"\n{experiment.plan_of(load(str(workdir / 'model.keras')))}\n\n{levels}{accuracy}")
     for name in ("summary.json", "metrics.csv", "model.keras", "tensorboard"):
         print(f"{name}: {workdir / name}")
     return 0

@@ -1,19 +1,44 @@
 """`Distill`: a dense teacher, a ticket of it, and the ticket's training on its soft labels."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
 
 from keras_tickets import data
+from keras_tickets._checks import check_flag, check_integer, check_number
 from keras_tickets._kernels.paths import weight_paths
-from keras_tickets.experiments.procedures.tickets import level_summary, run_levels
+from keras_tickets.experiments.procedures.levels import level_summary, run_levels
+from keras_tickets.experiments.procedures.procedure import Run
 from keras_tickets.experiments.work_directory import WorkDirectory
-from keras_tickets.model import strip, with_full_masks
+from keras_tickets.model import SparseModel, strip, with_full_masks
+from keras_tickets.plan import SparsityPlan, plan
 from keras_tickets.trainers import DistillationTrainer, RewindTrainer, cache_logits
 from keras_tickets.trainers.rewind import REWINDS
 from keras_tickets.trainers.teachers import load_teachers
 
+if TYPE_CHECKING:
+    from keras_tickets.experiments.experiment import Experiment
 
-@dataclasses.dataclass
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+    """What `Distill` trains.
+
+    Attributes:
+        before: Trainer of the levels before the student's.
+        student: Trainer of the student's level.
+        teachers: The networks that give soft labels.
+    """
+
+    before: RewindTrainer
+    student: RewindTrainer
+    teachers: Sequence[keras.Model]
+
+
+@dataclasses.dataclass(frozen=True)
 class Distill:
     """Trains the dense model, prunes it, rewinds, and retrains what is left on soft labels.
 
@@ -53,16 +78,19 @@ class Distill:
     end: int | float | str | None = None
     cached: bool = False
 
-    extendable = ()
-
     def __post_init__(self):
-        if not 0 < self.sparsity < 1:
-            raise ValueError(f"`sparsity` must be in (0, 1). Received: sparsity={self.sparsity!r}")
-        if isinstance(self.levels, bool) or not isinstance(self.levels, int) or self.levels < 1:
-            raise ValueError(f"`levels` must be a positive integer. Received: {self.levels!r}")
+        check_number("sparsity", self.sparsity, "(0, 1)")
+        check_integer("levels", self.levels, low=1)
+        check_flag("cached", self.cached)
 
-    def make(self, experiment, directory: WorkDirectory) -> RewindTrainer:
-        """The compiled trainer of the student; that of the levels before it is kept beside."""
+    def plan(self, experiment: "Experiment") -> SparsityPlan:
+        return plan(experiment.dense_model(), 0.0, filters=experiment.filters)
+
+    def extends(self, name: str, before: Any, now: Any) -> bool:
+        return False
+
+    def make(self, experiment: "Experiment", directory: WorkDirectory) -> Distillation:
+        """The compiled trainers, whose store is the work directory."""
         described = data.describe(experiment.dataset)
         if self.cached and (described.augment or described.streamed):
             raise ValueError(
@@ -72,36 +100,34 @@ class Distill:
         with experiment.strategy_scope():
             dense = experiment.dense_model()
 
-            def network():
-                return with_full_masks(dense, experiment.filters)
+            def network() -> SparseModel:
+                return with_full_masks(dense, filters=experiment.filters)
 
-            self._teachers = load_teachers(self.teacher or strip(network()))
+            teachers = load_teachers(strip(network()) if self.teacher is None else self.teacher)
             student = DistillationTrainer(
                 network(),
-                None if self.cached else self._teachers,
+                None if self.cached else teachers,
                 temperature=self.temperature,
                 alpha=self.alpha,
                 reduction=self.reduction,
                 end=self.end,
             )
-            self._before = self._trainer(network(), self.levels - 1, directory)
+            before = self._trainer(network(), self.levels - 1, directory)
             trainer = self._trainer(student, self.levels, directory)
-            experiment.compile(self._before)
+            experiment.compile(before)
             experiment.compile(trainer)
-        return trainer
+        return Distillation(before, trainer, teachers)
 
-    def run(self, experiment, trainer, dataset, directory: WorkDirectory, verbose) -> dict:
-        """Trains what is missing and saves the student; returns the summary."""
-        run_levels(experiment, self._before, directory, dataset, dataset.train, verbose)
+    def run(self, made: Distillation, run: Run) -> dict:
+        run_levels(made.before, run, run.dataset.train)
         if self.teacher is None:
-            trained = self._before.level_store.trained(0).weights
-            for path, weight in weight_paths(self._teachers[0]).items():
+            trained = made.before.level_store.trained(0).weights
+            for path, weight in weight_paths(made.teachers[0]).items():
                 weight.assign(trained[path])
-        batches = self._with_logits(dataset, directory) if self.cached else dataset.train
-        run_levels(experiment, trainer, directory, dataset, batches, verbose)
-        student = trainer.model.student
-        directory.save_model(student)
-        summary = level_summary(experiment, student, "distill", trainer.results, directory)
+        batches = self._with_logits(made.teachers, run) if self.cached else run.dataset.train
+        run_levels(made.student, run, batches)
+        summary = level_summary([made.before, made.student], run, "distill")
+        run.directory.save_model(made.student.model.student)
         return {**summary, "teacher_test_accuracy": summary["levels"][0]["test_accuracy"]}
 
     def _trainer(self, model, levels, directory):
@@ -117,9 +143,12 @@ class Distill:
             store=directory.path,
         )
 
-    def _with_logits(self, dataset, directory):
+    def _with_logits(
+        self, teachers: Sequence[keras.Model], run: Run
+    ) -> Callable[[int], tf.data.Dataset]:
         """Training batches, from an epoch on, that bring the teacher's logits."""
-        file = directory.path / "teacher_logits.npz"
-        logits = cache_logits(file, self._teachers, dataset.train_once())
+        dataset = run.dataset
+        file = run.directory.path / "teacher_logits.npz"
+        logits = cache_logits(file, teachers, dataset.train_once())
         targets = {"teacher_logits": logits.lookup_all(dataset.train_once())}
         return lambda epoch: dataset.train(epoch, targets=targets)

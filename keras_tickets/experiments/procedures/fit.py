@@ -1,25 +1,55 @@
 """`Fit`: one training."""
 
+import dataclasses
 import re
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from keras_tickets.callbacks import Checkpoint, StopOnNaN
-from keras_tickets.experiments.procedures.summary import summarise
+from keras_tickets.experiments.procedures.procedure import Run
+from keras_tickets.experiments.procedures.summary import summarize
+from keras_tickets.experiments.starts import Dense, Pruned, Start
 from keras_tickets.experiments.work_directory import WorkDirectory
+from keras_tickets.initializers import SparseVarianceScaling, initialize
+from keras_tickets.model import SparseModel
+from keras_tickets.plan import SparsityPlan
+
+if TYPE_CHECKING:
+    from keras_tickets.experiments.experiment import Experiment
 
 
+@dataclasses.dataclass(frozen=True)
 class Fit:
-    """Trains the experiment's model once, epoch by epoch, from wherever it was interrupted."""
+    """Trains the experiment's model once, epoch by epoch, from wherever it was interrupted.
 
-    extendable = ()
+    Attributes:
+        start: How the model starts.
+        initializer: Draws the masked kernels anew, as `kt.initializers.initialize` does. None: they
+            keep what the model started with.
+    """
 
-    def make(self, experiment, directory: WorkDirectory) -> keras.Model:
-        """The compiled model."""
-        return experiment.sparse_model()
+    start: Start = Dense()
+    initializer: SparseVarianceScaling | None = None
 
-    def run(self, experiment, model, dataset, directory: WorkDirectory, verbose) -> dict:
-        """Trains the model and saves it; returns the summary."""
+    def plan(self, experiment: "Experiment") -> SparsityPlan:
+        return self.start.plan(experiment)
+
+    def extends(self, name: str, before: Any, now: Any) -> bool:
+        return False
+
+    def make(self, experiment: "Experiment", directory: WorkDirectory) -> SparseModel:
+        """The compiled model, made under the scope of the strategy."""
+        with experiment.strategy_scope():
+            model = self.start.sparse(experiment, experiment.dense_model())
+            if self.initializer is not None:
+                self.initializer.seed = experiment.seed
+                initialize(model, self.initializer)
+            experiment.compile(model)
+        return model
+
+    def run(self, made: SparseModel, run: Run) -> dict:
+        model, experiment, dataset, directory = made, run.experiment, run.dataset, run.directory
         checkpoint = Checkpoint(directory.checkpoints)
         start = checkpoint.initial_epoch
         if start:
@@ -29,7 +59,7 @@ class Fit:
             steps_per_epoch=dataset.steps_per_epoch,
             initial_epoch=start,
             epochs=experiment.epochs,
-            validation_data=dataset.test(),
+            validation_data=run.chosen_on(),
             shuffle=False,
             callbacks=[
                 StopOnNaN(),
@@ -37,7 +67,7 @@ class Fit:
                 _MetricsFile(directory, checkpoint, dataset.steps_per_epoch),
                 keras.callbacks.TensorBoard(directory.tensorboard, write_graph=False),
             ],
-            verbose=verbose,
+            verbose=run.verbose,
         )
         if not checkpoint.epochs:
             raise ValueError(
@@ -46,21 +76,19 @@ class Fit:
         results = model.evaluate(dataset.test(), verbose=0, return_dict=True)
         directory.save_model(model)
         steps = experiment.epochs * dataset.steps_per_epoch
-        method = _method(experiment, model)
-        summary = summarise(experiment, model, method, results, steps, checkpoint.seconds)
+        summary = summarize(run, model, self._method(model), results, steps, checkpoint.seconds)
         if model.optimizer.track_exploration:
             summary["exploration"] = model.optimizer.exploration
         return summary
 
-
-def _method(experiment, model) -> str:
-    """Name of the training method, as in the name of its configuration."""
-    if experiment.sparsity is None and experiment.ticket is None:
-        return "dense"
-    if experiment.scores is not None:
-        return experiment.scores.__name__
-    name = type(model.optimizer).__name__
-    return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", name).lower()
+    def _method(self, model) -> str:
+        """Name of the training method, as in the name of its configuration."""
+        if isinstance(self.start, Dense):
+            return "dense"
+        if isinstance(self.start, Pruned):
+            return self.start.scores.__name__
+        name = type(model.optimizer).__name__
+        return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 class _MetricsFile(keras.callbacks.Callback):

@@ -2,16 +2,17 @@
 
 import keras
 
+from keras_tickets.experiments.procedures.procedure import Run
 from keras_tickets.flops import flops
 
 
-def summarise(
-    experiment, model: keras.Model, method: str, results: dict, steps: int, seconds: float
+def summarize(
+    run: Run, model: keras.Model, method: str, results: dict, steps: int, seconds: float
 ) -> dict:
     """The summary of a run.
 
     Args:
-        experiment: The `Experiment`.
+        run: The run.
         model: The trained model.
         method: Name of the training method.
         results: `accuracy` and `loss` on the test set.
@@ -21,6 +22,7 @@ def summarise(
     Returns:
         The fields that every `summary.json` has; values that JSON knows.
     """
+    experiment = run.experiment
     kernels, operations = experiment.plan_of(model), flops(model)
     return {
         "experiment": experiment.name or f"{experiment.dataset}/{method}",
@@ -31,6 +33,8 @@ def summarise(
         "epochs": experiment.epochs,
         "batch_size": experiment.batch_size,
         "steps": steps,
+        "chosen_on": "validation" if run.dataset.held_out else "test",
+        "held_out": run.dataset.held_out,
         "test_accuracy": results["accuracy"],
         "test_loss": results["loss"],
         "sparsity": kernels.sparsity,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_tickets as kt
-from keras_tickets.experiments.experiment import Experiment
+from keras_tickets.experiments import settings
 from keras_tickets.experiments.train import train
 
 
@@ -16,8 +16,8 @@ def ticket(tmp_path_factory):
     return path, kt.save_ticket(path, model)
 
 
-def experiment(path, start, **settings):
-    return Experiment(
+def experiment(path, start, **more):
+    return settings.train(
         dataset="digits",
         model=kt.models.lenet_300_100,
         optimizer=lambda: kt.optimizers.RigL(keras.optimizers.SGD(0.1), update_every=2),
@@ -26,14 +26,15 @@ def experiment(path, start, **settings):
         ticket=str(path),
         ticket_start=start,
         seed=3,
-        **settings,
+        **more,
     )
 
 
 @pytest.mark.parametrize("start", ["weights", "masks", "random_masks"])
 def test_masks_and_weights_that_a_run_starts_from(start, ticket):
     path, saved = ticket
-    model = experiment(path, start).sparse_model()
+    run = experiment(path, start)
+    model = run.procedure.make(run, None)
     own = kt.models.lenet_300_100((8, 8, 1), seed=3)
     for name, weight in kt.weight_paths(model).items():
         mask = model.masks.get(name, True)
@@ -58,4 +59,4 @@ def test_wrong_tickets(ticket, tmp_path):
     with pytest.raises(ValueError, match="exclude each other"):
         experiment(path, "weights", sparsity=0.9)
     with pytest.raises(FileNotFoundError, match="no ticket file"):
-        experiment(tmp_path / "none", "weights").sparse_model()
+        experiment(tmp_path / "none", "weights").plan()

@@ -1,0 +1,108 @@
+"""The settings `train.…` of a configuration, and the experiment that they describe."""
+
+from collections.abc import Callable, Mapping
+
+import keras
+
+from keras_tickets._checks import check_integer, check_one_of
+from keras_tickets.experiments.experiment import Experiment
+from keras_tickets.experiments.procedures import Fit, Procedure
+from keras_tickets.experiments.starts import (
+    TICKET_STARTS,
+    Dense,
+    FromTicket,
+    Pruned,
+    Sparsified,
+    Start,
+)
+from keras_tickets.initializers import SparseVarianceScaling
+from keras_tickets.optimizers.magnitude_pruning import SCOPES
+from keras_tickets.scoring import Scores
+from keras_tickets.structures import Structure
+
+
+def train(
+    dataset: str,
+    model: Callable[..., keras.Model],
+    optimizer: Callable[[], keras.optimizers.Optimizer],
+    epochs: int,
+    batch_size: int = 128,
+    steps_per_epoch: int | None = None,
+    validation: float = 0.0,
+    sparsity: float | Mapping[str, float] | None = None,
+    distribution: str | object = "erk",
+    filters: str | list[str] | Callable[[str], bool] | None = None,
+    structure: Structure | None = None,
+    mask: str = "random",
+    scores: Callable[..., Scores] | None = None,
+    scope: str = "global",
+    iterations: int = 1,
+    score_examples: int = 1000,
+    ticket: str | None = None,
+    ticket_start: str = "weights",
+    initializer: SparseVarianceScaling | None = None,
+    seed: int = 0,
+    steps_per_execution: int = 1,
+    jit_compile: bool = False,
+    strategy: str = "none",
+    procedure: Procedure | None = None,
+    name: str | None = None,
+) -> Experiment:
+    """The experiment that settings describe.
+
+    Those that are not of `Experiment` are of a single training: of its `Start` and its initializer.
+
+    Raises:
+        TypeError: A setting is of the wrong type.
+        ValueError: A setting is unknown, out of range, or means nothing beside the others.
+    """
+    check_one_of("scope", scope, SCOPES)
+    check_integer("iterations", iterations, low=1)
+    check_integer("score_examples", score_examples, low=1)
+    check_one_of("ticket_start", ticket_start, TICKET_STARTS)
+    choices = {"sparsity": sparsity, "structure": structure, "scores": scores, "ticket": ticket}
+    _check_single(procedure, {**choices, "initializer": initializer})
+    start: Start = Dense()
+    if ticket is not None:
+        start = FromTicket(ticket, ticket_start)
+    elif scores is not None:
+        start = Pruned(sparsity, scores, scope, iterations, score_examples)
+    elif sparsity is not None:
+        start = Sparsified(sparsity, distribution, structure, mask)
+    return Experiment(
+        dataset=dataset,
+        model=model,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=batch_size,
+        steps_per_epoch=steps_per_epoch,
+        validation=validation,
+        filters=filters,
+        seed=seed,
+        steps_per_execution=steps_per_execution,
+        jit_compile=jit_compile,
+        strategy=strategy,
+        procedure=Fit(start, initializer) if procedure is None else procedure,
+        name=name,
+    )
+
+
+def _check_single(procedure, settings):
+    """Checks that the settings of a single training go with each other and with the procedure."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if procedure is not None and given:
+        name, value = next(iter(given.items()))
+        raise ValueError(
+            f"`{name}` is of a single training, and {type(procedure).__name__} starts from the "
+            f"dense model. Received: {name}={value!r}"
+        )
+    for name in ("sparsity", "structure", "scores"):
+        if "ticket" in given and name in given:
+            raise ValueError(
+                f"`{name}` and `ticket` exclude each other. Received: {name}={given[name]!r}, "
+                f"ticket={given['ticket']!r}"
+            )
+        if given and not {"ticket", "sparsity"} & set(given) and name in given:
+            raise ValueError(
+                f"`{name}` needs `sparsity`. Received: {name}={given[name]!r}, sparsity=None"
+            )

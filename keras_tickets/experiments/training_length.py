@@ -1,0 +1,106 @@
+"""How long an experiment trains, for learning rate schedules that follow it."""
+
+import contextlib
+import contextvars
+import warnings
+from collections.abc import Iterator, Sequence
+
+import keras
+
+_TOTAL: contextvars.ContextVar[int] = contextvars.ContextVar("total_steps")
+
+
+@contextlib.contextmanager
+def training_of(steps: int) -> Iterator[None]:
+    """What is made in this context is for a training of so many steps."""
+    token = _TOTAL.set(steps)
+    try:
+        yield
+    finally:
+        _TOTAL.reset(token)
+
+
+def total_steps() -> int:
+    """The steps of the training that an optimizer is being made for.
+
+    Raises:
+        RuntimeError: None is.
+
+    Example:
+
+    ```python
+    from keras_tickets.experiments.training_length import total_steps, training_of
+
+    with training_of(500):
+        assert total_steps() == 500
+    ```
+    """
+    try:
+        return _TOTAL.get()
+    except LookupError:
+        raise RuntimeError(
+            "The length of training is known only while an experiment makes its optimizer."
+        ) from None
+
+
+def scaled_steps(steps: int | Sequence[int], of: int) -> int | list[int]:
+    """Steps of a recipe of another length, at the same shares of this training.
+
+    Args:
+        steps: A step of that recipe, or several.
+        of: Steps of that recipe in all.
+
+    Returns:
+        The steps here, rounded, at least 1: exactly `steps` where the lengths are the same.
+
+    Example:
+
+    ```python
+    from keras_tickets.experiments.training_length import scaled_steps, training_of
+
+    with training_of(500):
+        assert scaled_steps([32_000, 48_000], of=64_000) == [250, 375]
+    ```
+    """
+    if isinstance(steps, Sequence):
+        return [max(round(step * total_steps() / of), 1) for step in steps]
+    return max(round(steps * total_steps() / of), 1)
+
+
+def warn_of_other_length(optimizer: keras.optimizers.Optimizer, steps: int) -> None:
+    """Warns where a schedule of the learning rate ends far from the end of training.
+
+    Args:
+        optimizer: A Keras optimizer.
+        steps: Training steps.
+
+    Warns:
+        UserWarning: A decay ends a tenth of training too early or too late, or a drop or the end
+            of a warm-up is never reached.
+    """
+    for name, end in _ends(optimizer.get_config().get("learning_rate")):
+        early = name in ("CosineDecay", "PolynomialDecay") and end < 0.9 * steps
+        late = end > 1.1 * steps if name != "PiecewiseConstantDecay" else end >= steps
+        if early or late:
+            warnings.warn(
+                f"The learning rate schedule {name} ends at step {end:,}, and training at step "
+                f"{steps:,}. Set it for this length; in a configuration, `@total_steps()` and "
+                "`@scaled_steps()` follow it.",
+                stacklevel=3,
+            )
+
+
+def _ends(schedule) -> Iterator[tuple[str, int]]:
+    """The name of a serialized schedule, and of those within it, and the step where it ends."""
+    if not isinstance(schedule, dict):
+        return
+    name, config = schedule["class_name"], schedule["config"]
+    if name == "CosineDecay":
+        yield name, config["decay_steps"] + config["warmup_steps"]
+    elif name == "PolynomialDecay" and not config["cycle"]:
+        yield name, config["decay_steps"]
+    elif name == "PiecewiseConstantDecay":
+        yield name, max(config["boundaries"])
+    elif name == "Warmup":
+        yield name, config["steps"]
+        yield from _ends(config["schedule"])
