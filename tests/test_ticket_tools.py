@@ -77,6 +77,7 @@ def test_the_grid_shares_the_dense_network_and_finds_what_separate_runs_find(tmp
 
 
 def test_runs_of_the_same_seed_are_not_tabulated_as_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(TOOLS))
     level = {"level": 0, "density": 1.0, "test_accuracy": 0.9, "early_stop_step": 7}
     monkeypatch.setattr(sys, "argv", ["tabulate_tickets.py", str(tmp_path)])
     for name, seed in (("a", 0), ("b", 1), ("c", 1)):
@@ -89,3 +90,19 @@ def test_runs_of_the_same_seed_are_not_tabulated_as_one(tmp_path, monkeypatch, c
     with pytest.raises(SystemExit):
         runpy.run_path(str(TOOLS / "tabulate_tickets.py"), run_name="__main__")
     assert "have the seeds [0, 1, 1]" in capsys.readouterr().err
+
+
+def test_settings_that_differ_make_tables_of_their_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    monkeypatch.setattr(sys, "argv", ["tabulate_tickets.py", str(tmp_path)])
+    for rate in (0.2, 0.5):
+        level = {"level": 0, "density": 1.0, "test_accuracy": rate, "early_stop_step": 7}
+        summary = {"seed": 0, "levels": [level], "config": {"tickets.rate": rate}}
+        (tmp_path / str(rate)).mkdir()
+        (tmp_path / str(rate) / "summary.json").write_text(json.dumps(summary))
+    runpy.run_path(str(TOOLS / "tabulate_tickets.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    for rate in (0.2, 0.5):
+        assert (
+            f"tickets.rate={rate}\n\n| level |" in printed and f"| {rate:.2%}".strip("%") in printed
+        )

@@ -10,18 +10,14 @@ not run again.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
 import statistics
 
-import gin
-
 from keras_tickets._files.replaced_file import write_text
-from keras_tickets.experiments import gin_bindings
+from keras_tickets.experiments.gin_files import read_experiment
 from keras_tickets.experiments.procedures import Tickets
 from keras_tickets.experiments.train import train
 from keras_tickets.trainers.rewind import REWINDS
@@ -32,17 +28,6 @@ STARTS = {
     "final": {"rewind": ("schedule",)},
 }
 CELLS = [f"{labels}, {start}" for labels in ("labels", "soft labels") for start in STARTS]
-
-
-def read_experiment(file: str, bindings: list[str]):
-    """The experiment of a gin file, whose procedure is `distill`."""
-    gin.clear_config()
-    gin_bindings.bind()
-    with contextlib.chdir(os.path.dirname(os.path.abspath(file))):
-        gin.parse_config_file(os.path.basename(file))
-    for binding in bindings:
-        gin.parse_config(binding)
-    return gin.get_configurable("train")()
 
 
 def run(
@@ -117,7 +102,7 @@ def main() -> None:
     for sparsity in arguments.sparsities:
         column = results.setdefault(f"{sparsity:.1%} zeros", {})
         for seed in arguments.seeds:
-            experiment = read_experiment(arguments.gin_file, arguments.gin_param)
+            experiment = read_experiment([arguments.gin_file], arguments.gin_param)
             experiment.seed = seed
             directory = arguments.directory / f"{sparsity}_{seed}"
             cells = run(experiment, directory, sparsity, arguments.rewind_to, dense)

@@ -3,33 +3,33 @@
     python tools/tabulate_tickets.py runs/mnist_tickets --figures docs/figures/mnist
 
 Reads every `summary.json` with levels below the given directories; runs that differ in their seed
-alone make one row.
+alone make one column, and each set of other settings a table of its own. Two runs that differ in
+nothing are an error.
 """
 
 import argparse
-import json
 import pathlib
 import statistics
+from collections.abc import Iterable
+
+from runs import group, in_words, read
 
 from keras_tickets.analysis import figures
 
 TICKET = "ticket"
 
 
-def read(directories: list[pathlib.Path]) -> dict[str, list[dict]]:
+def branches(summaries: Iterable[dict]) -> dict[str, list[dict]]:
     """`{"ticket" or name of a control: one summary per seed}`, each with its own levels."""
-    files = sorted(file for directory in directories for file in directory.rglob("summary.json"))
-    runs: dict[str, list[dict]] = {}
-    for file in files:
-        summary = json.loads(file.read_text(encoding="utf-8"))
-        levels = summary.get("levels", [])
-        branches = {TICKET: levels} if levels else {}
-        for row in levels:
+    found: dict[str, list[dict]] = {}
+    for summary in summaries:
+        rows = {TICKET: summary["levels"]}
+        for row in summary["levels"]:
             for control, result in row.get("controls", {}).items():
-                branches.setdefault(control, []).append(result)
-        for name, rows in branches.items():
-            runs.setdefault(name, []).append({"seed": summary["seed"], "levels": rows})
-    return runs
+                rows.setdefault(control, []).append(result)
+        for name, levels in rows.items():
+            found.setdefault(name, []).append({"seed": summary["seed"], "levels": levels})
+    return found
 
 
 def tabulate(runs: dict[str, list[dict]], field: str, factor: float, digits: int) -> str:
@@ -64,19 +64,33 @@ def main() -> None:
     parser.add_argument("directories", nargs="+", type=pathlib.Path)
     parser.add_argument("--figures", type=pathlib.Path, help="how the names of figures begin")
     arguments = parser.parse_args()
-    runs = read(arguments.directories)
-    if TICKET not in runs:
+    summaries = [run for run in read(arguments.directories) if run.get("levels")]
+    if not summaries:
         parser.error("there is no finished run with levels below the given directories")
-    seeds = [run["seed"] for run in runs[TICKET]]
-    if len(set(seeds)) < len(seeds):
-        parser.error(f"several runs have the same seed; the runs found have the seeds {seeds}")
-    print(tabulate(runs, "test_accuracy", 100, 2))
-    print()
-    print(tabulate(runs, "early_stop_step", 1, 0))
+    try:
+        groups = group(summaries)
+    except ValueError as error:
+        parser.error(str(error))
+    if arguments.figures and len(groups) > 1:
+        parser.error("--figures draws one set of settings; name the directories of one")
+    for one in groups:
+        runs = branches(one.runs.values())
+        if one.differs:
+            print(f"{in_words(one.differs)}\n")
+        print(tabulate(runs, "test_accuracy", 100, 2))
+        print()
+        print(tabulate(runs, "early_stop_step", 1, 0))
+        if len(groups) > 1:
+            print()
     if arguments.figures:
-        arguments.figures.parent.mkdir(parents=True, exist_ok=True)
-        for name, draw in (("accuracy", figures.accuracy), ("early_stop", figures.early_stop)):
-            draw(runs).savefig(f"{arguments.figures}_{name}.png", dpi=120)
+        draw(runs, arguments.figures)
+
+
+def draw(runs: dict[str, list[dict]], beginning: pathlib.Path) -> None:
+    """Draws the figures of the only set of settings."""
+    beginning.parent.mkdir(parents=True, exist_ok=True)
+    for name, figure in (("accuracy", figures.accuracy), ("early_stop", figures.early_stop)):
+        figure(runs).savefig(f"{beginning}_{name}.png", dpi=120)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -156,7 +157,7 @@ class FromTicket:
         check_one_of("ticket_start", self.takes, TICKET_STARTS)
 
     def sparse(self, experiment: "Experiment", model: keras.Model) -> SparseModel:
-        ticket = load_ticket(self.ticket)
+        ticket = load_ticket(os.path.expanduser(self.ticket))
         if self.takes == "weights":
             return ticket.apply(model)
         masks = ticket.masks

@@ -108,6 +108,30 @@ def test_summary_of_each_method(tmp_path):
             assert summary["training_flops_ratio"] == summary["inference_flops_ratio"]
 
 
+def test_the_summary_holds_the_configuration_and_versions(tmp_path):
+    config = "train.seed = 0\nRigL.inner = @SGD()\nSGD.momentum = 0.9\n"
+    run = experiment(epochs=1, steps_per_epoch=1)
+    summary = train(run, tmp_path / "a", describe=lambda: config, verbose=0)
+    assert summary["config"] == {"train.seed": 0, "RigL.inner": "@SGD()", "SGD.momentum": 0.9}
+    assert summary["versions"]["keras"] == keras.__version__
+    assert summary["versions"]["keras_tickets"] == kt.__version__
+    assert (summary["chosen_on"], summary["held_out"]) == ("test", 0)
+
+
+def test_with_a_hold_out_the_test_set_is_read_once(tmp_path, monkeypatch):
+    read, original = [], kt.data.Dataset.test
+    monkeypatch.setattr(kt.data.Dataset, "test", lambda self: read.append(1) or original(self))
+    summary = train(experiment(validation=0.2), tmp_path, verbose=0)
+    assert len(read) == 1 and summary["held_out"] == 288
+    model = keras.models.load_model(tmp_path / "model.keras")
+    model.compile(metrics=["accuracy"])
+    with open(tmp_path / "metrics.csv") as file:
+        logged = float(list(csv.DictReader(file))[-1]["val_accuracy"])
+    digits = kt.data.load("digits", validation=0.2)
+    found = model.evaluate(digits.validation(), verbose=0, return_dict=True)["accuracy"]
+    assert logged == pytest.approx(found, abs=1e-6) != summary["test_accuracy"]
+
+
 def test_exploration_is_in_the_metrics_and_the_summary(tmp_path):
     def optimizer():
         inner = keras.optimizers.SGD(0.1)

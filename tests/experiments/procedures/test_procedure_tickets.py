@@ -72,6 +72,38 @@ def test_levels_can_be_added_to_a_finished_run_and_nothing_else_changed(tmp_path
     assert "tickets.rate is 0.5, was 0.2" in capsys.readouterr().err
 
 
+def test_levels_are_not_taken_away_from_a_run(tmp_path, capsys):
+    assert cli.main(command(tmp_path / "run", 2)) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert cli.main(command(tmp_path / "run", 1)) == 1
+    assert "tickets.levels is 1, was 2" in capsys.readouterr().err
+    assert cli.main(command(tmp_path / "run", 2, "tickets.control=None")) == 1
+    assert "tickets.control is None, was 'reinit'" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_choices_are_on_the_hold_out_and_the_test_set_is_evaluated_at_the_end(tmp_path):
+    parameters = ("train.validation=0.3", "train.epochs=3")
+    assert cli.main(command(tmp_path / "run", 1, *parameters)) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    digits = kt.data.load("digits", validation=0.3)
+    assert (summary["chosen_on"], summary["held_out"]) == ("validation", digits.held_out)
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    model.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
+    )
+    row = summary["levels"][1]
+    for name, examples in (("val", digits.validation()), ("test", digits.test())):
+        found = model.evaluate(examples, verbose=0, return_dict=True)
+        for metric in ("accuracy", "loss"):
+            assert row[f"{name}_{metric}"] == pytest.approx(found[metric], abs=1e-6)
+    assert summary["test_accuracy"] == row["test_accuracy"]
+    assert {"val_accuracy", "test_accuracy"} <= row["controls"]["reinit"].keys()
+    with open(tmp_path / "run" / "level_01" / "metrics.csv") as file:
+        losses = [float(epoch["val_loss"]) for epoch in csv.DictReader(file)]
+    assert row["early_stop_step"] == 5 * (1 + losses.index(min(losses)))
+
+
 @pytest.mark.parametrize(
     "parameter, message",
     [
