@@ -80,13 +80,8 @@ def bind() -> None:
 
 def _classes(package: ModuleType) -> list[type]:
     """The public classes of a package."""
-    return [
-        value
-        for name, value in vars(package).items()
-        if inspect.isclass(value)
-        and value.__module__.startswith(package.__name__)
-        and not name.startswith("_")
-    ]
+    listed = (getattr(package, name) for name in package.__all__)
+    return [value for value in listed if inspect.isclass(value)]
 
 
 def _bind(configurable: Callable, module: str, given: Iterable[str] = GIVEN) -> None:

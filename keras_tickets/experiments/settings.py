@@ -56,19 +56,10 @@ def train(
         TypeError: A setting is of the wrong type.
         ValueError: A setting is unknown, out of range, or means nothing beside the others.
     """
-    check_one_of("scope", scope, SCOPES)
-    check_integer("iterations", iterations, low=1)
-    check_integer("score_examples", score_examples, low=1)
-    check_one_of("ticket_start", ticket_start, TICKET_STARTS)
-    choices = {"sparsity": sparsity, "structure": structure, "scores": scores, "ticket": ticket}
-    _check_single(procedure, {**choices, "initializer": initializer})
-    start: Start = Dense()
-    if ticket is not None:
-        start = FromTicket(ticket, ticket_start)
-    elif scores is not None:
-        start = Pruned(sparsity, scores, scope, iterations, score_examples)
-    elif sparsity is not None:
-        start = Sparsified(sparsity, distribution, structure, mask)
+    singly = {"sparsity": sparsity, "structure": structure, "scores": scores, "ticket": ticket}
+    _check_single(procedure, {**singly, "initializer": initializer})
+    pruned = (scope, iterations, score_examples)
+    start = _start(sparsity, distribution, structure, mask, scores, pruned, ticket, ticket_start)
     return Experiment(
         dataset=dataset,
         model=model,
@@ -85,6 +76,21 @@ def train(
         procedure=Fit(start, initializer) if procedure is None else procedure,
         name=name,
     )
+
+
+def _start(sparsity, distribution, structure, mask, scores, pruned, ticket, ticket_start) -> Start:
+    scope, iterations, score_examples = pruned
+    check_one_of("scope", scope, SCOPES)
+    check_integer("iterations", iterations, low=1)
+    check_integer("score_examples", score_examples, low=1)
+    check_one_of("ticket_start", ticket_start, TICKET_STARTS)
+    if ticket is not None:
+        return FromTicket(ticket, ticket_start)
+    if scores is not None:
+        return Pruned(sparsity, scores, *pruned)
+    if sparsity is not None:
+        return Sparsified(sparsity, distribution, structure, mask)
+    return Dense()
 
 
 def _check_single(procedure, settings):
