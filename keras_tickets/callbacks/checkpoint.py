@@ -17,6 +17,7 @@ from keras_tickets._files.checkpoints import (
     remove_unfinished,
     write_checkpoint,
 )
+from keras_tickets._files.home import expand_home
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -71,7 +72,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, directory: str | pathlib.Path, keep: int = 1):
         super().__init__()
-        self.directory = pathlib.Path(directory).expanduser()
+        self.directory = expand_home(directory)
         self.keep = check_integer("keep", keep, low=1)
         self._forget()
 

@@ -4,6 +4,8 @@ import os
 import pathlib
 import re
 
+from keras_tickets._files.home import expand_home
+
 _PACKAGE = pathlib.Path(__file__).parents[1]
 
 
@@ -44,7 +46,7 @@ def find(name: str, directory: str | os.PathLike = ".") -> pathlib.Path:
     assert configurations.find("digits/rigl.gin").is_file()
     ```
     """
-    path = os.path.expanduser(name)
+    path = expand_home(name)
     for place in (directory, installed_directory()):
         file = pathlib.Path(os.path.abspath(os.path.join(place, path)))
         if file.is_file():

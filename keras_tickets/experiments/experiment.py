@@ -90,9 +90,10 @@ class Experiment:
     name: str | None = None
 
     def __post_init__(self):
-        data.describe(self.dataset)
+        check_one_of("dataset", self.dataset, tuple(data.DATASETS))
         for name in ("model", "optimizer"):
-            if not callable(getattr(self, name)):
+            made = isinstance(getattr(self, name), keras.layers.Layer)
+            if made or not callable(getattr(self, name)):
                 raise TypeError(
                     f"`{name}` must be a function or class; in a gin file, write its name with `@` "
                     f"and without parentheses. Received: {name}={getattr(self, name)!r}"
@@ -105,7 +106,7 @@ class Experiment:
         check_seed(self.seed)
         check_flag("jit_compile", self.jit_compile)
         check_one_of("strategy", self.strategy, tuple(STRATEGIES))
-        if not isinstance(self.procedure, Procedure):
+        if isinstance(self.procedure, type) or not isinstance(self.procedure, Procedure):
             raise TypeError(
                 "`procedure` must be an object of keras_tickets.experiments.procedures; in a gin "
                 "file, @tickets() or @distill(), with parentheses. Received: "
@@ -126,9 +127,16 @@ class Experiment:
     def dense_model(self) -> keras.Model:
         """The model before any weight is masked."""
         description = data.describe(self.dataset)
-        return self.model(
-            input_shape=description.input_shape, classes=description.classes, seed=self.seed
-        )
+        arguments = {"input_shape": description.input_shape, "classes": description.classes}
+        try:
+            model = self.model(**arguments, seed=self.seed)
+        except TypeError as error:
+            raise TypeError(
+                f"`model` cannot be called with input_shape, classes and seed: {error}"
+            ) from error
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"`model` must make a Keras model. Received: {type(model).__name__}")
+        return model
 
     def plan(self) -> SparsityPlan:
         """What will be masked, before any training."""
@@ -142,20 +150,36 @@ class Experiment:
         """The scope of the strategy, under which models and optimizers are made."""
         return STRATEGIES[self.strategy]().scope()
 
-    def compile(self, model: keras.Model) -> None:
-        """Compiles a model or a trainer for the experiment.
+    def make_optimizer(self) -> keras.optimizers.Optimizer:
+        """The optimizer, for this length of training and with the experiment's seed.
+
+        Raises:
+            TypeError: `optimizer` makes something else.
+            ValueError: Its learning rate is no number.
 
         Warns:
             UserWarning: The learning rate follows a schedule of another length.
         """
         with training_length.training_of(self.total_steps):
             optimizer = self.optimizer()
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise TypeError(
+                f"`optimizer` must make a Keras optimizer. Received: {type(optimizer).__name__}"
+            )
         core = getattr(optimizer, "core_optimizer", optimizer)
+        try:
+            float(core.learning_rate)
+        except Exception as error:  # whatever TensorFlow makes of the arguments of a schedule
+            raise ValueError(f"`optimizer`: its learning rate is no number: {error}") from error
         training_length.warn_of_other_length(core, self.total_steps)
         if hasattr(optimizer, "seed"):
             optimizer.seed = self.seed
+        return optimizer
+
+    def compile(self, model: keras.Model) -> None:
+        """Compiles a model or a trainer for the experiment."""
         model.compile(
-            optimizer,
+            self.make_optimizer(),
             self.loss(),
             metrics=["accuracy"],
             steps_per_execution=self.steps_per_execution,

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +9,7 @@ import keras
 
 from keras_tickets import scoring
 from keras_tickets._checks import check_integer, check_one_of, check_text
+from keras_tickets._files.home import expand_home
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.analysis import random_masks
 from keras_tickets.model import SparseModel, sparsify
@@ -157,7 +157,7 @@ class FromTicket:
         check_one_of("ticket_start", self.takes, TICKET_STARTS)
 
     def sparse(self, experiment: "Experiment", model: keras.Model) -> SparseModel:
-        ticket = load_ticket(os.path.expanduser(self.ticket))
+        ticket = load_ticket(expand_home(self.ticket))
         if self.takes == "weights":
             return ticket.apply(model)
         masks = ticket.masks

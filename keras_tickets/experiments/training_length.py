@@ -39,7 +39,8 @@ def total_steps() -> int:
         return _TOTAL.get()
     except LookupError:
         raise RuntimeError(
-            "The length of training is known only while an experiment makes its optimizer."
+            "The length of training is known only while an experiment makes its optimizer: in a "
+            "gin file, write the name of `train.optimizer` with `@` and without parentheses."
         ) from None
 
 

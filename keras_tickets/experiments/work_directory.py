@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from keras_tickets._files.home import expand_home
 from keras_tickets._files.replaced_file import PART, replacing, write_csv, write_text
 
 
@@ -26,7 +27,7 @@ class WorkDirectory:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(os.path.expanduser(path))
+        self.path = expand_home(path)
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
 
@@ -62,7 +63,7 @@ class WorkDirectory:
                     "empty or new directory"
                 )
             return None
-        before, now = settings(file.read_text(encoding="utf-8")), settings(config)
+        before, now = settings(_read(file)), settings(config)
         differences = {
             name: f"{name} is {_shown(now, name)}, was {_shown(before, name)}"
             for name in dict.fromkeys([*before, *now])
@@ -109,9 +110,19 @@ class WorkDirectory:
         if not file.exists():
             return None
         try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
+            summary = json.loads(_read(file))
+        except json.JSONDecodeError as error:
             raise ValueError(f"file {str(file)!r} is damaged: {error}") from error
+        if not isinstance(summary, dict):
+            raise ValueError(f"file {str(file)!r} is damaged: it is no summary of a run")
+        return summary
+
+
+def _read(file: pathlib.Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"file {str(file)!r} is damaged: {error}") from error
 
 
 def settings(config: str) -> dict[str, Any]:

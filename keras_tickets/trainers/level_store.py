@@ -12,6 +12,7 @@ from keras_tickets._files.checkpoints import (
     read_checkpoint,
     write_checkpoint,
 )
+from keras_tickets._files.home import expand_home
 from keras_tickets._files.replaced_file import write_csv, write_text
 from keras_tickets.tickets import Ticket, load_ticket
 
@@ -40,7 +41,7 @@ class LevelStore:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path).expanduser()
+        self.path = expand_home(path)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pathlib
 
 import keras
 import numpy as np
@@ -10,6 +9,7 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets._checks import check_one_of
+from keras_tickets._files.home import expand_home
 from keras_tickets.layers.sparse import collect_masked_values
 
 OUTPUTS = ("logits", "probabilities")
@@ -46,7 +46,7 @@ def load_teachers(teacher) -> list[keras.layers.Layer]:
             "`teacher` must be a Keras model, the path of a .keras file or SavedModel directory, "
             f"or a list of these. Received: {teacher!r}"
         )
-    path = pathlib.Path(os.path.expanduser(teacher))
+    path = expand_home(teacher)
     if not path.exists():
         raise ValueError(f"`teacher`: there is no file or directory {str(path)!r}")
     if path.suffix == ".keras":

@@ -37,7 +37,10 @@ def test_a_name_works_from_anywhere_and_a_file_of_the_user_wins(tmp_path, monkey
     assert cli.main(["plan", "--gin_file=digits/rigl.gin"]) == 0
     assert "sparsity 0.9000" in capsys.readouterr().out
     write(tmp_path / "digits/rigl.gin", 'include "base.gin"\ntrain.epochs = 7\n')
-    write(tmp_path / "digits/base.gin", 'include "dense.gin"\ntrain.epochs = 6\ntrain.seed = 3\n')
+    write(
+        tmp_path / "digits/base.gin",
+        'include "digits/dense.gin"\ntrain.epochs = 6\ntrain.seed = 3\n',
+    )
     experiment = read_experiment(["digits/rigl.gin"])
     assert (experiment.epochs, experiment.seed, experiment.dataset) == (7, 3, "digits")
 

@@ -63,7 +63,7 @@ GIN_TEXTS = [
     (b"train.name = '\xff\xfe'", "mine.gin"),
     (b"\x89PNG\r\n\x1a\n\x00\x00", "mine.gin"),
     ("(" * 500, "mine.gin"),
-    ("train.filters = " + "[" * 300 + "]" * 300, "mine.gin"),
+    ("train.filters = " + "[" * 300 + "]" * 300, "train"),
     ('{"train": 1}', "mine.gin"),
     ("", "train"),
     ("train.seed = 1", "train"),
@@ -99,17 +99,16 @@ REFUSED = {
 }
 ONLY_WHEN_MADE = ("initializer", "mask")  # the plan does not look at them
 OTHERS = [
-    ("CosineDecay.initial_learning_rate = 'fast'", "CosineDecay"),
+    ("CosineDecay.initial_learning_rate = 'fast'", "learning rate"),
     ("SGD.learning_rate = None", "SGD"),
     ("SGD.momentum = 'much'", "momentum"),
     ("SGD.momentum = 2.0", "momentum"),
-    ("SGD.learning_rate = @conv2", "learning_rate"),
-    ("RigL.inner = 'sgd'", "inner"),
-    ("RigL.inner = @SGD", "inner"),
+    ("SGD.learning_rate = @conv2", "learning rate"),
+    ("RigL.inner = @SGD", "RigL"),
     ("RigL.update_every = 0", "update_every"),
     ("RigL.begin = '99%'", "begin"),
     ("RigL.end = -1", "-1"),
-    ("RigL.drop_fraction = 'x'", "drop_fraction"),
+    ("RigL.drop_fraction = 'x'", "RigL"),
     ("RigL.drop_fraction = 2.0", "2.0"),
     ("RigL.grow_init = 5", "grow_init"),
     ("Cosine.initial = 'x'", "initial"),
@@ -122,9 +121,9 @@ OTHERS = [
     ("CosineDecay.decay_steps = 0", "decay_steps"),
     ("train.structure = @NM()", "NM"),
     ("train.structure = @NM()\nNM.n = 5\nNM.m = 4", "`n`"),
-    ("train.model = @conv6", "conv"),
-    ("train.model = @RigL", "RigL"),
-    ("train.optimizer = @lenet_300_100", "optimizer"),
+    ("train.model = @vgg19()", "model"),
+    ("train.model = @RigL", "`model`"),
+    ("train.optimizer = @lenet_300_100", "`optimizer`"),
     ("train.distribution = @Custom()", "Custom"),
 ]
 PROCEDURES = [
@@ -228,7 +227,7 @@ def test_every_field_refuses_the_wrong_type(field, value, capsys):
     if field == "procedure":
         parameters.append("train.sparsity = None")
     line = line_of(capsys, train("rigl", *parameters))
-    assert field in line or value.strip("'") in line
+    assert field in line or value.strip("'@()") in line
 
 
 def test_no_field_is_left_out():

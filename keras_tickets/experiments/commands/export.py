@@ -1,10 +1,9 @@
 """`keras-tickets export`: a saved Keras model as files for inference."""
 
-import os
-
 import keras
 from absl import flags
 
+from keras_tickets._files.home import expand_home
 from keras_tickets.export import export
 
 
@@ -21,7 +20,7 @@ def run(values: flags.FlagValues) -> int:
         raise ValueError("--output is missing: name what to create")
     report = export(
         load(values.model),
-        os.path.expanduser(values.output),
+        expand_home(values.output),
         format=values.format,
         packed=values.packed,
         quantize=values.quantize or None,
@@ -38,8 +37,8 @@ def load(path: str) -> keras.Model:
     Raises:
         ValueError: There is none, it is damaged, or it holds classes that are not registered.
     """
-    file = os.path.expanduser(path)
-    if not os.path.isfile(file):
+    file = expand_home(path)
+    if not file.is_file():
         raise ValueError(f"model file {path!r} does not exist")
     try:
         return keras.models.load_model(file, compile=False)

@@ -6,9 +6,9 @@ from absl import flags
 
 from keras_tickets._optional import import_optional
 from keras_tickets._tables import render_table
+from keras_tickets.experiments import train
 from keras_tickets.experiments.commands.export import load
 from keras_tickets.experiments.experiment import Experiment
-from keras_tickets.experiments.train import train
 from keras_tickets.experiments.work_directory import WorkDirectory
 
 
@@ -20,7 +20,9 @@ def run(values: flags.FlagValues) -> int:
     from gin import operative_config_str
 
     verbose = 1 if sys.stdout.isatty() else 2
-    summary = train(experiment, values.workdir, describe=operative_config_str, verbose=verbose)
+    summary = train.train(
+        experiment, values.workdir, describe=operative_config_str, verbose=verbose
+    )
     workdir = WorkDirectory(values.workdir).path
     try:
         levels = f"{_levels(summary['levels'])}\n\n" if "levels" in summary else ""

@@ -32,6 +32,13 @@ class Fit:
     start: Start = Dense()
     initializer: SparseVarianceScaling | None = None
 
+    def __post_init__(self):
+        if self.initializer is not None and not isinstance(self.initializer, SparseVarianceScaling):
+            raise TypeError(
+                "`initializer` must be a kt.initializers.SparseVarianceScaling. Received: "
+                f"initializer={self.initializer!r}"
+            )
+
     def plan(self, experiment: "Experiment") -> SparsityPlan:
         return self.start.plan(experiment)
 
