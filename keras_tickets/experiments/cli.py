@@ -144,7 +144,7 @@ def _run(name: str | None, values: flags.FlagValues, arguments: list[str]) -> in
     if values.help or not words:
         print(_help(name, values))
         return 0 if values.help else 1
-    if words != [name]:
+    if name is None or words != [name]:
         raise _unknown_command(words)
     if COMMANDS[name].needs_package:
         _process.finish_import()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import keras
 
 from keras_tickets._checks import check_integer, check_one_of
+from keras_tickets.distributions import Distribution
 from keras_tickets.experiments.experiment import Experiment
 from keras_tickets.experiments.procedures import Fit, Procedure
 from keras_tickets.experiments.starts import (
@@ -30,7 +31,7 @@ def train(
     steps_per_epoch: int | None = None,
     validation: float = 0.0,
     sparsity: float | Mapping[str, float] | None = None,
-    distribution: str | object = "erk",
+    distribution: str | Distribution = "erk",
     filters: str | list[str] | Callable[[str], bool] | None = None,
     structure: Structure | None = None,
     mask: str = "random",

@@ -12,6 +12,7 @@ from keras_tickets._checks import check_integer, check_one_of, check_text
 from keras_tickets._files.home import expand_home
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.analysis import random_masks
+from keras_tickets.distributions import Distribution
 from keras_tickets.model import SparseModel, sparsify
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
 from keras_tickets.plan import SparsityPlan, plan, summary
@@ -60,7 +61,7 @@ class Sparsified:
     """
 
     sparsity: float | dict[str, float]
-    distribution: str | object = "erk"
+    distribution: str | Distribution = "erk"
     structure: Structure | None = None
     mask: str = "random"
 

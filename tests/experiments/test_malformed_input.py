@@ -69,7 +69,7 @@ GIN_TEXTS = [
     ("train.seed = 1", "train"),
 ]
 # Values that a setting of `train` must refuse, all as they stand in a gin file.
-NEITHER = ("5", "'x'", "[1]", "{'a': 1}", "True", "@SGD()")
+NEITHER = ("5", "'x'", "[1]", "{'a': 1}", "True", "@RandomNormal()")
 REFUSED = {
     "dataset": ("5", "None", "''", "['digits']", "@SGD"),
     "model": ("5", "'lenet_300_100'", "None", "@lenet_300_100()"),
@@ -122,7 +122,7 @@ OTHERS = [
     ("train.structure = @NM()", "NM"),
     ("train.structure = @NM()\nNM.n = 5\nNM.m = 4", "`n`"),
     ("train.model = @vgg19()", "model"),
-    ("train.model = @RigL", "`model`"),
+    ("train.model = @Cosine", "`model`"),
     ("train.optimizer = @lenet_300_100", "`optimizer`"),
     ("train.distribution = @Custom()", "Custom"),
 ]

@@ -140,7 +140,7 @@ class Distill:
             optimizer_state=self.optimizer_state,
             scope=self.scope,
             rates=self.rates,
-            store=directory.path,
+            store=str(directory.path),
         )
 
     def _with_logits(
@@ -148,6 +148,7 @@ class Distill:
     ) -> Callable[[int], tf.data.Dataset]:
         """Training batches, from an epoch on, that bring the teacher's logits."""
         dataset = run.dataset
+        assert isinstance(dataset, data.Dataset)  # `make` refuses data that is streamed
         file = run.directory.path / "teacher_logits.npz"
         logits = cache_logits(file, teachers, dataset.train_once())
         targets = {"teacher_logits": logits.lookup_all(dataset.train_once())}

@@ -64,7 +64,7 @@ class Tickets:
         with experiment.strategy_scope():
             network = with_full_masks(experiment.dense_model(), filters=experiment.filters)
             trainer = RewindTrainer(
-                network, store=directory.path, seed=experiment.seed, **vars(self)
+                network, store=str(directory.path), seed=experiment.seed, **vars(self)
             )
             experiment.compile(trainer)
         return trainer
