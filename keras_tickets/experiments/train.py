@@ -1,5 +1,6 @@
 """What `keras-tickets train` does: an experiment, from its description to a finished directory."""
 
+import os
 import platform
 from collections.abc import Callable
 
@@ -15,7 +16,7 @@ from keras_tickets.experiments.work_directory import WorkDirectory, settings
 
 def train(
     experiment: Experiment,
-    workdir: str,
+    workdir: str | os.PathLike,
     *,
     describe: Callable[[], str] = lambda: "",
     verbose: int | str = "auto",

@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import tensorflow as tf
 import keras_tickets as kt
 from keras_tickets import data
 from keras_tickets.experiments import cli, train
+from keras_tickets.experiments.work_directory import WorkDirectory
 
 ROOT = pathlib.Path(__file__).parents[2]
 RIGL = str(ROOT / "gin_configs" / "digits" / "rigl.gin")
@@ -163,6 +165,22 @@ def test_truncated_checkpoint_is_named(run, capsys):
     file.write_bytes(file.read_bytes()[:1000])
     line = fail(capsys, command(workdir=run))
     assert str(file) in line and "damaged" in line
+
+
+@pytest.mark.parametrize("where", ["save_model", "write_metrics", "begin"])
+def test_a_disk_that_is_full_is_one_line_that_names_the_directory(
+    where, tmp_path, monkeypatch, capsys
+):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkDirectory, where, full)
+        line = fail(capsys, command(workdir=run))
+    assert f"work directory {str(run)!r} cannot be written: No space left" in line
+    assert not (run / "summary.json").exists()
+    assert cli.main(command(workdir=run)) == 0
 
 
 def test_nan_loss_stops_and_names_the_step(tmp_path, capsys):

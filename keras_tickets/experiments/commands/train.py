@@ -1,5 +1,6 @@
 """`keras-tickets train`: trains, and prints what came out."""
 
+import errno
 import sys
 
 from absl import flags
@@ -11,6 +12,9 @@ from keras_tickets.experiments.commands.export import load
 from keras_tickets.experiments.experiment import Experiment
 from keras_tickets.experiments.work_directory import WorkDirectory
 
+# What a full disk, a used-up quota and a limit on file sizes say.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def run(values: flags.FlagValues) -> int:
     """Trains, prints the table of kernels and the accuracy, and returns 0."""
@@ -20,10 +24,16 @@ def run(values: flags.FlagValues) -> int:
     from gin import operative_config_str
 
     verbose = 1 if sys.stdout.isatty() else 2
-    summary = train.train(
-        experiment, values.workdir, describe=operative_config_str, verbose=verbose
-    )
     workdir = WorkDirectory(values.workdir).path
+    try:
+        summary = train.train(experiment, workdir, describe=operative_config_str, verbose=verbose)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise OSError(
+            f"work directory {str(workdir)!r} cannot be written: {error.strerror}; the same "
+            "command resumes once there is room"
+        ) from error
     try:
         levels = f"{_levels(summary['levels'])}\n\n" if "levels" in summary else ""
         accuracy = f"test accuracy: {summary['test_accuracy']:.4f}"
