@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Sequence
 
 from absl import flags
@@ -103,7 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
     assert main(["plan", "--gin_file=no_such_file.gin"]) == 1
     ```
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        arguments = sys.argv[1:]
+        warnings.showwarning = _show_warning  # of a process that is this command and nothing else
     name = next((word for word in arguments if word in COMMANDS), None)
     values = flags_of(name)
     try:
@@ -175,6 +178,10 @@ def _describe(flag: flags.Flag) -> str:
     default = "" if meaning.endswith("Required.") else f" Default: {known}."
     text = textwrap.fill(meaning + default, 76, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return f"  --{flag.name}{value}\n{text}"
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"{PROGRAM}: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _one_line(error: Exception) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import keras
 
+from keras_tickets._checks import check_integer
+
 _TOTAL: contextvars.ContextVar[int] = contextvars.ContextVar("total_steps")
 
 
@@ -52,7 +54,10 @@ def scaled_steps(steps: int | Sequence[int], of: int) -> int | list[int]:
         of: Steps of that recipe in all.
 
     Returns:
-        The steps here, rounded, at least 1: exactly `steps` where the lengths are the same.
+        The steps here, rounded down, at least 1: exactly `steps` where the lengths are the same.
+
+    Raises:
+        ValueError: A step or `of` is not a positive integer.
 
     Example:
 
@@ -63,9 +68,14 @@ def scaled_steps(steps: int | Sequence[int], of: int) -> int | list[int]:
         assert scaled_steps([32_000, 48_000], of=64_000) == [250, 375]
     ```
     """
+    check_integer("of", of, low=1)
     if isinstance(steps, Sequence):
-        return [max(round(step * total_steps() / of), 1) for step in steps]
-    return max(round(steps * total_steps() / of), 1)
+        return [_scaled(step, of) for step in steps]
+    return _scaled(steps, of)
+
+
+def _scaled(step: int, of: int) -> int:
+    return max(check_integer("steps", step, low=1) * total_steps() // of, 1)
 
 
 def warn_of_other_length(optimizer: keras.optimizers.Optimizer, steps: int) -> None:

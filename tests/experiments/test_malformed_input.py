@@ -118,6 +118,14 @@ OTHERS = [
     ("lenet_300_100.kernel_initializer = 5", "5"),
     ("total_steps.x = 1", "total_steps"),
     ("CosineDecay.decay_steps = @scaled_steps()", "scaled_steps"),
+    (
+        "CosineDecay.decay_steps = @scaled_steps()\nscaled_steps.steps = 5\nscaled_steps.of = 0",
+        "`of`",
+    ),
+    (
+        "CosineDecay.decay_steps = @scaled_steps()\nscaled_steps.steps = 'x'\nscaled_steps.of = 5",
+        "'x'",
+    ),
     ("CosineDecay.decay_steps = 0", "decay_steps"),
     ("train.structure = @NM()", "NM"),
     ("train.structure = @NM()\nNM.n = 5\nNM.m = 4", "`n`"),

@@ -139,3 +139,19 @@ def test_no_command_is_an_error(capsys):
 def test_a_traceback_on_demand():
     with pytest.raises(FileNotFoundError):
         cli.main(["plan", "--gin_file=nowhere.gin", "--traceback"])
+
+
+def test_a_warning_is_one_line(tmp_path):
+    """In a process of its own, since the command changes how that process shows warnings."""
+    parameters = ["--gin_param=train.epochs=1", "--gin_param=CosineDecay.decay_steps=1320"]
+    result = python(
+        AS_CONSOLE_SCRIPT,
+        "train",
+        "--gin_file=digits/dense.gin",
+        "--workdir=run",
+        *parameters,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "keras-tickets: warning: The learning rate schedule CosineDecay ends" in result.stderr
+    assert "UserWarning" not in result.stderr

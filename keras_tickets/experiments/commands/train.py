@@ -62,11 +62,13 @@ def experiment_of(values: flags.FlagValues) -> Experiment:
 def _levels(levels: list[dict]) -> str:
     """The table of a run's levels, with a column for each control."""
     controls = list(dict.fromkeys(name for row in levels for name in row.get("controls", {})))
+    held_out = "val_accuracy" in levels[0]
     rows = []
     for row in levels:
         others = [row.get("controls", {}).get(name) for name in controls]
         accuracies = [f"{r['test_accuracy']:.4f}" if r else "" for r in (row, *others)]
-        rows.append(
-            [str(row["level"]), f"{row['nonzeros']:,}", f"{row['density']:.2%}", *accuracies]
-        )
-    return render_table(["level", "weights", "density", "test accuracy", *controls], rows)
+        chosen_on = [f"{row['val_accuracy']:.4f}"] if held_out else []
+        numbers = [str(row["level"]), f"{row['nonzeros']:,}", f"{row['density']:.2%}"]
+        rows.append([*numbers, *chosen_on, *accuracies])
+    names = ["validation", "test accuracy"] if held_out else ["test accuracy"]
+    return render_table(["level", "weights", "density", *names, *controls], rows)
