@@ -81,11 +81,22 @@ class SparseTraining(_keras_compat.DistributedTrainer):
                     f"{value} with {self._replicas} replicas; use None, or one replica."
                 )
 
-    def fit(self, *args, callbacks=None, **kwargs):
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        *args,
+        **kwargs,
+    ):
+        """As `keras.Model.fit`."""
         callbacks = self.with_callback(_Begin(), callbacks)
         if self.optimizer is not None and self.optimizer.track_exploration:
             callbacks = self.with_callback(_LogExploration(), callbacks)
-        return super().fit(*args, callbacks=callbacks, **kwargs)
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs)
 
     def forward(self, x):
         """What the training step computes its loss and metrics from: the outputs, in training."""

@@ -1,9 +1,12 @@
 """The training loop, on every strategy."""
 
+import functools
+
 import keras
 import tensorflow as tf
-from keras.src import tree
+from keras.src import backend, tree
 from keras.src.losses.loss import scale_loss_for_distribution, unscale_loss_for_distribution
+from keras.src.trainers.data_adapters.data_adapter_utils import unpack_x_y_sample_weight
 
 
 class _CallSize(keras.callbacks.Callback):
@@ -38,48 +41,78 @@ class DistributedTrainer:
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if data_batch is None:
             data_batch = tree.map_structure(_local_spec, iterator._distributed_dataset.element_spec)
-        data_batch = tree.map_structure(lambda v: v if hasattr(v, "dtype") else None, data_batch)
         with self.distribute_strategy.scope():
             self._symbolic_build(data_batch=data_batch)
 
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        """Builds metrics, loss and optimizer before the loop is traced.
+
+        Where no strategy needs them so early, what cannot be built is left to the first step: one
+        of the user's own need not compute a loss or metrics from the model's outputs.
+        """
+        try:
+            self._build_loss_and_metrics(data_batch)
+        except Exception:
+            if self._distribute_strategy is not None:
+                raise
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        self._post_build()
+
+    def _build_loss_and_metrics(self, data_batch):
+        metrics, loss = self._compile_metrics, self._compile_loss
+        unbuilt = [part for part in (metrics, loss) if part is not None and not part.built]
+        if not unbuilt and all(layer.built for layer in self._flatten_layers()):
+            return
+        x, y, weight = unpack_x_y_sample_weight(tree.map_structure(_symbolic, data_batch))
+        y_pred = backend.compute_output_spec(self, x, training=False)
+        if metrics in unbuilt:
+            backend.compute_output_spec(self.compute_metrics, x, y, y_pred, sample_weight=weight)
+        if loss in unbuilt:
+            backend.compute_output_spec(
+                self._compute_loss, x, y, y_pred, sample_weight=weight, training=False
+            )
+
     def _make_function(self, step_function):
         strategy = self.distribute_strategy
-        compiled = self.jit_compile and strategy.num_replicas_in_sync == 1
-        step = step_function
-        if compiled:
+        step = self._autoconvert_optionals(step_function)
+        if self.jit_compile and strategy.num_replicas_in_sync == 1:
             step = tf.function(step, jit_compile=True, autograph=False)
 
         def run_step(data):
-            strategy.run(lambda batch: (step(batch), None)[1], args=(data,))
+            return self._logs_of_replicas(strategy.run(step, args=(data,)))
 
         def run_next(iterator):
             data = next(iterator)
             local = [strategy.experimental_local_results(x) for x in tf.nest.flatten(data)]
             # Without these, what does not depend on the data runs even where the data has ended.
-            with tf.control_dependencies(tf.nest.flatten(local)):
-                run_step(data)
+            with tf.control_dependencies(_tensors(local)):
+                return run_step(data)
 
         def run_steps(iterator, count):
-            def body(done):
-                run_next(iterator)
-                return (done + 1,)
+            def body(done, _):
+                return done + 1, run_next(iterator)
 
-            tf.while_loop(lambda done: done < count, body, (0,), parallel_iterations=1)
-            return self.get_metrics_result()
+            # The first step is outside of the loop, which must know what a step returns.
+            _, logs = tf.while_loop(
+                lambda done, _: done < count,
+                body,
+                (1, run_next(iterator)),
+                parallel_iterations=1,
+            )
+            return self._logs(logs)
 
         def run_one(iterator):
-            run_next(iterator)
-            return self.get_metrics_result()
+            return self._logs(run_next(iterator))
 
         def run_on_data(data):
-            run_step(data)
-            return self.get_metrics_result()
+            return self._logs(run_step(data))
 
         if not self.run_eagerly:
-            run_steps, run_one, run_on_data = (
-                tf.function(function, reduce_retracing=True, autograph=False)
-                for function in (run_steps, run_one, run_on_data)
-            )
+            in_graph = functools.partial(tf.function, reduce_retracing=True, autograph=False)
+            if self.steps_per_execution > 1:
+                run_next = in_graph(run_next)
+            run_steps, run_one, run_on_data = map(in_graph, (run_steps, run_one, run_on_data))
         run_on_data = self._autoconvert_optionals(run_on_data)
 
         def function(iterator):
@@ -91,14 +124,61 @@ class DistributedTrainer:
 
         return function
 
-    def fit(self, *args, callbacks=None, **kwargs):
-        return super().fit(*args, callbacks=self.with_callback(_CallSize(), callbacks), **kwargs)
+    def _logs_of_replicas(self, outputs):
+        """What a step returns, as one structure of tensors.
 
-    def evaluate(self, *args, callbacks=None, **kwargs):
+        Of several replicas it is the mean, and nothing where a step returns the model's metrics,
+        which are known for all replicas together.
+        """
+        strategy = self.distribute_strategy
+        if outputs is None or (strategy.num_replicas_in_sync > 1 and self._are_metrics(outputs)):
+            return {}
+        if strategy.num_replicas_in_sync > 1:
+            return tree.map_structure(lambda x: strategy.reduce("MEAN", x, axis=None), outputs)
+        return tree.map_structure(
+            lambda x: strategy.experimental_local_results(x)[0],
+            tree.map_structure(tf.convert_to_tensor, outputs),
+        )
+
+    def _are_metrics(self, outputs):
+        return isinstance(outputs, dict) and set(outputs) == set(self.get_metrics_result())
+
+    def _logs(self, logs):
+        several = self.distribute_strategy.num_replicas_in_sync > 1
+        return self.get_metrics_result() if several and logs == {} else logs
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        *args,
+        **kwargs,
+    ):
+        callbacks = self.with_callback(_CallSize(), callbacks)
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs)
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        *args,
+        **kwargs,
+    ):
         validates, self._validates = self._validates, kwargs.get("_use_cached_eval_dataset", False)
         callbacks = self.with_callback(_CallSize(), callbacks)
         try:
-            return super().evaluate(*args, callbacks=callbacks, **kwargs)
+            return super().evaluate(
+                x, y, batch_size, verbose, sample_weight, steps, callbacks, *args, **kwargs
+            )
         finally:
             self._validates = validates
 
@@ -117,8 +197,9 @@ class DistributedTrainer:
 
     def added_losses(self) -> tf.Tensor:
         """The sum of regularizers and of what layers added, as this replica's share."""
-        losses = [tf.cast(tf.reduce_sum(loss), tf.float32) for loss in self.losses]
-        return scale_loss_for_distribution(tf.add_n([tf.constant(0.0), *losses]))
+        dtype = backend.floatx()
+        losses = [tf.cast(tf.reduce_sum(loss), dtype) for loss in self.losses]
+        return scale_loss_for_distribution(tf.add_n([tf.zeros((), dtype), *losses]))
 
     def track_loss(self, loss: tf.Tensor, inputs) -> None:
         """Adds the loss of one batch to the mean that `fit` reports."""
@@ -131,3 +212,20 @@ class DistributedTrainer:
 def _local_spec(spec):
     values = getattr(spec, "_value_specs", None)
     return values[0] if values else spec
+
+
+def _symbolic(value):
+    """A symbolic tensor for an array, tensor or spec; `None` for what is none of these."""
+    if not hasattr(value, "dtype"):
+        return None
+    return keras.KerasTensor(
+        value.shape,
+        backend.standardize_dtype(value.dtype),
+        sparse=isinstance(value, tf.SparseTensor | tf.SparseTensorSpec),
+        ragged=isinstance(value, tf.RaggedTensor | tf.RaggedTensorSpec),
+    )
+
+
+def _tensors(structure):
+    flat = tf.nest.flatten(structure, expand_composites=True)
+    return [part for part in flat if tf.is_tensor(part)]

@@ -246,6 +246,7 @@ class DistillationTrainer(SparseTraining, keras.Model):
             if self.alpha == 0:
                 return hard
             soft = self._soft_loss(x, logits, features, sample_weight)
+            soft = tf.cast(soft, keras.backend.floatx())
             soft = _keras_compat.scale_loss_for_distribution(soft)
             return (1.0 - self.alpha) * hard + self.alpha * soft
 
