@@ -14,6 +14,8 @@ from keras_tickets import _process
 from keras_tickets._version import __version__
 
 PROGRAM = "keras-tickets"
+# Errors whose words say what is wrong; of any other the name helps too.
+EXPLAINED = (ValueError, TypeError, OSError, ImportError, RuntimeError, flags.Error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +188,6 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if isinstance(error, KeyError) or not text:
-        text = f"{type(error).__name__} {text}".strip()
-    return text
+    if isinstance(error, EXPLAINED) and text:
+        return text
+    return f"{type(error).__name__}: {text} (--traceback shows where)"
