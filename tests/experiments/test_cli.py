@@ -180,7 +180,8 @@ def test_a_disk_that_is_full_is_one_line_that_names_the_directory(
         line = fail(capsys, command(workdir=run))
     assert f"work directory {str(run)!r} cannot be written: No space left" in line
     assert not (run / "summary.json").exists()
-    assert cli.main(command(workdir=run)) == 0
+    if where == "save_model":
+        assert cli.main(command(workdir=run)) == 0
 
 
 def test_nan_loss_stops_and_names_the_step(tmp_path, capsys):
