@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 import types
@@ -14,16 +13,14 @@ import numpy as np
 
 from keras_tickets import _keras_compat, masks
 from keras_tickets._checks import check_model
-from keras_tickets._files.mask_bits import pack_mask, unpack_mask
-from keras_tickets._files.named_arrays import DTYPES, decode, encode
-from keras_tickets._files.new_file import write_new_file
+from keras_tickets._files.atomic import create_file
+from keras_tickets._files.named_arrays import DTYPES
+from keras_tickets._files.ticket_file import digest_ticket, encode_ticket, read_ticket
 from keras_tickets._kernels.find import find_kernels
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets._version import __version__
 from keras_tickets.model import SparseModel, with_full_masks
 from keras_tickets.pruning import settle_counts
-
-FORMAT = "keras_tickets ticket 1"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -107,7 +104,7 @@ class Ticket:
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 in hexadecimal over masks, weights and provenance, in whatever order."""
-        return hashlib.sha256(encode(dict(sorted(self._arrays())), self._metadata())).hexdigest()
+        return digest_ticket(self.masks, self.weights, self.provenance)
 
     @property
     def sparsity(self) -> float:
@@ -157,18 +154,6 @@ class Ticket:
         _check_same_masks([kernel.path for kernel in kernels], self.masks)
         return with_full_masks(model, lambda path: path in self.masks)
 
-    def _arrays(self):
-        for path, value in self.weights.items():
-            yield f"weights/{path}", value
-        for path, mask in self.masks.items():
-            yield f"masks/{path}", pack_mask(mask)
-
-    def _metadata(self):
-        return {"format": FORMAT, "provenance": _to_json(dict(self.provenance))}
-
-    def _content(self) -> bytes:
-        return encode(dict(self._arrays()), {**self._metadata(), "digest": self.digest})
-
     def __repr__(self):
         return (
             f"Ticket({len(self.masks)} masks, {len(self.weights)} weights, "
@@ -216,7 +201,7 @@ def save_ticket(
     ```
     """
     ticket = Ticket.of(sparse_model, weights=weights, provenance=provenance)
-    write_new_file(path, ticket._content())
+    create_file(path, encode_ticket(ticket.masks, ticket.weights, ticket.provenance))
     return ticket
 
 
@@ -235,38 +220,16 @@ def load_ticket(path: str | os.PathLike) -> Ticket:
         ValueError: It is not a ticket, or has been changed or cut off; the error names it.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        masks, weights, provenance, digest = read_ticket(path)
+        ticket = Ticket(masks, weights, provenance)
+        if ticket.digest != digest:
+            raise ValueError(
+                f"its digest is {digest!r}, and that of what it holds {ticket.digest!r}"
+            )
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no ticket file {str(path)!r}") from None
-    try:
-        return _read(content)
     except ValueError as error:
         raise ValueError(f"ticket file {str(path)!r} is damaged or no ticket: {error}") from error
-
-
-def _read(content: bytes) -> Ticket:
-    arrays, metadata = decode(content)
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
-    weights = {
-        name.removeprefix("weights/"): array
-        for name, array in arrays.items()
-        if name.startswith("weights/")
-    }
-    bits = {
-        name.removeprefix("masks/"): array
-        for name, array in arrays.items()
-        if name.startswith("masks/")
-    }
-    if without := sorted(set(bits) - set(weights)):
-        raise ValueError(f"masks {without} have no weights")
-    unpacked = {path: unpack_mask(each, weights[path].shape) for path, each in bits.items()}
-    ticket = Ticket(unpacked, weights, json.loads(metadata.get("provenance", "")))
-    if ticket._content() != content:
-        raise ValueError(
-            f"its digest is {metadata.get('digest')!r}, and that of its content {ticket.digest!r}"
-        )
     return ticket
 
 

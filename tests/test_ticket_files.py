@@ -1,16 +1,15 @@
 """Files of tickets: what is in them, and what is refused."""
 
-import contextlib
 import errno
 import hashlib
 import json
 import os
-import resource
 
 import keras
 import numpy as np
 import pytest
 import safetensors.numpy
+from faults import room_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ticket_networks import PATHS, assert_same, sparse, state
@@ -139,21 +138,10 @@ def test_an_existing_file_is_not_overwritten(tmp_path):
     assert path.read_text() == "mine" and list(tmp_path.iterdir()) == [path]
 
 
-@contextlib.contextmanager
-def room_for(size):
-    """Lets no file grow beyond `size` bytes: the operating system refuses, as a full disk does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("size", [0, 100, 1000])
 def test_where_there_is_no_room_nothing_is_left(size, tmp_path):
     model, path = sparse(), tmp_path / "a.ticket"
-    with room_for(size), pytest.raises(OSError, match=r"file '.*a\.ticket' cannot be written: "):
+    with room_for(size), pytest.raises(OSError, match=r"a\.ticket' cannot be written: "):
         kt.save_ticket(path, model)
     assert list(tmp_path.iterdir()) == []
     kt.save_ticket(path, model)

@@ -16,7 +16,7 @@ import pathlib
 import shutil
 import statistics
 
-from keras_tickets._files.replaced_file import write_text
+from keras_tickets._files.atomic import replace_file
 from keras_tickets.experiments.gin_files import read_experiment
 from keras_tickets.experiments.procedures import Tickets
 from keras_tickets.experiments.train import train
@@ -65,7 +65,7 @@ def share_dense(finished: pathlib.Path, workdir: pathlib.Path, config: str) -> N
     if finished != workdir and not (workdir / "config.gin").exists():
         for part in ("rewind_point", "level_00"):
             shutil.copytree(finished / part, workdir / part, dirs_exist_ok=True)
-        write_text(workdir / "config.gin", config)
+        replace_file(workdir / "config.gin", config.encode())
 
 
 def describe(experiment) -> str:

@@ -1,21 +1,27 @@
 """Checkpoints on disk: one directory each, written aside and renamed into place."""
 
-import hashlib
-import io
-import json
-import os
 import pathlib
 import re
-import shutil
-import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from keras_tickets._files.atomic import creating, remove_directory, remove_leftovers
+from keras_tickets._files.documents import encode_document, read_document
 from keras_tickets._files.mask_bits import pack_mask, unpack_mask
+from keras_tickets._files.named_arrays import DIGEST, DTYPES, FORMAT, encode, read_arrays
+from keras_tickets._files.older_checkpoints import (
+    OLDER_ARRAYS,
+    read_older_arrays,
+    read_older_description,
+)
 
-FORMAT = 1
-ARRAYS = "variables.npz"
-DESCRIPTION = "checkpoint.json"
+KIND, ARRAYS_KIND = "keras_tickets checkpoint 2", "keras_tickets checkpoint variables 2"
+ARRAYS, DESCRIPTION = "variables.safetensors", "checkpoint.json"
+_FILES = {ARRAYS, DESCRIPTION, OLDER_ARRAYS}
+_NAME = re.compile(r"epoch_\d{6,}")
+_SCHEMA = {"epoch": int, "dtypes": [str], "shapes": [[int]]}
 
 
 def list_checkpoints(directory: pathlib.Path) -> list[pathlib.Path]:
@@ -26,19 +32,34 @@ def list_checkpoints(directory: pathlib.Path) -> list[pathlib.Path]:
 
     Returns:
         Paths of directories named `epoch_NNNNNN`.
+
+    Raises:
+        NotADirectoryError: `directory` is something else.
+        ValueError: Something of the name of a checkpoint is none, and was not made here.
     """
-    found = directory.glob("epoch_*") if directory.is_dir() else []
-    found = [path for path in found if re.fullmatch(r"epoch_\d{6,}", path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("epoch_")))
+    if not directory.exists():
+        return []
+    if not directory.is_dir():
+        raise NotADirectoryError(f"{str(directory)!r} is not a directory, to keep checkpoints in")
+    found = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
+    for path in found:
+        own = path.is_dir() and not path.is_symlink()
+        if not own or {child.name for child in path.iterdir()} - _FILES:
+            raise ValueError(
+                f"{str(path)!r} has the name of a checkpoint and is not one: choose another "
+                "directory for checkpoints, or move it"
+            )
+    return sorted(found, key=_epoch)
 
 
 def write_checkpoint(
-    directory: pathlib.Path, epoch: int, description: dict, arrays: list[np.ndarray], keep: int
+    directory: pathlib.Path,
+    epoch: int,
+    description: Mapping[str, Any],
+    arrays: Sequence[np.ndarray],
+    keep: int,
 ) -> pathlib.Path:
     """Writes a checkpoint, and removes all but the newest `keep`.
-
-    All is written and synced under another name first: a directory named `epoch_NNNNNN` is always
-    complete, whenever the process is killed.
 
     Args:
         directory: Directory of all checkpoints, made where it is missing.
@@ -49,39 +70,39 @@ def write_checkpoint(
 
     Returns:
         The path of the new checkpoint.
+
+    Raises:
+        OSError: It cannot be written; the checkpoints before it stay.
     """
     target = directory / f"epoch_{epoch:06d}"
-    temporary = directory / f".writing_{target.name}"
-    remove_unfinished(directory)
-    temporary.mkdir(parents=True)
-    buffer = io.BytesIO()
-    np.savez(buffer, **{f"{i:06d}": _plain(array) for i, array in enumerate(arrays)})
-    content = buffer.getvalue()
+    plain = {f"{i:06d}": _plain(array) for i, array in enumerate(arrays)}
+    content, digest = encode(plain, {FORMAT: ARRAYS_KIND})
     head = {
-        "format": FORMAT,
         "epoch": epoch,
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "arrays": digest,
         "dtypes": [array.dtype.name for array in arrays],
         "shapes": [array.shape for array in arrays],
         **description,
     }
-    _write_synced(temporary / ARRAYS, content)
-    _write_synced(temporary / DESCRIPTION, json.dumps(head, indent=1).encode())
-    _sync(temporary)
-    if target.exists():
-        _remove(target)
-    temporary.rename(target)
-    _sync(directory)
-    for old in list_checkpoints(directory)[:-keep]:
-        _remove(old)
+    directory.mkdir(parents=True, exist_ok=True)
+    if target in list_checkpoints(directory):
+        remove_directory(target)
+    with creating(target) as temporary:
+        temporary.mkdir()
+        (temporary / ARRAYS).write_bytes(content)
+        (temporary / DESCRIPTION).write_bytes(encode_document(KIND, head))
+    remove_old_checkpoints(directory, keep)
     return target
 
 
-def read_checkpoint(path: pathlib.Path) -> tuple[dict, list[np.ndarray]]:
+def read_checkpoint(
+    path: pathlib.Path, schema: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Reads a checkpoint whole and checks that it is as it was written.
 
     Args:
         path: Directory of one checkpoint.
+        schema: Form of the description, as in `check_schema`.
 
     Returns:
         The description, with "epoch", and the arrays.
@@ -89,61 +110,61 @@ def read_checkpoint(path: pathlib.Path) -> tuple[dict, list[np.ndarray]]:
     Raises:
         ValueError: A file is missing, truncated, changed or of another format; the error names it.
     """
-    file = path / DESCRIPTION
+    schema, file = {**schema, **_SCHEMA}, path / DESCRIPTION
     try:
-        description = json.loads(file.read_bytes())
-        if description["format"] != FORMAT:
-            raise ValueError(f"format {description['format']!r}, not {FORMAT}")
-        file = path / ARRAYS
-        content = file.read_bytes()
-        if hashlib.sha256(content).hexdigest() != description["sha256"]:
-            raise ValueError(f"not the {len(content)} bytes that were written")
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            plain = [archive[name] for name in sorted(archive.files)]
+        if (path / OLDER_ARRAYS).exists():
+            description = read_older_description(file, schema)
+            file = path / OLDER_ARRAYS
+            plain = read_older_arrays(file, description["sha256"])
+        else:
+            description = read_document(file, KIND, {**schema, "arrays": str})
+            file = path / ARRAYS
+            named, metadata = read_arrays(file, ARRAYS_KIND)
+            if metadata[DIGEST] != description["arrays"]:
+                raise ValueError(f"not the arrays that {DESCRIPTION} describes")
+            plain = list(named.values())
+        if description["epoch"] != _epoch(path):
+            raise ValueError(f"it is of a checkpoint after {description['epoch']} epochs")
         kinds = zip(description["dtypes"], description["shapes"], strict=True)
         arrays = [_typed(array, *kind) for array, kind in zip(plain, kinds, strict=True)]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"checkpoint file {str(file)!r} is damaged: {error}") from error
     return description, arrays
 
 
-def remove_unfinished(directory: pathlib.Path) -> None:
-    """Removes what a killed process left half written or half removed."""
-    for pattern in (".writing_*", ".removing_*"):
-        for path in directory.glob(pattern):
-            shutil.rmtree(path)
+def remove_old_checkpoints(directory: pathlib.Path, keep: int) -> None:
+    """Removes all but the newest `keep` checkpoints, and what killed processes left there."""
+    found = list_checkpoints(directory)
+    for path in found[: max(len(found) - keep, 0)]:
+        remove_directory(path)
+    remove_leftovers(directory)
 
 
-def _remove(path):
-    doomed = path.with_name(f".removing_{path.name}")
-    path.rename(doomed)
-    shutil.rmtree(doomed)
+def remove_checkpoints(directory: pathlib.Path) -> None:
+    """Removes a directory of checkpoints; where it holds something else too, that stays."""
+    remove_old_checkpoints(directory, keep=0)
+    if directory.is_dir() and not any(directory.iterdir()):
+        directory.rmdir()
+
+
+def _epoch(path):
+    return int(path.name.removeprefix("epoch_"))
 
 
 def _plain(array):
-    """The array as bits where it is a mask, and in a dtype that NumPy's file format knows."""
+    """The array as bits where it is a mask, and as bytes where files know no such dtype."""
     if array.dtype == bool:
         return pack_mask(array)
-    if array.dtype.kind in "iufc":
+    if array.dtype.name in DTYPES:
         return array
-    return array.view(f"uint{8 * array.dtype.itemsize}")
+    return np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
 
 
 def _typed(array, dtype, shape):
     """The array that `_plain` was given."""
-    return unpack_mask(array, shape) if dtype == "bool" else array.view(np.dtype(dtype))
-
-
-def _write_synced(path, content):
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(directory):
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if dtype == "bool":
+        return unpack_mask(array, shape)
+    kind = np.dtype(dtype)
+    if array.dtype != kind:
+        array = array.reshape(-1).view(kind)
+    return array.reshape(shape)

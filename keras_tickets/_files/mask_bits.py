@@ -1,5 +1,6 @@
 """Masks at one bit per weight, as files hold them."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,7 +43,7 @@ def unpack_mask(bits: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     Raises:
         ValueError: `bits` are not those of a mask of this shape.
     """
-    size = int(np.prod(shape, dtype=np.int64))
+    size = math.prod(shape)
     if bits.dtype != np.uint8 or bits.shape != (-(-size // 8),):
         raise ValueError(
             f"a mask of shape {tuple(shape)} has {-(-size // 8)} bytes of bits, got an array of "

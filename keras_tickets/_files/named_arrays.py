@@ -1,10 +1,16 @@
-"""Named arrays as bytes, in the safetensors format: no pickle, and the same bytes every time."""
+"""Named arrays in files, in the safetensors format: no pickle, and the same bytes every time."""
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+
+from keras_tickets._files.reading import open_file
+from keras_tickets._files.schemas import check_schema
 
 DTYPES = {
     "bool": "BOOL",
@@ -23,11 +29,14 @@ DTYPES = {
     "float32": "F32",
     "float64": "F64",
 }
+FORMAT, DIGEST = "format", "digest"
 _NAMES = {code: name for name, code in DTYPES.items()}
 _METADATA = "__metadata__"
+_MOST_HEADER_BYTES = 10**8  # As in safetensors' own readers.
+_ENTRY = {"dtype": str, "shape": [int], "data_offsets": [int]}
 
 
-def encode(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+def encode(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tuple[bytes, str]:
     """Arrays and strings as the content of a safetensors file, in the order given.
 
     The library's own writer keeps no order and not always the same one; with this one, equal
@@ -35,66 +44,125 @@ def encode(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> byt
 
     Args:
         arrays: `{name: array}`, of dtypes in `DTYPES`.
-        metadata: `{name: text}`.
+        metadata: `{name: text}` with "format", what the file is; the digest is added to it.
 
     Returns:
-        The length of a header in JSON, the header, and the arrays' bytes.
+        The content (the length of a header in JSON, the header, and the arrays' bytes), and the
+        digest.
 
     Example:
 
     ```python
+    import pathlib, tempfile
     import numpy as np
-    from keras_tickets._files.named_arrays import decode, encode
+    from keras_tickets._files.named_arrays import encode, read_arrays
 
-    arrays, metadata = decode(encode({"a": np.arange(3)}, {"made by": "hand"}))
-    assert arrays["a"].tolist() == [0, 1, 2] and metadata == {"made by": "hand"}
+    path = pathlib.Path(tempfile.mkdtemp()) / "a.safetensors"
+    content, digest = encode({"a": np.arange(3)}, {"format": "example 1"})
+    path.write_bytes(content)
+    arrays, metadata = read_arrays(path, "example 1")
+    assert arrays["a"].tolist() == [0, 1, 2] and metadata["digest"] == digest
     ```
 
     References:
         - [safetensors, format](https://github.com/huggingface/safetensors#format)
     """
-    header, end = {_METADATA: dict(metadata)}, 0
+    digest = digest_of(arrays, metadata)
+    header = _header(arrays, {**metadata, DIGEST: digest})
+    return b"".join([header, *map(_bytes, arrays.values())]), digest
+
+
+def digest_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    """SHA-256 in hexadecimal over arrays and strings, in whatever order the arrays are."""
+    arrays = dict(sorted(arrays.items()))
+    digest = hashlib.sha256(_header(arrays, metadata))
+    for array in arrays.values():
+        digest.update(_bytes(array))
+    return digest.hexdigest()
+
+
+def read_arrays(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Reads a file of arrays and checks that it is, to the byte, as it was written.
+
+    No more memory is taken than the file has bytes.
+
+    Args:
+        path: The file.
+        kind: What its "format" must be.
+
+    Returns:
+        `{name: array}` and `{name: text}`, in the order of the file, with format and digest. The
+        arrays are read-only.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        OSError: It cannot be read.
+        ValueError: It is not what `encode` returned, or of another kind.
+    """
+    with open_file(path) as (file, size):
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= min(size - 8, _MOST_HEADER_BYTES):
+            raise ValueError(f"it ends after {size} bytes, inside its header")
+        text = file.read(length)
+        entries, metadata = _parse(text)
+        _check_layout(entries, size - 8 - length)
+        if metadata.get(FORMAT) != kind:
+            raise ValueError(f"its format is {metadata.get(FORMAT)!r}, not {kind!r}")
+        data = file.read()
+    arrays = {name: _array(data, **entry) for name, entry in entries}
+    if _header(arrays, metadata) != length.to_bytes(8, "little") + text:
+        raise ValueError("its header is not as it was written")
+    unsealed = {name: value for name, value in metadata.items() if name != DIGEST}
+    if (digest := digest_of(arrays, unsealed)) != metadata.get(DIGEST):
+        raise ValueError(
+            f"its digest is {metadata.get(DIGEST)!r}, and that of its content {digest!r}"
+        )
+    return arrays, metadata
+
+
+def _header(arrays, metadata) -> bytes:
+    """What comes before the arrays' bytes: a length, and JSON that is padded to it."""
+    header: dict[str, Any] = {_METADATA: dict(metadata)}
+    end = 0
     for name, array in arrays.items():
         start, end = end, end + array.nbytes
         kind = {"dtype": DTYPES[array.dtype.name], "shape": list(array.shape)}
         header[name] = {**kind, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    parts = [np.ascontiguousarray(array).tobytes() for array in arrays.values()]
-    return b"".join([len(text).to_bytes(8, "little"), text, *parts])
+    return len(text).to_bytes(8, "little") + text
 
 
-def decode(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays and strings that were `encode`d.
+def _bytes(array) -> bytes:
+    return np.ascontiguousarray(array).tobytes()
 
-    Args:
-        content: Any bytes.
 
-    Returns:
-        `{name: array}` and `{name: text}`, in the order of the header. The arrays are read-only.
-
-    Raises:
-        ValueError: The bytes are not what `encode` returns.
-    """
-    size = int.from_bytes(content[:8], "little")
-    if len(content) < 8 + size:
-        raise ValueError(f"it ends after {len(content)} bytes, inside its header")
+def _parse(text: bytes) -> tuple[list[tuple[str, dict]], dict[str, str]]:
+    """The entries of the arrays and the metadata that a header holds."""
     try:
-        header = json.loads(content[8 : 8 + size])
+        header = json.loads(text)
+        check_schema(header, {_METADATA: {str: str}})
         metadata = header.pop(_METADATA)
-        arrays = {name: _array(content, 8 + size, **kind) for name, kind in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        check_schema(header, {str: _ENTRY})
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"its header cannot be read ({error})") from error
-    if encode(arrays, metadata) != content:
-        raise ValueError("its header and its data do not go together")
-    return arrays, metadata
+    return list(header.items()), metadata
 
 
-def _array(content, base, dtype, shape, data_offsets):
+def _check_layout(entries: Iterable[tuple[str, dict]], size: int) -> None:
+    """Raises an error where the arrays are not one after another, to the end of the file."""
+    end = 0
+    for name, entry in entries:
+        shape, offsets = entry["shape"], entry["data_offsets"]
+        if entry["dtype"] not in _NAMES or min(shape, default=0) < 0:
+            raise ValueError(f"{name!r} has dtype {entry['dtype']!r} and shape {shape}")
+        start, end = end, end + math.prod(shape) * np.dtype(_NAMES[entry["dtype"]]).itemsize
+        if offsets != [start, end]:
+            raise ValueError(f"{name!r} of shape {shape} cannot lie at bytes {offsets}")
+    if end != size:
+        raise ValueError(f"its arrays take {end} bytes, and there are {size}")
+
+
+def _array(data, dtype, shape, data_offsets):
     start, end = data_offsets
-    kind = np.dtype(_NAMES[dtype])
-    if base + end > len(content):
-        raise ValueError(f"it ends after {len(content)} bytes, inside its arrays")
-    if not 0 <= start <= end or math.prod(shape) * kind.itemsize != end - start:
-        raise ValueError(f"{end - start} bytes for an array of shape {shape}")
-    return np.frombuffer(content[base + start : base + end], kind).reshape(shape)
+    return np.frombuffer(data[start:end], np.dtype(_NAMES[dtype])).reshape(shape)

@@ -11,13 +11,21 @@ import keras
 import numpy as np
 
 from keras_tickets._checks import check_integer
+from keras_tickets._files.atomic import remove_leftovers
 from keras_tickets._files.checkpoints import (
     list_checkpoints,
     read_checkpoint,
-    remove_unfinished,
+    remove_old_checkpoints,
     write_checkpoint,
 )
 from keras_tickets._files.home import expand_home
+
+SCHEMA = {
+    "epochs": [int],
+    "history": {str: [float]},
+    "seconds": float,
+    "variables": [{"path": str, "shape": [int], "copies": int}],
+}
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -85,7 +93,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._forget()
         if self._writes:
-            remove_unfinished(self.directory)
+            remove_leftovers(self.directory)
         found = self._read()
         if found is not None:
             path, description, arrays = found
@@ -94,6 +102,8 @@ class Checkpoint(keras.callbacks.Callback):
             self.epochs = description["epochs"]
             self.seconds = self._seconds_before = description["seconds"]
             self._resumed_at = description["epoch"]
+            if self._writes and path == list_checkpoints(self.directory)[-1]:
+                remove_old_checkpoints(self.directory, self.keep)
         self._started = time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -146,7 +156,7 @@ class Checkpoint(keras.callbacks.Callback):
         candidates = list_checkpoints(self.directory)[::-1][: self.keep]
         for i, path in enumerate(candidates):
             try:
-                return path, *read_checkpoint(path)
+                return path, *read_checkpoint(path, SCHEMA)
             except ValueError as error:
                 if i + 1 == len(candidates):
                     raise
@@ -165,6 +175,12 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _restore(self, path, description, arrays):
         variables, saved = self._variables(), description["variables"]
+        copies = [entry["copies"] for entry in saved]
+        if min(copies, default=1) < 1 or sum(copies) != len(arrays):
+            raise ValueError(
+                f"Checkpoint {str(path)!r} is damaged: it describes {sum(copies)} arrays and holds "
+                f"{len(arrays)}."
+            )
         remaining = iter(arrays)
         values = [[next(remaining) for _ in range(entry["copies"])] for entry in saved]
         here = [(_kind(v.path, v.shape, _dtype(v)), len(self._local(v))) for v in variables]

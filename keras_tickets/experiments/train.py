@@ -66,9 +66,10 @@ def train(
         print(f"{directory.path} is finished already; nothing to do.")
         return finished
     dataset = experiment.load_data()
-    directory.begin(config)
-    summary = procedure.run(made, Run(experiment, directory, dataset, verbose))
-    return directory.finish({**summary, "config": settings(config), "versions": versions()})
+    with directory.in_use():
+        directory.begin(config)
+        summary = procedure.run(made, Run(experiment, directory, dataset, verbose))
+        return directory.finish({**summary, "config": settings(config), "versions": versions()})
 
 
 def versions() -> dict[str, str]:

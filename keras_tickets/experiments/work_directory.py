@@ -1,17 +1,25 @@
 """The directory of one run of the training binary."""
 
 import ast
-import json
+import contextlib
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 
+from keras_tickets._files.atomic import remove_leftovers, replace_file, replacing, rooms_in
+from keras_tickets._files.csv_files import write_csv
+from keras_tickets._files.documents import read_document, write_document
 from keras_tickets._files.home import expand_home
-from keras_tickets._files.replaced_file import PART, replacing, write_csv, write_text
+from keras_tickets._files.locks import locked
+
+LOCK = ".keras_tickets_run"
+CONFIG, SUMMARY = "config.gin", "summary.json"
+SUMMARY_KIND = "keras_tickets summary 1"
+SUMMARY_SCHEMA = {"steps": int, "test_accuracy": float}
 
 
 class WorkDirectory:
@@ -31,10 +39,28 @@ class WorkDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
 
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Makes the directory where it is missing, and holds it for this process alone.
+
+        Raises:
+            ValueError: The directory holds other files than those of a run; they are left alone.
+            OSError: Another process is using it; or it cannot be made or written.
+        """
+        self._check_own()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"work directory {str(self.path)!r} cannot be made: {error.strerror}"
+            ) from error
+        with locked(self.path / LOCK, busy=self._refuse):
+            yield
+
     def open(
         self, config: str, extends: Callable[[str, Any, Any], bool] = lambda *values: False
-    ) -> dict | None:
-        """Makes the directory, or checks that it is one of a run of this configuration.
+    ) -> dict[str, Any] | None:
+        """Checks that the directory is one of a run of this configuration, or of none.
 
         Args:
             config: The configuration, one `name = value` a line.
@@ -45,23 +71,13 @@ class WorkDirectory:
             The summary where the run is finished, otherwise None.
 
         Raises:
-            ValueError: The directory holds a run of another configuration, or other files.
-            OSError: It cannot be made or written.
+            ValueError: The directory holds a run of another configuration, or other files; or a
+                file is damaged.
+            OSError: A file cannot be read.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OSError(
-                f"work directory {str(self.path)!r} cannot be made: {error.strerror}"
-            ) from error
-        file = self.path / "config.gin"
+        self._check_own()
+        file = self.path / CONFIG
         if not file.exists():
-            others = sorted(p.name for p in self.path.iterdir() if not p.name.startswith(PART))
-            if others:
-                raise ValueError(
-                    f"work directory {str(self.path)!r} holds {others[0]!r} but no run: choose an "
-                    "empty or new directory"
-                )
             return None
         before, now = settings(_read(file)), settings(config)
         differences = {
@@ -83,8 +99,8 @@ class WorkDirectory:
 
     def begin(self, config: str) -> None:
         """Writes `config.gin`, which makes the directory one of this configuration, unfinished."""
-        (self.path / "summary.json").unlink(missing_ok=True)
-        write_text(self.path / "config.gin", config)
+        (self.path / SUMMARY).unlink(missing_ok=True)
+        replace_file(self.path / CONFIG, config.encode())
 
     def write_metrics(self, header: Sequence[str], rows: Iterable[Sequence]) -> None:
         """Writes `metrics.csv`.
@@ -100,22 +116,43 @@ class WorkDirectory:
         with replacing(self.path / "model.keras") as temporary:
             model.save(temporary)
 
-    def finish(self, summary: dict) -> dict:
+    def finish(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Writes `summary.json`, which marks the run as finished, and returns the summary."""
-        write_text(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+        write_document(self.path / SUMMARY, SUMMARY_KIND, summary)
         return summary
 
     def _finished(self):
-        file = self.path / "summary.json"
+        file = self.path / SUMMARY
         if not file.exists():
             return None
-        try:
-            summary = json.loads(_read(file))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"file {str(file)!r} is damaged: {error}") from error
-        if not isinstance(summary, dict):
-            raise ValueError(f"file {str(file)!r} is damaged: it is no summary of a run")
-        return summary
+        remove_leftovers(self.path)
+        return read_summary(file)
+
+    def _check_own(self):
+        """Raises an error where the directory holds files and no run."""
+        if not self.path.is_dir():
+            return
+        rooms = {path.name for path in rooms_in(self.path)}
+        names = {path.name for path in self.path.iterdir()}
+        others = sorted(names - rooms - {LOCK})
+        if others and CONFIG not in names:
+            raise ValueError(
+                f"work directory {str(self.path)!r} holds {others[0]!r} but no run: choose an "
+                "empty or new directory"
+            )
+
+    def _refuse(self):
+        raise OSError(f"work directory {str(self.path)!r} is in use by another process")
+
+
+def read_summary(file: str | os.PathLike) -> dict[str, Any]:
+    """The summary in a `summary.json`.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is damaged, or another file of that name.
+    """
+    return read_document(file, SUMMARY_KIND, SUMMARY_SCHEMA)
 
 
 def _read(file: pathlib.Path) -> str:

@@ -4,31 +4,51 @@ import contextlib
 import json
 import os
 import pathlib
-import shutil
+import warnings
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
+
+from keras_tickets._files.atomic import remove_leftovers
 from keras_tickets._files.checkpoints import (
     list_checkpoints,
     read_checkpoint,
+    remove_checkpoints,
     write_checkpoint,
 )
+from keras_tickets._files.csv_files import write_csv
+from keras_tickets._files.documents import read_document, write_document
 from keras_tickets._files.home import expand_home
-from keras_tickets._files.replaced_file import write_csv, write_text
+from keras_tickets._files.locks import locked
 from keras_tickets.tickets import Ticket, load_ticket
 
-try:
-    import fcntl
-except ImportError:  # Windows has none: there, one process at a time is up to the user
-    fcntl = None
-
-SETTINGS = "settings.json"
-RESULT = "result.json"
-METRICS = "metrics.csv"
+LOCK = ".keras_tickets_levels"
+SETTINGS, RESULT, METRICS = "settings.json", "result.json", "metrics.csv"
+TICKET, TRAINED, CHECKPOINTS = "ticket.safetensors", "trained.safetensors", "checkpoints"
 REWIND_POINT = "rewind_point"
+SETTINGS_KIND, RESULT_KIND = "keras_tickets settings 1", "keras_tickets result 1"
+SETTINGS_SCHEMA = {
+    "rewind_to": int,
+    "steps": int,
+    "optimizer": dict,
+    "kernels": {str: [int]},
+    "initial_state": str,
+}
+RESULT_SCHEMA = {
+    "level": int,
+    "density": float,
+    "sparsity": float,
+    "nonzeros": int,
+    "steps": int,
+    "ticket": str,
+    "seconds": float,
+}
+_RUN = "config.gin"
 
 
 class LevelStore:
-    """Names and writes the files of levels; each file is complete or not there.
+    """Names, writes and reads the files of levels; each file is complete or not there.
 
     A store holds `settings.json`, `rewind_point/` (the state at step k), and for each level a
     directory `level_NN` with `ticket.safetensors` (the mask and the weights it starts from),
@@ -45,11 +65,15 @@ class LevelStore:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the store for this process alone; another one waits until this is done."""
+        """Holds the store for this process alone; another one waits until this is done.
+
+        Raises:
+            ValueError: The directory holds something else than a store; it is left as it is.
+            OSError: It cannot be made or written.
+        """
+        self._check_own()
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "w") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self.path / LOCK, busy=self._say_that_it_waits):
             yield
 
     def open(self, settings: dict) -> None:
@@ -59,13 +83,13 @@ class LevelStore:
             settings: What decides the results of a level; must be representable in JSON.
 
         Raises:
-            ValueError: The store is of other settings; all that differ are named.
+            ValueError: The store is of other settings, all that differ are named; or a file is
+                damaged.
         """
-        file = self.path / SETTINGS
-        if not file.exists():
-            _write_json(file, settings)
+        if (written := self._settings()) is None:
+            write_document(self.path / SETTINGS, SETTINGS_KIND, settings)
             return
-        before, now = _flat(_read_json(file)), _flat(json.loads(json.dumps(settings)))
+        before, now = _flat(written), _flat(json.loads(json.dumps(settings)))
         differences = [
             f"{name} is {now.get(name)!r}, was {before.get(name)!r}"
             for name in dict.fromkeys([*before, *now])
@@ -76,6 +100,7 @@ class LevelStore:
                 f"Store {str(self.path)!r} holds levels of another configuration: "
                 f"{'; '.join(differences)}. Choose another directory."
             )
+        self._remove_leftovers()
 
     def level(self, level: int, control: str | None = None) -> pathlib.Path:
         """Directory of a level, or of a control at that level."""
@@ -83,23 +108,49 @@ class LevelStore:
         return directory / control if control else directory
 
     def ticket(self, level: int, control: str | None = None) -> Ticket | None:
-        """The ticket that a level starts from; `None` where it is not there yet."""
-        file = self.level(level, control) / "ticket.safetensors"
-        return load_ticket(file) if file.exists() else None
+        """The ticket that a level starts from; `None` where it is not there yet.
+
+        Raises:
+            ValueError: The file is damaged, or is of another level or another store.
+        """
+        file = self.level(level, control) / TICKET
+        if not file.exists():
+            return None
+        ticket = load_ticket(file)
+        self._check_place(file, ticket, level, control)
+        result = self.result(level, control)
+        if result is not None and result["ticket"] != ticket.digest:
+            raise ValueError(f"Ticket file {str(file)!r} is not the one that {RESULT} names.")
+        return ticket
 
     def trained(self, level: int, control: str | None = None) -> Ticket:
         """The masks and weights that a level ended with.
 
         Raises:
             FileNotFoundError: The level has not ended, or the file was removed.
-            ValueError: The file is damaged.
+            ValueError: The file is damaged, or is of another level or another store.
         """
-        return load_ticket(self.level(level, control) / "trained.safetensors")
+        file = self.level(level, control) / TRAINED
+        trained = load_ticket(file)
+        self._check_place(file, trained, level, control)
+        result = self.result(level, control)
+        if result is not None and result["ticket"] != trained.provenance.get("parent"):
+            raise ValueError(f"File {str(file)!r} is not of the ticket that {RESULT} names.")
+        return trained
 
-    def result(self, level: int, control: str | None = None) -> dict | None:
-        """The result of a finished level; `None` where it is not finished."""
+    def result(self, level: int, control: str | None = None) -> dict[str, Any] | None:
+        """The result of a finished level; `None` where it is not finished.
+
+        Raises:
+            ValueError: The file is damaged, or is of another level.
+        """
         file = self.level(level, control) / RESULT
-        return _read_json(file) if file.exists() else None
+        if not file.exists():
+            return None
+        result = read_document(file, RESULT_KIND, RESULT_SCHEMA)
+        if (result["level"], result.pop("control", control)) != (level, control):
+            raise ValueError(f"File {str(file)!r} is of another level: {result['level']}.")
+        return result
 
     def finish(self, level: int, control: str | None, result: dict, history: dict) -> None:
         """Writes the result and the metrics of a level, and removes its training's checkpoints.
@@ -112,28 +163,98 @@ class LevelStore:
         """
         directory = self.level(level, control)
         write_csv(directory / METRICS, list(history), zip(*history.values(), strict=True))
-        _write_json(directory / RESULT, result)
-        shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+        write_document(directory / RESULT, RESULT_KIND, {**result, "control": control})
+        remove_checkpoints(directory / CHECKPOINTS)
 
     def has_rewind_point(self) -> bool:
         """Whether the state at the rewind point has been written."""
-        return bool(list_checkpoints(self.path / REWIND_POINT / "state"))
+        return bool(list_checkpoints(self._state))
 
-    def write_rewind_point(self, names: list[str], arrays: list) -> None:
+    def write_rewind_point(self, names: list[str], arrays: list[np.ndarray]) -> None:
         """Writes the state at the rewind point: an array for each name."""
-        directory = self.path / REWIND_POINT
-        write_checkpoint(directory / "state", 0, {"names": names}, arrays, keep=1)
-        shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+        description = {"names": names, **self._start()}
+        write_checkpoint(self._state, 0, description, arrays, keep=1)
+        remove_checkpoints(self.path / REWIND_POINT / CHECKPOINTS)
 
-    def read_rewind_point(self) -> dict:
+    def read_rewind_point(self) -> dict[str, np.ndarray]:
         """What `write_rewind_point` wrote, `{name: array}`.
 
         Raises:
-            ValueError: A file is damaged; the error names it.
+            ValueError: A file is damaged, or of another store; the error names it.
         """
-        (path,) = list_checkpoints(self.path / REWIND_POINT / "state")
-        description, arrays = read_checkpoint(path)
+        (path,) = list_checkpoints(self._state)
+        description, arrays = read_checkpoint(path, {"names": [str]})
+        if not _same_start(description, self._start()):
+            raise ValueError(f"Checkpoint {str(path)!r} is of a run from other first weights.")
         return dict(zip(description["names"], arrays, strict=True))
+
+    @property
+    def _state(self) -> pathlib.Path:
+        return self.path / REWIND_POINT / "state"
+
+    def _settings(self) -> dict[str, Any] | None:
+        file = self.path / SETTINGS
+        return read_document(file, SETTINGS_KIND, SETTINGS_SCHEMA) if file.exists() else None
+
+    def _start(self) -> dict[str, str]:
+        """What the files of all runs from the same first weights share."""
+        settings = self._settings()
+        return {} if settings is None else {"initial_state": settings["initial_state"]}
+
+    def _check_own(self):
+        """Raises an error where the directory is of something else than levels or their run."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise NotADirectoryError(f"store {str(self.path)!r} is not a directory")
+        names = {path.name for path in self.path.iterdir()}
+        others = sorted(name for name in names if not name.startswith("."))
+        if self._settings() is None and _RUN not in names and others:
+            raise ValueError(
+                f"Store {str(self.path)!r} holds {others[0]!r} and no levels: choose an empty or "
+                "new directory."
+            )
+        for path in [*self._levels(), self.path / REWIND_POINT, self._state]:
+            if path.is_symlink():
+                raise ValueError(f"{str(path)!r} is a link; a store of levels has none.")
+
+    def _check_place(self, file, ticket, level, control):
+        """Raises an error where a ticket is of another level, control or first weights."""
+        found = ticket.provenance
+        if (found.get("level"), found.get("control")) != (level, control):
+            raise ValueError(
+                f"Ticket file {str(file)!r} is of level {found.get('level')!r}, control "
+                f"{found.get('control')!r}."
+            )
+        if not _same_start(found.get("settings", {}), self._start()):
+            raise ValueError(f"Ticket file {str(file)!r} is of a run from other first weights.")
+
+    def _remove_leftovers(self):
+        """Removes what runs that were killed left behind."""
+        finished = [level for level in self._levels() if (level / RESULT).exists()]
+        if self.has_rewind_point():
+            finished.append(self.path / REWIND_POINT)
+        for directory in finished:
+            remove_checkpoints(directory / CHECKPOINTS)
+        for directory in [self.path, self._state, *self._levels()]:
+            remove_leftovers(directory)
+
+    def _levels(self) -> list[pathlib.Path]:
+        """The directories of levels and controls that are there."""
+        levels = [*self.path.glob("level_*/"), *self.path.glob("level_*/*/")]
+        return [path for path in levels if path.name != CHECKPOINTS]
+
+    def _say_that_it_waits(self):
+        warnings.warn(
+            f"Store {str(self.path)!r} is in use by another process; waiting until that is done.",
+            stacklevel=2,
+        )
+
+
+def _same_start(found, start) -> bool:
+    """Whether two files are of runs from the same first weights, as far as both say."""
+    key = "initial_state"
+    return key not in found or key not in start or found[key] == start[key]
 
 
 def _flat(settings, prefix=""):
@@ -143,17 +264,3 @@ def _flat(settings, prefix=""):
         nested = isinstance(value, dict)
         flat |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
     return flat
-
-
-def _read_json(file):
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"File {str(file)!r} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"File {str(file)!r} is not of a store of levels: it holds no dict.")
-    return content
-
-
-def _write_json(file, content):
-    write_text(file, json.dumps(content, indent=2) + "\n")

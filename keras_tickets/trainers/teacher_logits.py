@@ -2,14 +2,17 @@
 
 import os
 import pathlib
-import zipfile
 
 import numpy as np
 import tensorflow as tf
 
+from keras_tickets._files.atomic import create_file
+from keras_tickets._files.named_arrays import FORMAT, encode, read_arrays
+from keras_tickets._files.older_arrays import is_npz, read_npz
 from keras_tickets.trainers.teachers import FINAL, Teachers, load_teachers
 
 LABELS, TEACHER_LOGITS = "labels", "teacher_logits"
+KIND = "keras_tickets teacher logits 1"
 _BATCH = 256
 
 
@@ -110,7 +113,8 @@ def cache_logits(
     be trained, of a data set whose augmentation is a function of its seed.
 
     Args:
-        path: The file, `.npz`; no pickle in it. It is written aside and renamed into place.
+        path: The file, a `.safetensors` file. It is complete or not there. A `.npz` file of
+            version 0.1.0.dev0 is read.
         teacher: As in `kt.trainers.DistillationTrainer`. It is run only where there is no file.
         data: Finite `tf.data.Dataset` of batches `x`, `(x, y)` or `(x, y, sample_weight)`; or an
             array of inputs.
@@ -122,7 +126,9 @@ def cache_logits(
 
     Raises:
         ValueError: The file is damaged, or holds logits of another teacher or of other data, and is
-            left as it is; the data set has no end; or the teacher gives probabilities.
+            left as it is; the data set has no end; or the teacher gives probabilities, or logits
+            that are NaN or infinite.
+        OSError: The file cannot be read or written; nothing is left behind.
 
     Example:
 
@@ -133,7 +139,7 @@ def cache_logits(
     digits = kt.data.load("digits")
     teacher = kt.models.lenet_300_100(digits.input_shape, seed=1)  # train it first
     student = kt.sparsify(kt.models.lenet_300_100(digits.input_shape), 0.95)
-    logits = kt.trainers.cache_logits("logits.npz", teacher, digits.train_once())
+    logits = kt.trainers.cache_logits("logits.safetensors", teacher, digits.train_once())
     trainer = kt.trainers.DistillationTrainer(student, teacher=None)
     trainer.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     data = digits.train(targets={"teacher_logits": logits.lookup_all(digits.train_once())})
@@ -146,7 +152,12 @@ def cache_logits(
     if path.exists():
         return _read(path, teachers.digest(), data)
     keys, logits = _compute(teachers, data)
-    _write(path, keys=keys, logits=logits, teacher=np.array(teachers.digest()))
+    metadata = {FORMAT: KIND, "teacher": teachers.digest()}
+    content, _ = encode({"keys": keys, "logits": logits}, metadata)
+    try:
+        create_file(path, content)
+    except FileExistsError:  # Another process was as fast.
+        return _read(path, teachers.digest(), data)
     return TeacherLogits(keys, logits, str(path))
 
 
@@ -192,26 +203,22 @@ def _compute(teachers, data):
     if not keys:
         raise ValueError("`data` is empty.")
     keys, first = np.unique(np.concatenate(keys), return_index=True)
-    return keys, np.concatenate(logits)[first]
-
-
-def _write(path, **arrays):
-    temporary = path.with_name(f".writing_{os.getpid()}_{path.name}")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    logits = np.concatenate(logits)[first].astype(np.float32, copy=False)
+    if not np.isfinite(logits).all():
+        raise ValueError("The teacher gives logits that are NaN or infinite.")
+    return keys, logits
 
 
 def _read(path, digest, data):
     try:
-        with np.load(path, allow_pickle=False) as file:
-            keys, logits, found = file["keys"], file["logits"], str(file["teacher"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        if is_npz(path):
+            arrays = read_npz(path)
+            found = str(arrays.pop("teacher", None))
+        else:
+            arrays, metadata = read_arrays(path, KIND)
+            found = metadata.get("teacher")
+        keys, logits = _checked(**arrays)
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"Teacher logits file {str(path)!r} is damaged: {error}") from error
     if found != digest:
         raise ValueError(
@@ -222,3 +229,17 @@ def _read(path, digest, data):
     for x in data.take(1):
         cached.lookup(x)
     return cached
+
+
+def _checked(keys, logits):
+    """Keys and logits that go together; an error says what is wrong with them otherwise."""
+    if keys.dtype != np.int64 or keys.ndim != 1 or not len(keys) or (keys[1:] <= keys[:-1]).any():
+        raise ValueError("its fingerprints are not int64 numbers in ascending order")
+    if logits.dtype != np.float32 or logits.ndim < 2 or len(logits) != len(keys):
+        raise ValueError(
+            f"its logits, {logits.dtype} of shape {logits.shape}, do not belong to {len(keys)} "
+            "inputs"
+        )
+    if not np.isfinite(logits).all():
+        raise ValueError("its logits are NaN or infinite")
+    return keys, logits

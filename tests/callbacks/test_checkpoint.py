@@ -1,13 +1,15 @@
-import hashlib
-import json
+import os
 import shutil
+import signal
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from faults import room_for, run_killed
 
 from keras_tickets import data
+from keras_tickets._files.atomic import creating
 from keras_tickets.callbacks import Checkpoint, StopOnNaN
 
 
@@ -95,7 +97,7 @@ def test_keeps_the_newest(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["epoch_000003", "epoch_000004"]
 
 
-@pytest.mark.parametrize("name", ["variables.npz", "checkpoint.json"])
+@pytest.mark.parametrize("name", ["variables.safetensors", "checkpoint.json"])
 @pytest.mark.parametrize("damage", ["truncated", "missing", "changed"])
 def test_damaged_checkpoint_is_named(tmp_path, name, damage):
     train(tmp_path, 1)
@@ -116,23 +118,12 @@ def test_damaged_checkpoint_is_named(tmp_path, name, damage):
 def test_falls_back_to_the_one_before_and_says_so(tmp_path):
     whole, _ = train(tmp_path / "whole", 3, keep=2)
     train(tmp_path / "parts", 2, keep=2)
-    file = tmp_path / "parts" / "epoch_000002" / "variables.npz"
+    file = tmp_path / "parts" / "epoch_000002" / "variables.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.warns(UserWarning, match="damaged.*using epoch_000001 instead"):
         resumed, checkpoint = train(tmp_path / "parts", 3, keep=2)
     assert_same(whole, resumed)
     assert checkpoint.epochs == [0, 1, 2]
-
-
-def test_nothing_is_unpickled(tmp_path):
-    train(tmp_path, 1)
-    path = tmp_path / "epoch_000001"
-    description = json.loads((path / "checkpoint.json").read_text())
-    np.savez(path / "variables.npz", evil=np.array([object()], dtype=object))
-    description["sha256"] = hashlib.sha256((path / "variables.npz").read_bytes()).hexdigest()
-    (path / "checkpoint.json").write_text(json.dumps(description))
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        train(tmp_path, 2)
 
 
 def test_foreign_checkpoints_are_refused(tmp_path):
@@ -191,10 +182,97 @@ def test_bad_keep(keep, tmp_path):
         Checkpoint(tmp_path, keep=keep)
 
 
-def test_leftovers_of_a_kill_are_ignored_and_removed(tmp_path):
+def test_leftovers_of_a_kill_are_removed_and_nothing_else_is(tmp_path):
     train(tmp_path, 1)
-    shutil.copytree(tmp_path / "epoch_000001", tmp_path / ".writing_epoch_000002")
-    (tmp_path / ".writing_epoch_000002" / "variables.npz").write_bytes(b"half")
-    assert Checkpoint(tmp_path).initial_epoch == 1
+
+    def write_half():
+        with creating(tmp_path / "epoch_000002") as temporary:
+            temporary.mkdir()
+            (temporary / "checkpoint.json").write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    mine = {
+        ".writing_thesis": "chapter",
+        ".writing_epoch_000002": "chapter",
+        ".removing_me": "chapter",
+        f".keras_tickets_{'0' * 32}": "chapter",
+    }
+    for name, content in mine.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text(content)
+    (tmp_path / ".writing_file").write_text("mine")
+    before = set(tmp_path.iterdir())
+    run_killed(write_half)
+    (left,) = set(tmp_path.iterdir()) - before
+    assert Checkpoint(tmp_path).initial_epoch == 1 and left.exists()
     train(tmp_path, 2)
-    assert [p.name for p in tmp_path.iterdir()] == ["epoch_000002"]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"epoch_000002", ".writing_file", *mine}
+    assert all((tmp_path / name / "thesis.txt").read_text() == "chapter" for name in mine)
+
+
+def test_an_older_checkpoint_that_a_kill_left_is_removed_by_a_run_that_has_nothing_to_do(tmp_path):
+    train(tmp_path, 2, keep=2)
+    train(tmp_path, 2, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch_000002"]
+
+
+def test_a_good_checkpoint_stays_where_the_newest_is_damaged(tmp_path):
+    train(tmp_path, 2, keep=2)
+    (tmp_path / "epoch_000002" / "checkpoint.json").unlink()
+    with pytest.raises(ValueError, match="is damaged"):
+        train(tmp_path, 3, keep=1)
+    assert (tmp_path / "epoch_000001" / "checkpoint.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["directory", "file", "link"])
+def test_what_has_the_name_of_a_checkpoint_and_is_none_is_left_alone(kind, tmp_path):
+    pictures, place = tmp_path / "pictures", tmp_path / "checkpoints"
+    pictures.mkdir()
+    (pictures / "cat.jpg").write_text("meow")
+    place.mkdir()
+    path = place / "epoch_000000"
+    if kind == "directory":
+        pictures.rename(path)
+    elif kind == "file":
+        path.write_text("meow")
+    else:
+        path.symlink_to(pictures)
+    with pytest.raises(ValueError, match="epoch_000000' has the name of a checkpoint and is not"):
+        train(place, 2)
+    assert [each.name for each in place.iterdir()] == ["epoch_000000"]
+    assert (path if kind == "file" else path / "cat.jpg").read_text() == "meow"
+
+
+def test_a_file_in_the_place_of_the_directory(tmp_path):
+    (tmp_path / "checkpoints").write_text("mine")
+    with pytest.raises(NotADirectoryError, match="checkpoints' is not a directory"):
+        train(tmp_path / "checkpoints", 1)
+
+
+def test_a_renamed_checkpoint_is_not_of_another_epoch(tmp_path):
+    train(tmp_path, 1)
+    (tmp_path / "epoch_000001").rename(tmp_path / "epoch_000002")
+    with pytest.raises(ValueError, match="is of a checkpoint after 1 epochs"):
+        train(tmp_path, 3)
+
+
+def test_arrays_of_another_checkpoint_are_refused(tmp_path):
+    for name in ("a", "b"):
+        train(
+            tmp_path / name,
+            1,
+            network(optimizer=keras.optimizers.Adam(1e-2 if name == "a" else 1e-3)),
+        )
+    files = [tmp_path / name / "epoch_000001" / "variables.safetensors" for name in ("a", "b")]
+    shutil.copy(*files)
+    with pytest.raises(ValueError, match="not the arrays that checkpoint.json describes"):
+        train(tmp_path / "b", 2)
+
+
+def test_a_full_disk_is_named_and_the_checkpoint_before_stays(tmp_path):
+    train(tmp_path, 1)
+    with room_for(2000), pytest.raises(OSError, match="epoch_000002' cannot be written: "):
+        train(tmp_path, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch_000001"]
+    train(tmp_path, 2)

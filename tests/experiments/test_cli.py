@@ -155,13 +155,13 @@ def test_directory_of_a_run_that_could_not_start_is_free_for_another(tmp_path, c
     assert "integer in [1, 1442]" in fail(
         capsys, command("--gin_param=train.batch_size=2000", workdir=run)
     )
-    assert list(run.iterdir()) == []
+    assert not run.exists()
     assert cli.main(command(workdir=run)) == 0
 
 
 def test_truncated_checkpoint_is_named(run, capsys):
     (run / "summary.json").unlink()
-    file = run / "checkpoints" / "epoch_000003" / "variables.npz"
+    file = run / "checkpoints" / "epoch_000003" / "variables.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
     line = fail(capsys, command(workdir=run))
     assert str(file) in line and "damaged" in line
@@ -284,10 +284,8 @@ def test_killed_and_resumed_run_ends_as_the_uninterrupted_one(tmp_path):
     assert cli.main(command(*parameters, workdir=killed)) == 0
     assert cli.main(command(*parameters, workdir=whole)) == 0
     assert (killed / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
-    with (
-        np.load(killed / "checkpoints/epoch_000012/variables.npz") as a,
-        np.load(whole / "checkpoints/epoch_000012/variables.npz") as b,
-    ):
-        assert a.files == b.files
-        for name in a.files:
-            np.testing.assert_array_equal(a[name], b[name])
+    a, b = (
+        (directory / "checkpoints/epoch_000012/variables.safetensors").read_bytes()
+        for directory in (killed, whole)
+    )
+    assert a == b

@@ -202,8 +202,8 @@ def test_damaged_summary_is_named(tmp_path):
     directory = WorkDirectory(tmp_path)
     directory.open("")
     directory.begin("")
-    directory.finish({"steps": 1})
-    assert directory.open("") == {"steps": 1}
+    directory.finish({"steps": 1, "test_accuracy": 0.5})
+    assert directory.open("") == {"steps": 1, "test_accuracy": 0.5}
     (tmp_path / "summary.json").write_text('{"steps"')
     with pytest.raises(ValueError, match="summary.json' is damaged"):
         directory.open("")

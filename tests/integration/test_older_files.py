@@ -94,3 +94,14 @@ def test_a_level_store_is_read_and_extended(tmp_path):
     _, masks = expected("levels")
     for path, mask in trainer.ticket(3).masks.items():
         assert mask.sum() < masks[path].sum() and not np.any(mask & ~masks[path])
+
+
+def test_a_teachers_logits_are_found(tmp_path):
+    file = shutil.copy(OLD / "teacher_logits.npz", tmp_path)
+    teacher = OLD / "levels_start.keras"
+    logits = kt.trainers.cache_logits(file, teacher, IMAGES)
+    expected = keras.models.load_model(teacher, compile=False).predict(IMAGES, verbose=0)
+    np.testing.assert_allclose(logits.lookup(IMAGES), expected, atol=1e-6)
+    assert pathlib.Path(file).read_bytes() == (OLD / "teacher_logits.npz").read_bytes()
+    with pytest.raises(ValueError, match="is of another teacher"):
+        kt.trainers.cache_logits(file, OLD / "rigl.keras", IMAGES)

@@ -6,6 +6,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -384,8 +385,8 @@ def exact(model, directory, **kwargs):
 def test_exact_checkpoints_hold_one_bit_a_weight(tmp_path):
     model = sparse(dropout=0.2)
     exact(model, tmp_path)
-    with np.load(tmp_path / "epoch_000002" / "variables.npz") as archive:
-        stored = [archive[name] for name in archive.files]
+    file = tmp_path / "epoch_000002" / "variables.safetensors"
+    stored = safetensors.numpy.load_file(file).values()
     packed = [array for array in stored if array.dtype == np.uint8]
     assert [array.nbytes for array in packed] == [8, 4]
     for bits, mask in zip(packed, model.masks.values(), strict=True):

@@ -122,5 +122,5 @@ def test_a_file_that_was_removed_from_the_store_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="level_00/trained.safetensors"):
         fit(trainer(levels=1, store=tmp_path))
     (tmp_path / "settings.json").write_text("[]")
-    with pytest.raises(ValueError, match="settings.json' is not of a store"):
+    with pytest.raises(ValueError, match="settings.json' is damaged, or of another kind"):
         fit(trainer(levels=1, store=tmp_path))

@@ -24,7 +24,7 @@ def batches(x=X, size=16):
 
 
 def cache(tmp_path, teacher=None, data=None, **kwargs):
-    path = tmp_path / "logits.npz"
+    path = tmp_path / "logits.safetensors"
     return kt.trainers.cache_logits(
         path, teacher or network(), batches() if data is None else data, **kwargs
     )
@@ -66,7 +66,7 @@ def test_several_inputs(tmp_path):
 
 def test_the_file_is_used_and_the_teacher_does_not_run_again(tmp_path):
     first = cache(tmp_path)
-    stamp = (tmp_path / "logits.npz").stat().st_mtime_ns
+    stamp = (tmp_path / "logits.safetensors").stat().st_mtime_ns
 
     class Busy(keras.Sequential):
         def call(self, *args, **kwargs):
@@ -76,8 +76,8 @@ def test_the_file_is_used_and_the_teacher_does_not_run_again(tmp_path):
     teacher.set_weights(network().get_weights())
     again = cache(tmp_path, teacher)
     np.testing.assert_array_equal(first.logits, again.logits)
-    assert (tmp_path / "logits.npz").stat().st_mtime_ns == stamp
-    assert [path.name for path in tmp_path.iterdir()] == ["logits.npz"]
+    assert (tmp_path / "logits.safetensors").stat().st_mtime_ns == stamp
+    assert [path.name for path in tmp_path.iterdir()] == ["logits.safetensors"]
 
 
 def test_training_from_the_cache_is_training_from_the_teacher(tmp_path):
@@ -131,26 +131,28 @@ def test_targets_of_our_data_sets_follow_the_order_of_an_epoch(tmp_path):
 
 def test_another_teacher_is_refused_and_the_file_kept(tmp_path):
     cache(tmp_path)
-    content = (tmp_path / "logits.npz").read_bytes()
-    with pytest.raises(ValueError, match=r"logits.npz' is of another teacher"):
+    content = (tmp_path / "logits.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=r"logits.safetensors' is of another teacher"):
         cache(tmp_path, network(seed=1))
     with pytest.raises(ValueError, match="another data set"):
         cache(tmp_path, data=batches(X + 1))
-    assert (tmp_path / "logits.npz").read_bytes() == content
+    assert (tmp_path / "logits.safetensors").read_bytes() == content
 
 
 def test_an_input_that_is_not_in_the_cache_stops_fit(tmp_path):
     logits = cache(tmp_path, data=batches(X[:40]))
     trainer = kt.trainers.DistillationTrainer(network())
     trainer.compile("sgd", LOSS)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="logits.npz.* no teacher logits"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="logits.safetensors.* no teacher logits"
+    ):
         trainer.fit(logits.attach(batches()), verbose=0)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed", "other"])
 def test_damaged_file(tmp_path, damage):
     cache(tmp_path)
-    path = tmp_path / "logits.npz"
+    path = tmp_path / "logits.safetensors"
     content = bytearray(path.read_bytes())
     if damage == "truncated":
         path.write_bytes(content[: len(content) // 2])
@@ -158,8 +160,9 @@ def test_damaged_file(tmp_path, damage):
         content[len(content) // 2] ^= 255
         path.write_bytes(content)
     else:
-        np.savez(path, keys=np.array([object()]), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"logits.npz' is damaged"):
+        np.savez(tmp_path / "other.npz", keys=np.array([object()]))
+        (tmp_path / "other.npz").rename(path)
+    with pytest.raises(ValueError, match=r"logits.safetensors' is damaged"):
         cache(tmp_path)
 
 

@@ -20,7 +20,7 @@ def benchmark_distillation(name: str, options: argparse.Namespace) -> tuple[Tabl
     teacher = make(seed=1)
     with tempfile.TemporaryDirectory() as folder:
         logits = kt.trainers.cache_logits(
-            pathlib.Path(folder) / "logits.npz", teacher, batches(name)
+            pathlib.Path(folder) / "logits.safetensors", teacher, batches(name)
         )
 
     def student():

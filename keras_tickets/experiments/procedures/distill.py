@@ -149,7 +149,7 @@ class Distill:
         """Training batches, from an epoch on, that bring the teacher's logits."""
         dataset = run.dataset
         assert isinstance(dataset, data.Dataset)  # `make` refuses data that is streamed
-        file = run.directory.path / "teacher_logits.npz"
+        file = run.directory.path / "teacher_logits.safetensors"
         logits = cache_logits(file, teachers, dataset.train_once())
         targets = {"teacher_logits": logits.lookup_all(dataset.train_once())}
         return lambda epoch: dataset.train(epoch, targets=targets)

@@ -1,0 +1,104 @@
+"""Locks between processes, which end with the process that holds them."""
+
+import contextlib
+import errno
+import os
+import pathlib
+import stat
+from collections.abc import Callable, Iterator
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: there, one process at a time is up to the user.
+    fcntl = None
+
+_HELD = (errno.EWOULDBLOCK, errno.EACCES)
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path, *, busy: Callable[[], None]) -> Iterator[None]:
+    """Holds a lock file for this process alone; it is there only as long.
+
+    A process that is killed leaves the file behind, and no lock on it. Where the file system knows
+    no locks, every process goes on.
+
+    Args:
+        path: The lock file, of a name that only this package gives. Its directory must exist.
+        busy: Called where another process holds the lock: raises an error, or returns, and then
+            this process waits.
+
+    Raises:
+        OSError: The file cannot be opened, is a link, or is not a regular file.
+
+    Example:
+
+    ```python
+    import pathlib, tempfile
+    from keras_tickets._files.locks import locked
+
+    def refuse():
+        raise OSError("in use by another process")
+
+    path = pathlib.Path(tempfile.mkdtemp()) / ".lock"
+    with locked(path, busy=refuse):
+        pass  # A second process that asks for the lock here gets the error.
+    assert not path.exists()
+    ```
+    """
+    descriptor = _acquire(path, busy)
+    try:
+        yield
+    finally:
+        if not os.fstat(descriptor).st_size:  # What holds something is not ours.
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _acquire(path, busy) -> int:
+    """The descriptor of the lock file, locked."""
+    while True:
+        descriptor = open_lock(path, os.O_CREAT)
+        try:
+            if try_lock(descriptor) is False:
+                busy()
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)  # The process that held it has removed the file meanwhile.
+
+
+def open_lock(path: pathlib.Path, flags: int) -> int:
+    """The descriptor of a lock file, which is opened as it is: no link, and not truncated.
+
+    Args:
+        path: The lock file.
+        flags: What `os.open` takes beside, such as `os.O_CREAT`.
+
+    Raises:
+        OSError: It cannot be opened, is a link, or is not a regular file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | flags, 0o666)
+    except OSError as error:
+        reason = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        raise type(error)(
+            error.errno, f"lock file {str(path)!r} cannot be opened: {reason}"
+        ) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"lock file {str(path)!r} is not a regular file")
+    return descriptor
+
+
+def try_lock(descriptor: int) -> bool | None:
+    """Whether an open file could be locked; `None` where the file system knows no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in _HELD else None
+    return True

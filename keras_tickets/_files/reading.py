@@ -1,0 +1,30 @@
+"""Opening files to read them."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def open_file(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, int]]:
+    """Opens a regular file, and no pipe or device, whose end might never come.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The file, open for reading, and its size in bytes.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        OSError: It cannot be opened, or is not a regular file.
+    """
+    descriptor = os.open(os.fspath(path), os.O_RDONLY | os.O_NONBLOCK)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise OSError(f"{str(path)!r} is not a regular file")
+    with open(descriptor, "rb") as file:
+        yield file, status.st_size
