@@ -5,8 +5,10 @@ import errno
 import os
 import pathlib
 import stat
+import types
 from collections.abc import Callable, Iterator
 
+fcntl: types.ModuleType | None
 try:
     import fcntl
 except ImportError:  # Windows has none: there, one process at a time is up to the user.
@@ -61,7 +63,7 @@ def _acquire(path, busy) -> int:
         try:
             if try_lock(descriptor) is False:
                 busy()
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                try_lock(descriptor, wait=True)
         except BaseException:
             os.close(descriptor)
             raise
@@ -93,12 +95,17 @@ def open_lock(path: pathlib.Path, flags: int) -> int:
     return descriptor
 
 
-def try_lock(descriptor: int) -> bool | None:
-    """Whether an open file could be locked; `None` where the file system knows no locks."""
+def try_lock(descriptor: int, wait: bool = False) -> bool | None:
+    """Whether an open file could be locked; `None` where the file system knows no locks.
+
+    Args:
+        descriptor: The file.
+        wait: Whether to wait until no other process holds it.
+    """
     if fcntl is None:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
         return False if error.errno in _HELD else None
     return True

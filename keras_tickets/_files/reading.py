@@ -1,14 +1,14 @@
 """Opening files to read them."""
 
 import contextlib
+import io
 import os
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def open_file(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, int]]:
+def open_file(path: str | os.PathLike) -> Iterator[tuple[io.BufferedReader, int]]:
     """Opens a regular file, and no pipe or device, whose end might never come.
 
     Args:

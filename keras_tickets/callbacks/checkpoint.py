@@ -175,10 +175,10 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _restore(self, path, description, arrays):
         variables, saved = self._variables(), description["variables"]
-        copies = [entry["copies"] for entry in saved]
-        if min(copies, default=1) < 1 or sum(copies) != len(arrays):
+        counts = [entry["copies"] for entry in saved]
+        if min(counts, default=1) < 1 or sum(counts) != len(arrays):
             raise ValueError(
-                f"Checkpoint {str(path)!r} is damaged: it describes {sum(copies)} arrays and holds "
+                f"Checkpoint {str(path)!r} is damaged: it describes {sum(counts)} arrays and holds "
                 f"{len(arrays)}."
             )
         remaining = iter(arrays)
@@ -188,14 +188,14 @@ class Checkpoint(keras.callbacks.Callback):
             (_kind(entry["path"], entry["shape"], copies[0].dtype.name), len(copies))
             for entry, copies in zip(saved, values, strict=True)
         ]
-        for (kind, replicas), (found, copies) in itertools.zip_longest(
+        for (kind, replicas), (found, count) in itertools.zip_longest(
             here, there, fillvalue=("nothing", 0)
         ):
-            if kind != found or copies not in (1, replicas):
+            if kind != found or count not in (1, replicas):
                 raise ValueError(
                     f"Checkpoint {str(path)!r} is of another model, optimizer or number of "
                     f"replicas: of its {len(there)} variables the first that differs is {found}, "
-                    f"in {copies} copies, where this one of {len(here)} variables has {kind} on "
+                    f"in {count} copies, where this one of {len(here)} variables has {kind} on "
                     f"{replicas} replicas."
                 )
         for variable, copies in zip(variables, values, strict=True):

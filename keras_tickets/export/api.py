@@ -3,12 +3,12 @@
 import contextlib
 import os
 import pathlib
-import tempfile
 
 import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets._files.atomic import room_beside
 from keras_tickets.export.formats import Format, find_format
 from keras_tickets.export.measure import measure
 from keras_tickets.export.report import ExportReport, gzip_size
@@ -137,13 +137,13 @@ def _plain(model: keras.Model):
 @contextlib.contextmanager
 def _folder_beside(target: pathlib.Path, path: str | os.PathLike):
     """A new folder on the same disk, gone afterwards."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)
-    except OSError as error:
-        raise ValueError(f"path={str(path)!r} cannot be written: {error}") from error
-    with folder as name:
-        yield pathlib.Path(name)
+    with contextlib.ExitStack() as stack:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(room_beside(target))
+        except OSError as error:
+            raise ValueError(f"path={str(path)!r} cannot be written: {error}") from error
+        yield folder
 
 
 @contextlib.contextmanager

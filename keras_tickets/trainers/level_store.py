@@ -259,7 +259,7 @@ def _same_start(found, start) -> bool:
 
 def _flat(settings, prefix=""):
     """Nested settings as one dict, `{"optimizer.config.momentum": 0.9}`."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in settings.items():
         nested = isinstance(value, dict)
         flat |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}

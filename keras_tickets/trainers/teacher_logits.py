@@ -194,29 +194,29 @@ def _compute(teachers, data):
     def run(x):
         return fingerprints(x), teachers(x)[FINAL]
 
-    keys, logits = [], []
+    batches: list[tuple[np.ndarray, np.ndarray]] = []
     for x in data:
-        if not keys:
+        if not batches:
             teachers.check_kind(x)
-        for values, part in zip((keys, logits), run(x), strict=True):
-            values.append(part.numpy())
-    if not keys:
+        found, logits = run(x)
+        batches.append((found.numpy(), logits.numpy()))
+    if not batches:
         raise ValueError("`data` is empty.")
-    keys, first = np.unique(np.concatenate(keys), return_index=True)
-    logits = np.concatenate(logits)[first].astype(np.float32, copy=False)
-    if not np.isfinite(logits).all():
+    keys, first = np.unique(np.concatenate([keys for keys, _ in batches]), return_index=True)
+    rows = np.concatenate([logits for _, logits in batches])[first].astype(np.float32, copy=False)
+    if not np.isfinite(rows).all():
         raise ValueError("The teacher gives logits that are NaN or infinite.")
-    return keys, logits
+    return keys, rows
 
 
 def _read(path, digest, data):
     try:
         if is_npz(path):
             arrays = read_npz(path)
-            found = str(arrays.pop("teacher", None))
+            found = str(arrays.pop("teacher", ""))
         else:
             arrays, metadata = read_arrays(path, KIND)
-            found = metadata.get("teacher")
+            found = metadata.get("teacher", "")
         keys, logits = _checked(**arrays)
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"Teacher logits file {str(path)!r} is damaged: {error}") from error
