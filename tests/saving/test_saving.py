@@ -1,4 +1,4 @@
-"""Every way to save a sparse model and to load it again, and what is refused."""
+"""Every way to save a sparse model and to load it again."""
 
 import zipfile
 
@@ -11,54 +11,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from saved_networks import X, assert_same, exact, fit, network, sparse, state
 
 import keras_tickets as kt
 from keras_tickets._files.mask_bits import pack_mask, unpack_mask
-
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(24, 7)).astype("float32")
-Y = RNG.normal(size=(24, 3)).astype("float32")
-
-
-def network(width=9, dropout=0.0):
-    layers = [
-        keras.layers.Dense(width, "relu", name="fc"),
-        keras.layers.BatchNormalization(name="norm"),
-        keras.layers.Dropout(dropout, seed=3, name="drop"),
-        keras.layers.Dense(3, name="head"),
-    ]
-    return keras.Sequential([keras.Input((7,)), *layers], name="network")
-
-
-def sparse(seed=0, **kwargs):
-    model = kt.sparsify(network(**kwargs), 0.5, seed=seed)
-    inner = keras.optimizers.SGD(0.1, momentum=0.9)
-    model.compile(kt.optimizers.RigL(inner, update_every=2, end=100), "mse")
-    return model
-
-
-def fit(model, epochs=2, **kwargs):
-    return model.fit(X, Y, batch_size=8, epochs=epochs, shuffle=False, verbose=0, **kwargs)
-
-
-@pytest.fixture(scope="module")
-def trained():
-    keras.utils.set_random_seed(0)
-    model = sparse(dropout=0.2)
-    fit(model)
-    return model
-
-
-def state(model):
-    """Masks, weights, seeds, slots and counters; no metrics."""
-    metrics = {id(variable) for variable in model.metrics_variables}
-    kept = [v for v in model.variables if id(v) not in metrics]
-    return [v.numpy() for v in [*kept, *model.optimizer.variables]]
-
-
-def assert_same(model, other):
-    for ours, theirs in zip(state(model), state(other), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
 
 
 @settings(max_examples=50, deadline=None)
@@ -220,96 +176,6 @@ def test_backup_and_restore(damaged, tmp_path):
     assert_same(whole, resumed)
 
 
-def refuses(model, load, error, message):
-    """`load` raises and leaves masks, weights and slots as they were."""
-    before = state(model)
-    with pytest.raises(error, match=message):
-        load()
-    for ours, theirs in zip(state(model), before, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-
-
-def edit(path, change):
-    """Changes the group of a weights file that holds the mask of the first kernel."""
-    with h5py.File(path, "r+") as file:
-        groups = []
-        file.visit(lambda name: groups.append(name) if name.endswith("/kernel_mask") else None)
-        group, _, name = groups[0].rpartition("/")
-        change(file[group], name)
-
-
-def without(group, name):
-    del group[name], group[f"{name}_shape"]
-
-
-def of_another_shape(group, name):
-    del group[name], group[f"{name}_shape"]
-    group[name] = np.zeros(8, np.uint8)
-    group[f"{name}_shape"] = np.array([8, 8])
-
-
-def too_short(group, name):
-    del group[name]
-    group[name] = np.zeros(2, np.uint8)
-
-
-def of_one_more(group, name):
-    group["extra_mask"] = np.zeros(2, np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (without, r"no mask for kernel 'fc/kernel' of shape \(7, 9\)"),
-        (of_another_shape, r"kernel 'fc/kernel' has shape \(8, 8\); the kernel has \(7, 9\)"),
-        (too_short, r"a mask of shape \(7, 9\) has 8 bytes of bits, got .*\(2,\)"),
-        (of_one_more, r"holds \['extra_mask'\], for which layer 'fc' has no masked kernel"),
-    ],
-)
-def test_masks_that_do_not_fit_are_refused(change, message, trained, tmp_path):
-    path = tmp_path / "changed.weights.h5"
-    trained.save_weights(path)
-    edit(path, change)
-    other = sparse(dropout=0.2)
-    fit(other, epochs=1)
-    refuses(other, lambda: other.load_weights(path), ValueError, message)
-
-
-def test_a_model_in_which_fewer_kernels_are_masked_is_refused(tmp_path):
-    less = kt.sparsify(network(), {"fc": 0.5})
-    less.save_weights(tmp_path / "less.weights.h5")
-    model = sparse()
-    fit(model, epochs=1)
-    message = r"no mask for kernel 'head/kernel' of shape \(9, 3\)"
-    refuses(model, lambda: model.load_weights(tmp_path / "less.weights.h5"), ValueError, message)
-
-
-def test_another_width_is_refused_with_both_shapes(tmp_path):
-    sparse(width=8).save_weights(tmp_path / "narrow.weights.h5")
-    network(width=8).save_weights(tmp_path / "dense.weights.h5")
-    model = sparse()
-    fit(model, epochs=1)
-    message = r"'fc/kernel' has shape \(7, 8\); the kernel has \(7, 9\)"
-    refuses(model, lambda: model.load_weights(tmp_path / "narrow.weights.h5"), ValueError, message)
-    message = r"(?s)As weights of the dense model.*\(7, 9\).*\(7, 8\)"
-    refuses(model, lambda: model.load_weights(tmp_path / "dense.weights.h5"), ValueError, message)
-
-
-def test_tensorflow_checkpoints_that_do_not_fit(tmp_path):
-    dense = network()
-    of_dense = tf.train.Checkpoint(model=dense).save(tmp_path / "dense")
-    of_narrow = tf.train.Checkpoint(model=sparse(width=8)).save(tmp_path / "narrow")
-    model = sparse()
-    masks = model.masks
-    status = tf.train.Checkpoint(model=model).restore(of_dense)
-    with pytest.raises(AssertionError, match="Unresolved|not found|No checkpointed value|matched"):
-        status.assert_existing_objects_matched()
-    for path, mask in model.masks.items():
-        np.testing.assert_array_equal(mask, masks[path])
-    with pytest.raises(ValueError, match=r"\(7, 8\).*\(7, 9\)"):
-        tf.train.Checkpoint(model=model).restore(of_narrow)
-
-
 def test_a_dense_model_takes_the_weights_of_a_sparse_one_through_strip(trained, tmp_path):
     kt.strip(trained).save_weights(tmp_path / "stripped.weights.h5")
     dense = keras.Model(trained.inputs, network(dropout=0.2)(trained.inputs[0])).layers[-1]
@@ -317,51 +183,6 @@ def test_a_dense_model_takes_the_weights_of_a_sparse_one_through_strip(trained, 
     np.testing.assert_array_equal(dense(X), trained(X))
     kernel = dense.get_layer("fc").kernel.numpy()
     np.testing.assert_array_equal(kernel[~trained.masks["fc/kernel"]], 0)
-
-
-def damage(path, kind):
-    content = bytearray(path.read_bytes())
-    if kind == "truncated":
-        content = content[: len(content) // 2]
-    else:
-        at = content.index(b"kernel_mask") if kind == "changed" else 0
-        content[at : at + 8] = bytes(255 - byte for byte in content[at : at + 8])
-    path.write_bytes(content)
-    return bytes(content)
-
-
-@pytest.mark.parametrize("kind", ["truncated", "changed", "no such file"])
-@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
-def test_damaged_weights_are_named_and_change_nothing(name, kind, trained, tmp_path):
-    path = tmp_path / name
-    (trained.save if name.endswith(".keras") else trained.save_weights)(path)
-    content = None
-    if kind == "no such file":
-        path = tmp_path / f"missing.{name.partition('.')[2]}"
-    else:
-        content = damage(path, kind)
-    model = sparse(dropout=0.2)
-    fit(model, epochs=1)
-    if kind == "changed" and name == "model.weights.h5":
-        error, message = ValueError, "no mask for kernel 'fc/kernel'|is damaged"
-    elif kind == "no such file":
-        error, message = FileNotFoundError, "missing"
-    else:
-        error, message = OSError, f"Weights file '.*{name}' is damaged: "
-    refuses(model, lambda: model.load_weights(path), error, message)
-    assert content is None or path.read_bytes() == content
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"), [("truncated", "model.keras"), ("changed", "Bad CRC-32")]
-)
-def test_a_damaged_model_file_is_not_loaded(kind, message, trained, tmp_path):
-    path = tmp_path / "model.keras"
-    trained.save(path)
-    content = damage(path, kind)
-    with pytest.raises((ValueError, zipfile.BadZipFile), match=message):
-        keras.models.load_model(path)
-    assert path.read_bytes() == content
 
 
 def test_a_layer_whose_class_is_not_registered_is_named(tmp_path):
@@ -378,10 +199,6 @@ def test_a_layer_whose_class_is_not_registered_is_named(tmp_path):
     np.testing.assert_array_equal(loaded.masks["unregistered/kernel"], *model.masks.values())
 
 
-def exact(model, directory, **kwargs):
-    return fit(model, callbacks=[kt.callbacks.Checkpoint(directory)], **kwargs)
-
-
 def test_exact_checkpoints_hold_one_bit_a_weight(tmp_path):
     model = sparse(dropout=0.2)
     exact(model, tmp_path)
@@ -391,30 +208,3 @@ def test_exact_checkpoints_hold_one_bit_a_weight(tmp_path):
     assert [array.nbytes for array in packed] == [8, 4]
     for bits, mask in zip(packed, model.masks.values(), strict=True):
         np.testing.assert_array_equal(np.unpackbits(bits)[: mask.size], mask.ravel())
-
-
-@pytest.mark.parametrize(
-    ("width", "sparsity", "message"),
-    [
-        (
-            9,
-            {"head": 0.5},
-            r"is fc/kernel of shape .* has network/fc/kernel_mask of shape \(7, 9\)",
-        ),
-        (
-            8,
-            0.5,
-            r"fc/kernel_mask of shape \(7, 8\).* has network/fc/kernel_mask of shape \(7, 9\)",
-        ),
-    ],
-)
-def test_exact_checkpoints_of_other_masks_are_refused(width, sparsity, message, tmp_path):
-    other = kt.sparsify(network(width), sparsity)
-    other.compile("sgd", "mse")
-    exact(other, tmp_path)
-    model = sparse()
-    before = [variable.numpy() for variable in model.variables]
-    with pytest.raises(ValueError, match=message):
-        exact(model, tmp_path, initial_epoch=2)
-    for variable, value in zip(model.variables, before, strict=True):
-        np.testing.assert_array_equal(variable, value)
