@@ -47,8 +47,12 @@ def benchmark_distillation(name: str, options: argparse.Namespace) -> tuple[Tabl
         for row, (make_row, arguments) in rows.items()
     }
     seconds = take_turns(blocks, options.rounds)
+    return _table(name, options.rounds, steps, seconds), seconds
+
+
+def _table(name: str, rounds: int, steps: int, seconds: dict) -> Table:
     table = Table(
-        title=f"{name}, batch {MODELS[name][0]}, sparsity {SPARSITY}: {options.rounds} blocks of "
+        title=f"{name}, batch {MODELS[name][0]}, sparsity {SPARSITY}: {rounds} blocks of "
         f"{steps} steps"
     )
     table.add_column("")
@@ -66,4 +70,4 @@ def benchmark_distillation(name: str, options: argparse.Namespace) -> tuple[Tabl
         "Logits are found by the fingerprint of each image: once, before `cache`, where inputs are "
         "the same in each epoch; at each step where they are augmented."
     )
-    return table, seconds
+    return table
