@@ -26,6 +26,19 @@ class _CallSize(keras.callbacks.Callback):
         self.model._call_size = min(size, steps - batch) if steps else size
 
 
+class _Bar(keras.callbacks.ProgbarLogger):
+    """Keras's bar, which does not run past its end where the last call has fewer steps."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(self._within(batch), logs)
+
+    def on_test_batch_end(self, batch, logs=None):
+        super().on_test_batch_end(self._within(batch), logs)
+
+    def _within(self, batch):
+        return min(batch, self.target - 1) if self.target else batch
+
+
 class DistributedTrainer:
     """Mixin for `keras.Model`: `fit` and `evaluate` on every strategy, K steps per graph call.
 
@@ -158,7 +171,7 @@ class DistributedTrainer:
         *args,
         **kwargs,
     ):
-        callbacks = self.with_callback(_CallSize(), callbacks)
+        callbacks = _with_bar(self.with_callback(_CallSize(), callbacks))
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs)
 
     def evaluate(
@@ -174,7 +187,7 @@ class DistributedTrainer:
         **kwargs,
     ):
         validates, self._validates = self._validates, kwargs.get("_use_cached_eval_dataset", False)
-        callbacks = self.with_callback(_CallSize(), callbacks)
+        callbacks = _with_bar(self.with_callback(_CallSize(), callbacks))
         try:
             return super().evaluate(
                 x, y, batch_size, verbose, sample_weight, steps, callbacks, *args, **kwargs
@@ -207,6 +220,15 @@ class DistributedTrainer:
         self._loss_tracker.update_state(
             unscale_loss_for_distribution(loss), sample_weight=batch_size
         )
+
+
+def _with_bar(callbacks):
+    """The callbacks, the bar last, which shows what the others add to the logs."""
+    if isinstance(callbacks, keras.callbacks.CallbackList) or any(
+        isinstance(callback, keras.callbacks.ProgbarLogger) for callback in callbacks
+    ):
+        return callbacks
+    return [*callbacks, _Bar()]
 
 
 def _local_spec(spec):

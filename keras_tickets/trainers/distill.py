@@ -1,6 +1,5 @@
 """Training a student on a teacher's soft labels."""
 
-import copy
 import functools
 import warnings
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from keras_tickets._resolved_steps import ResolvedSteps
 from keras_tickets._training_step import SparseTraining
 from keras_tickets.losses import SoftLabels, check_logit_shapes
 from keras_tickets.step import Step
+from keras_tickets.trainers.feature_losses import FeatureLosses
 from keras_tickets.trainers.teacher_logits import LABELS, TEACHER_LOGITS
 from keras_tickets.trainers.teachers import (
     FINAL,
@@ -134,27 +134,11 @@ class DistillationTrainer(SparseTraining, keras.Model):
 
     @_keras_compat.without_tracking
     def _set_losses(self, losses, weights):
-        self.distillation_losses = list(losses)
-        self.distillation_loss_weights = [1.0] * len(losses) if weights is None else list(weights)
-        if len(self.distillation_loss_weights) != len(self.distillation_losses):
-            raise ValueError(
-                "`distillation_loss_weights` must have one weight for each of the "
-                f"{len(self.distillation_losses)} `distillation_losses`. Received: {weights!r}"
-            )
-        if self.distillation_losses and len(self.teachers) != 1:
-            raise ValueError(
-                "`distillation_losses` need one teacher that runs with the student. Received: "
-                f"{len(self.teachers)} teachers"
-            )
-        for loss in self.distillation_losses:
-            loss.validate_model_compatibility(self.teachers[0], self.student)
-        self._unscaled_losses = [_unscaled(loss) for loss in self.distillation_losses]
-        self._teach = Teachers(self.teachers, self.teacher_outputs, self._layers_of("teacher"))
-        self._student_features = Features(self.student, self._layers_of("student"))
-
-    def _layers_of(self, role):
-        names = (getattr(loss, f"{role}_layer_name", None) for loss in self.distillation_losses)
-        return sorted({name for name in names if name})
+        self._feature_losses = FeatureLosses(losses, weights, self.teachers, self.student)
+        self._teach = Teachers(
+            self.teachers, self.teacher_outputs, self._feature_losses.teacher_layers
+        )
+        self._student_features = Features(self.student, self._feature_losses.student_layers)
 
     def _check_outputs(self):
         """Tries both models on a batch, where the sizes of the student's inputs are known."""
@@ -217,7 +201,7 @@ class DistillationTrainer(SparseTraining, keras.Model):
         return self.student(inputs)
 
     def forward(self, x):
-        if self._layers_of("student"):
+        if self._feature_losses.student_layers:
             return self._student_features(x, training=True)
         return super().forward(x)
 
@@ -261,13 +245,7 @@ class DistillationTrainer(SparseTraining, keras.Model):
         taught = self._taught(x, logits)
         self._check_shapes(taught[FINAL], features[FINAL])
         loss = self.soft_labels.compute_loss(taught[FINAL], features[FINAL], sample_weight)
-        weighted = zip(self._unscaled_losses, self.distillation_loss_weights, strict=True)
-        for each, weight in weighted:
-            teacher = taught[getattr(each, "teacher_layer_name", None) or FINAL]
-            student = features[getattr(each, "student_layer_name", None) or FINAL]
-            each.validate_outputs(teacher, student)
-            loss += weight * tf.cast(each.compute_loss(teacher, student), tf.float32)
-        return loss
+        return loss + self._feature_losses(taught, features)
 
     def _taught(self, x, logits):
         if self.teachers and logits is None:
@@ -301,9 +279,9 @@ class DistillationTrainer(SparseTraining, keras.Model):
             "end": None if self.end is None else self.end.value,
             "teacher_outputs": self.teacher_outputs,
             "distillation_losses": [
-                keras.saving.serialize_keras_object(loss) for loss in self.distillation_losses
+                keras.saving.serialize_keras_object(loss) for loss in self._feature_losses.losses
             ],
-            "distillation_loss_weights": self.distillation_loss_weights,
+            "distillation_loss_weights": self._feature_losses.weights,
         }
 
     @classmethod
@@ -334,21 +312,3 @@ def _unpack(y):
     if isinstance(y, dict) and TEACHER_LOGITS in y:
         return y.get(LABELS), y[TEACHER_LOGITS]
     return y, None
-
-
-def _unscaled(loss):
-    """A distillation loss that returns a mean over the replica's batch.
-
-    Loss objects of Keras, which may be part of one, divide by the number of replicas by themselves;
-    loss functions do not.
-    """
-
-    def unscale(part):
-        if not isinstance(part, keras.losses.Loss):
-            return part
-        return lambda *args: _keras_compat.unscale_loss_for_distribution(part(*args))
-
-    if getattr(loss, "loss", None) is not None:
-        loss = copy.copy(loss)
-        loss.loss = keras.tree.map_structure(unscale, loss.loss)
-    return loss

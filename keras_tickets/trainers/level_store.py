@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_tickets._files.atomic import remove_leftovers
@@ -21,7 +22,7 @@ from keras_tickets._files.csv_files import write_csv
 from keras_tickets._files.documents import read_document, write_document
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.locks import locked
-from keras_tickets.tickets import Ticket, load_ticket
+from keras_tickets.tickets import Ticket, load_ticket, save_ticket
 
 LOCK = ".keras_tickets_levels"
 SETTINGS, RESULT, METRICS = "settings.json", "result.json", "metrics.csv"
@@ -138,6 +139,36 @@ class LevelStore:
             raise ValueError(f"File {str(file)!r} is not of the ticket that {RESULT} names.")
         return trained
 
+    def write_ticket(
+        self, level: int, control: str | None, network: keras.Model, provenance: dict
+    ) -> Ticket:
+        """Writes the masks and weights that a level starts from, and returns them.
+
+        Args:
+            level: The level.
+            control: The control at that level, or `None`.
+            network: The `kt.SparseModel` that has them.
+            provenance: What the ticket says of where it comes from.
+        """
+        file = self.level(level, control) / TICKET
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return save_ticket(file, network, provenance=provenance)
+
+    def write_trained(
+        self, level: int, control: str | None, network: keras.Model, provenance: dict
+    ) -> None:
+        """Writes the masks and weights that a level ended with, unless they are there already.
+
+        Args:
+            level: The level.
+            control: The control at that level, or `None`.
+            network: The `kt.SparseModel` that has them.
+            provenance: What the file says of where they come from.
+        """
+        file = self.level(level, control) / TRAINED
+        if not file.exists():
+            save_ticket(file, network, provenance=provenance)
+
     def result(self, level: int, control: str | None = None) -> dict[str, Any] | None:
         """The result of a finished level; `None` where it is not finished.
 
@@ -166,6 +197,11 @@ class LevelStore:
         write_document(directory / RESULT, RESULT_KIND, {**result, "control": control})
         remove_checkpoints(directory / CHECKPOINTS)
 
+    @property
+    def rewind_point(self) -> pathlib.Path:
+        """Directory of the training to the rewind point."""
+        return self.path / REWIND_POINT
+
     def has_rewind_point(self) -> bool:
         """Whether the state at the rewind point has been written."""
         return bool(list_checkpoints(self._state))
@@ -174,7 +210,7 @@ class LevelStore:
         """Writes the state at the rewind point: an array for each name."""
         description = {"names": names, **self._start()}
         write_checkpoint(self._state, 0, description, arrays, keep=1)
-        remove_checkpoints(self.path / REWIND_POINT / CHECKPOINTS)
+        remove_checkpoints(self.rewind_point / CHECKPOINTS)
 
     def read_rewind_point(self) -> dict[str, np.ndarray]:
         """What `write_rewind_point` wrote, `{name: array}`.
@@ -190,7 +226,7 @@ class LevelStore:
 
     @property
     def _state(self) -> pathlib.Path:
-        return self.path / REWIND_POINT / "state"
+        return self.rewind_point / "state"
 
     def _settings(self) -> dict[str, Any] | None:
         file = self.path / SETTINGS
@@ -214,7 +250,7 @@ class LevelStore:
                 f"Store {str(self.path)!r} holds {others[0]!r} and no levels: choose an empty or "
                 "new directory."
             )
-        for path in [*self._levels(), self.path / REWIND_POINT, self._state]:
+        for path in [*self._levels(), self.rewind_point, self._state]:
             if path.is_symlink():
                 raise ValueError(f"{str(path)!r} is a link; a store of levels has none.")
 
@@ -233,7 +269,7 @@ class LevelStore:
         """Removes what runs that were killed left behind."""
         finished = [level for level in self._levels() if (level / RESULT).exists()]
         if self.has_rewind_point():
-            finished.append(self.path / REWIND_POINT)
+            finished.append(self.rewind_point)
         for directory in finished:
             remove_checkpoints(directory / CHECKPOINTS)
         for directory in [self.path, self._state, *self._levels()]:

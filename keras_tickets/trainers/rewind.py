@@ -16,7 +16,7 @@ from keras_tickets._checks import (
 )
 from keras_tickets._kernels.find import find_kernels
 from keras_tickets._training_step import SparseTraining
-from keras_tickets.masks import get_masks, masked_kernels
+from keras_tickets.masks import masked_kernels
 from keras_tickets.model import with_full_masks
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
@@ -25,14 +25,17 @@ from keras_tickets.step import Step
 from keras_tickets.tickets import Ticket
 from keras_tickets.trainers.controls import CONTROLS
 from keras_tickets.trainers.epochs import Epochs
+from keras_tickets.trainers.level_report import LevelReport
 from keras_tickets.trainers.level_run import LevelRun
+from keras_tickets.trainers.level_settings import (
+    DATA_ORDERS,
+    OPTIMIZER_STATES,
+    REWINDS,
+    LevelSettings,
+)
 from keras_tickets.trainers.level_store import LevelStore
-from keras_tickets.trainers.levels import rates_of
-from keras_tickets.trainers.state import TrainingState, network_of
-
-REWINDS = ("weights", "statistics", "schedule")
-OPTIMIZER_STATES = ("fresh", "restore")
-DATA_ORDERS = ("same", "new")
+from keras_tickets.trainers.resumable_training import ResumableTraining
+from keras_tickets.trainers.state import StartingPoint
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -132,35 +135,30 @@ class RewindTrainer(keras.Model):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        check_number("rate", rate, "[0, 1)")
         if rates is not None and scope != "local":
             raise ValueError(
                 f'`rates` needs scope="local": one ranking of all kernels has one rate. Received: '
                 f"scope={scope!r}, rates={rates!r}"
             )
         self.levels = check_integer("levels", levels, low=0)
-        self.rate = rate
-        self.rewind_to = Step(rewind_to)
-        self.scope = check_one_of("scope", scope, SCOPES)
-        self.rates = rates
-        self.rewind = check_some_of("rewind", rewind, REWINDS)
-        self.optimizer_state = check_one_of("optimizer_state", optimizer_state, OPTIMIZER_STATES)
-        self.data_order = check_one_of("data_order", data_order, DATA_ORDERS)
         self.control = check_some_of("control", control or (), tuple(CONTROLS))
         self.control_levels = _levels_of(control_levels)
+        self.settings = LevelSettings(
+            rate=check_number("rate", rate, "[0, 1)"),
+            rates=rates,
+            rewind_to=Step(rewind_to),
+            scope=check_one_of("scope", scope, SCOPES),
+            rewind=check_some_of("rewind", rewind, REWINDS),
+            optimizer_state=check_one_of("optimizer_state", optimizer_state, OPTIMIZER_STATES),
+            data_order=check_one_of("data_order", data_order, DATA_ORDERS),
+            seed=check_seed(seed),
+        )
+        self.model = _prunable(model)
+        self.settings.kernel_rates([record.path for record in masked_kernels(self.model)])
         self.store = None if store is None else str(store)
-        self.seed = check_seed(seed)
-        if not isinstance(model, SparseTraining):
-            check_model(model)
-            if find_kernels(model)[0]:
-                model = with_full_masks(model)
-        self.model = model
-        kernels = masked_kernels(model)
-        if not kernels:
-            raise ValueError(f"Model {model.name!r} has no kernels to prune.")
-        self.kernel_rates = rates_of([record.path for record in kernels], rate, rates)
         self._temporary = tempfile.TemporaryDirectory() if store is None else None
         self.level_store = LevelStore(self._temporary.name if store is None else store)
+        self._start = None
         self._compiled_by_trainer = False
         self.built = True
 
@@ -195,7 +193,7 @@ class RewindTrainer(keras.Model):
             raise ValueError("`optimizer` must not average weights. Received: use_ema=True")
         with self.model.distribute_strategy.scope():
             optimizer.build(self.model.trainable_variables)
-        self._compiled_by_trainer, self.first_state = True, None
+        self._compiled_by_trainer, self._start = True, None
 
     def evaluate(self, *args, **kwargs):
         return self.model.evaluate(*args, **kwargs)
@@ -242,33 +240,30 @@ class RewindTrainer(keras.Model):
         """
         if not self._compiled_by_trainer:
             raise ValueError("Call `compile` of the trainer before `fit`.")
-        if self.first_state is None:
-            self._remember_start()
-        data = Epochs(x, y, batch_size=batch_size, steps_per_epoch=steps_per_epoch, seed=self.seed)
-        arguments = {"validation_data": validation_data, "verbose": verbose}
-        chosen = callbacks if callable(callbacks) else lambda directory: callbacks
-        run = LevelRun(self, data, epochs, arguments, chosen)
-        with self.level_store.locked():
-            self.level_store.open(run.settings())
-            run.reach_rewind_point()
-            for level in range(self.levels + 1):
-                run.level(level)
-            for level in self._levels_with_controls():
-                for name in self.control:
-                    run.level(level, name)
-            self.level_store.trained(self.levels).apply(network_of(self.model))
+        if self._start is None:
+            self._start = StartingPoint.of(self.model)
+        report = LevelReport(self.levels, verbose)
+        training = ResumableTraining(
+            self.model,
+            Epochs(
+                x,
+                y,
+                batch_size=batch_size,
+                steps_per_epoch=steps_per_epoch,
+                seed=self.settings.seed,
+            ),
+            epochs,
+            callbacks=callbacks if callable(callbacks) else lambda directory: callbacks,
+            validation_data=validation_data,
+            verbose=report.verbose_fit,
+        )
+        run = LevelRun(self.model, self.settings, self._start, training, self.level_store)
+        run.run(self.levels, self._controls(), report)
         settle_counts(self.model, masked_kernels(self.model))
         history = keras.callbacks.History()
         history.set_model(self.model)
         history.history = {"levels": self.results}
         return history
-
-    def _remember_start(self):
-        """Keeps what the first `fit` starts from, which the levels then change."""
-        optimizer = self.model.optimizer.inner_optimizer
-        self.first_optimizer = keras.saving.serialize_keras_object(optimizer)
-        self.first_masks = get_masks(self.model)
-        self.first_state = TrainingState(self.model).read()
 
     @property
     def results(self) -> list[dict]:
@@ -299,33 +294,28 @@ class RewindTrainer(keras.Model):
         """
         ticket = self.level_store.ticket(level, control)
         if ticket is None:
+            which = f"level {level!r}, control {control!r}" if control else f"level {level!r}"
             reached = [row["level"] for row in self.results]
-            raise ValueError(
-                f"There is no ticket of level {level!r}{f', control {control!r}' * bool(control)}. "
-                f"Finished levels: {reached}"
-            )
+            raise ValueError(f"There is no ticket of {which}. Finished levels: {reached}")
         return ticket
 
-    def _levels_with_controls(self):
-        if self.control_levels is None:
-            return range(1, self.levels + 1)
-        return [level for level in self.control_levels if level <= self.levels]
+    def _controls(self) -> list[tuple[int, str]]:
+        """The controls to train, each with its level."""
+        levels = self.control_levels
+        if levels is None:
+            levels = range(1, self.levels + 1)
+        return [(level, name) for level in levels if level <= self.levels for name in self.control]
 
     def get_config(self):
         return {
             "model": keras.saving.serialize_keras_object(self.model),
             "levels": self.levels,
-            "rate": self.rate,
-            "rewind_to": self.rewind_to.value,
-            "scope": self.scope,
-            "rates": self.rates,
-            "rewind": list(self.rewind),
-            "optimizer_state": self.optimizer_state,
-            "data_order": self.data_order,
+            **vars(self.settings),
+            "rewind_to": self.settings.rewind_to.value,
+            "rewind": list(self.settings.rewind),
             "control": list(self.control),
             "control_levels": self.control_levels,
             "store": self.store,
-            "seed": self.seed,
             "name": self.name,
         }
 
@@ -333,6 +323,17 @@ class RewindTrainer(keras.Model):
     def from_config(cls, config, custom_objects=None):
         model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
         return cls(**{**config, "model": model})
+
+
+def _prunable(model):
+    """The model, sparse, with all that can be pruned still there."""
+    if not isinstance(model, SparseTraining):
+        check_model(model)
+        if find_kernels(model)[0]:
+            model = with_full_masks(model)
+    if not masked_kernels(model):
+        raise ValueError(f"Model {model.name!r} has no kernels to prune.")
+    return model
 
 
 def _workers(strategy):

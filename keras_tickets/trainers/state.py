@@ -1,6 +1,9 @@
 """All that training changes in a model, by name."""
 
+import dataclasses
+import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,6 +12,7 @@ from keras_tickets import _keras_compat
 from keras_tickets._kernels.copies import fresh_layer
 from keras_tickets._kernels.graphs import graph_of
 from keras_tickets._kernels.paths import weight_paths
+from keras_tickets.masks import get_masks
 from keras_tickets.model import strip
 
 
@@ -59,6 +63,35 @@ class TrainingState:
     def set_steps(self, steps: int) -> None:
         """Sets the optimizer's step counter."""
         _keras_compat.set_steps(self.model.optimizer.core_optimizer, steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class StartingPoint:
+    """What a training starts from, kept before it changes.
+
+    Attributes:
+        masks: `{kernel path: boolean array}`.
+        state: What `TrainingState.read` gives.
+        optimizer: Configuration of the Keras optimizer inside the sparse one.
+    """
+
+    masks: Mapping[str, np.ndarray]
+    state: Mapping[str, np.ndarray]
+    optimizer: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, model: keras.Model) -> "StartingPoint":
+        """That of a compiled model, its optimizer built."""
+        optimizer = keras.saving.serialize_keras_object(model.optimizer.inner_optimizer)
+        return cls(get_masks(model), TrainingState(model).read(), optimizer)
+
+    def digest(self) -> str:
+        """SHA-256 of masks and state, as hexadecimal digits."""
+        total = hashlib.sha256()
+        for arrays in (self.masks, self.state):
+            for name, array in arrays.items():
+                total.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        return total.hexdigest()
 
 
 def network_of(model: keras.Model) -> keras.Model:

@@ -132,9 +132,8 @@ def test_local_ranking_with_rates():
     fit(made)
     sizes = {path: mask.size for path, mask in made.ticket(0).masks.items()}
     for path, mask in made.ticket(2).masks.items():
-        rate = made.kernel_rates[path]
+        rate = {"fc1/kernel": 0.5, "fc2/kernel": 0.2}[path]
         assert mask.sum() == round(sizes[path] * (1 - rate) ** 2)
-    assert made.kernel_rates == {"fc1/kernel": 0.5, "fc2/kernel": 0.2}
 
 
 def test_units_are_pruned_where_the_kernels_have_that_structure():
@@ -191,6 +190,17 @@ def test_restored_the_dense_level_is_the_uninterrupted_training():
     plain.fit(data.batches(0), steps_per_epoch=STEPS, epochs=EPOCHS, verbose=0)
     for path, weight in kt.weight_paths(plain).items():
         assert np.asarray(weight).tobytes() == made.level_store.trained(0).weights[path].tobytes()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_the_model_is_not_left_as_a_part_of_the_trainers_training(interrupted):
+    made = trainer(levels=0)
+    if interrupted:
+        with pytest.raises(KeyboardInterrupt):
+            fit(made, [Stop(1)])
+    else:
+        fit(made)
+    assert made.model.horizon is None
 
 
 class Recorder:

@@ -1,0 +1,70 @@
+"""What decides the masks and weights of pruning levels."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keras_tickets.step import Step
+from keras_tickets.trainers.levels import rates_of, remaining
+
+REWINDS = ("weights", "statistics", "schedule")
+OPTIMIZER_STATES = ("fresh", "restore")
+DATA_ORDERS = ("same", "new")
+
+
+@dataclasses.dataclass(frozen=True)
+class LevelSettings:
+    """How each level follows from the one before; the arguments of `RewindTrainer`, checked.
+
+    Attributes:
+        rate: Share of the remaining weights that goes at each level.
+        rates: `{path regex: rate}` of kernels that differ; `None` where none do.
+        rewind_to: The step k.
+        scope: "global" or "local".
+        rewind: What returns to step k: some of `REWINDS`.
+        optimizer_state: One of `OPTIMIZER_STATES`.
+        data_order: One of `DATA_ORDERS`.
+        seed: Seed of what controls draw and of the order of arrays.
+    """
+
+    rate: float
+    rates: Mapping[str, float] | None
+    rewind_to: Step
+    scope: str
+    rewind: tuple[str, ...]
+    optimizer_state: str
+    data_order: str
+    seed: int
+
+    def kernel_rates(self, paths: Sequence[str]) -> dict[str, float]:
+        """The rate of each kernel.
+
+        Raises:
+            TypeError: `rates` is not a dict, or holds what is not a number.
+            ValueError: A rate is not in [0, 1), a regex is invalid or matches nothing.
+        """
+        return rates_of(list(paths), self.rate, self.rates)
+
+    def counts(self, first: Mapping[str, int], level: int) -> dict[str, int] | int:
+        """Number of weights that a level has: of each kernel, or in all where one ranking decides.
+
+        Args:
+            first: `{kernel path: number of weights}` of level 0.
+            level: The level.
+        """
+        if self.scope == "global":
+            return remaining(sum(first.values()), self.rate, level)
+        rates = self.kernel_rates(list(first))
+        return {path: remaining(count, rates[path], level) for path, count in first.items()}
+
+    def in_files(self) -> dict[str, Any]:
+        """The settings as stores keep them, but for the step k, which has to be resolved."""
+        return {
+            "rate": self.rate,
+            "rates": dict(self.rates) if self.rates else self.rates,
+            "scope": self.scope,
+            "rewind": sorted(self.rewind),
+            "optimizer_state": self.optimizer_state,
+            "data_order": self.data_order,
+            "seed": self.seed,
+        }
