@@ -34,6 +34,24 @@ class Basis(abc.ABC):
 
     Subclasses define `matrices`.
 
+    Example:
+
+    ```python
+    import keras_tickets as kt
+    import numpy as np
+
+
+    class Flipped(kt.bases.Basis):
+        def matrices(self, path, shape):
+            return [np.eye(size)[::-1] for size in shape]
+
+
+    kernel = np.arange(6.0).reshape(2, 3)
+    basis = Flipped()
+    assert basis.forward("fc/kernel", kernel)[0, 0] == 5.0
+    assert (basis.inverse("fc/kernel", basis.forward("fc/kernel", kernel)) == kernel).all()
+    ```
+
     References:
         - [Alabdulmohsin et al., 2021, "A generalized lottery ticket
           hypothesis"](https://arxiv.org/abs/2107.06825)
@@ -60,16 +78,39 @@ class Basis(abc.ABC):
 
 
 class Identity(Basis):
-    """The basis of single weights: pruning as it always is."""
+    """The basis of single weights: pruning as it always is.
 
-    def matrices(self, path, shape):
+    Example:
+
+    ```python
+    import keras_tickets as kt
+    import numpy as np
+
+    kernel = np.arange(6.0).reshape(2, 3)
+    assert (kt.bases.Identity().forward("fc/kernel", kernel) == kernel).all()
+    ```
+    """
+
+    def matrices(self, path: str, shape: tuple[int, ...]) -> list[np.ndarray | None]:
         return [None] * len(shape)
 
 
 class DCT(Basis):
-    """The discrete cosine transform (type II) along every axis."""
+    """The discrete cosine transform (type II) along every axis.
 
-    def matrices(self, path, shape):
+    Example:
+
+    ```python
+    import keras_tickets as kt
+    import numpy as np
+
+    coefficients = kt.bases.DCT().forward("fc/kernel", np.ones((4, 4)))
+    assert np.isclose(coefficients[0, 0], 4.0)  # a constant kernel has one coefficient
+    assert np.allclose(coefficients.ravel()[1:], 0.0)
+    ```
+    """
+
+    def matrices(self, path: str, shape: tuple[int, ...]) -> list[np.ndarray | None]:
         return [self._matrix(size) for size in shape]
 
     def _matrix(self, size):
@@ -84,12 +125,23 @@ class RandomOrthogonal(Basis):
 
     Args:
         seed: Non-negative integer.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+    import numpy as np
+
+    kernel = np.eye(4)
+    coefficients = kt.bases.RandomOrthogonal(seed=1).forward("fc/kernel", kernel)
+    assert np.isclose(np.linalg.norm(coefficients), np.linalg.norm(kernel))
+    ```
     """
 
     def __init__(self, seed: int = 0):
         self.seed = seed
 
-    def matrices(self, path, shape):
+    def matrices(self, path: str, shape: tuple[int, ...]) -> list[np.ndarray | None]:
         generator = np.random.default_rng([zlib.crc32(path.encode()), self.seed])
         return [self._matrix(generator, size) for size in shape]
 
@@ -107,6 +159,17 @@ class Singular(Basis):
     Args:
         weights: `{kernel path: array}`, as trained; an array of more than two axes is taken as a
             matrix with the last axis as its columns.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+    import numpy as np
+
+    kernel = np.outer(np.arange(4), np.arange(3))
+    coefficients = kt.bases.Singular({"fc/kernel": kernel}).forward("fc/kernel", kernel)
+    assert np.allclose(coefficients[:, 1:], 0.0)  # a kernel of rank 1 is one unit
+    ```
     """
 
     def __init__(self, weights: Arrays):
@@ -116,7 +179,7 @@ class Singular(Basis):
             for matrix in [np.asarray(value, np.float64).reshape(-1, np.shape(value)[-1])]
         }
 
-    def matrices(self, path, shape):
+    def matrices(self, path: str, shape: tuple[int, ...]) -> list[np.ndarray | None]:
         return [*[None] * (len(shape) - 1), self._vectors[path]]
 
 
@@ -181,6 +244,18 @@ def project(weights: Arrays, masks: Arrays, basis: Basis) -> dict[str, np.ndarra
 
     Returns:
         `{weight path: array}`, in the arrays' own dtypes.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+    import numpy as np
+
+    weights = {"fc/kernel": np.ones((4, 4)), "fc/bias": np.ones(4)}
+    masks = {"fc/kernel": np.zeros((4, 4), bool)}
+    masks["fc/kernel"][0, 0] = True
+    assert np.allclose(kt.bases.project(weights, masks, kt.bases.DCT())["fc/kernel"], 1.0)
+    ```
     """
     projected = dict(weights)
     for path, mask in masks.items():
@@ -202,6 +277,23 @@ def constrain(model: keras.Model, masks: Arrays, basis: Basis) -> None:
 
     Raises:
         ValueError: A path is no weight of the model, or a shape differs; nothing is changed then.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+    import numpy as np
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="fc")])
+    basis = kt.bases.DCT()
+    masks = kt.bases.magnitude_masks({"fc/kernel": model.get_weights()[0]}, basis, density=0.25)
+    kt.bases.constrain(model, masks, basis)
+    model.compile("sgd", "mse")
+    model.fit(np.ones((8, 8)), np.ones((8, 4)), verbose=0)
+    coefficients = basis.forward("fc/kernel", model.get_weights()[0])
+    assert np.allclose(coefficients[~masks["fc/kernel"]], 0.0, atol=1e-6)
+    ```
     """
     variables = weight_paths(model)
     for path, mask in masks.items():

@@ -28,7 +28,7 @@ class Ticket:
     """Masks, the weights that a network with these masks starts from, and where they come from.
 
     A ticket is of all the weights of a model: kernels, biases, scales and statistics of batch
-    normalisation. Kernels are exactly 0 off their masks. Nothing in it can be changed.
+    normalization. Kernels are exactly 0 off their masks. Nothing in it can be changed.
 
     Args:
         masks: `{kernel path: array}`, boolean or of 0 and 1, at least one.

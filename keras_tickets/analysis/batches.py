@@ -1,11 +1,12 @@
 """Batches of inputs and targets, from arrays or from a data set."""
 
 from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 import keras
 import numpy as np
 
-Data = tuple[np.ndarray, np.ndarray] | Iterable
+Data: TypeAlias = tuple[np.ndarray, np.ndarray] | Iterable
 
 
 def batches(data: Data, batch_size: int) -> Iterator[tuple]:
@@ -26,7 +27,9 @@ def batches(data: Data, batch_size: int) -> Iterator[tuple]:
     if isinstance(data, tuple) and len(data) == 2:
         x, y = data
         if len(x) != len(y):
-            raise ValueError(f"`x` and `y` must be as long. Received: {len(x)} and {len(y)}")
+            raise ValueError(
+                f"`x` and `y` must have the same length. Received: {len(x)} and {len(y)}"
+            )
         for start in range(0, len(x), batch_size):
             yield x[start : start + batch_size], y[start : start + batch_size]
     elif isinstance(data, Iterable) and not isinstance(data, (dict, str, np.ndarray)):

@@ -26,7 +26,18 @@ class Connectivity:
         alphas: (points,) from 0, the first network, to 1, the second.
         errors: `{name of the data: (points,)}`, share of examples that are classified wrongly.
         losses: `{name of the data: (points,)}`, mean loss; empty where no loss is known.
-        batch_norm: How the statistics of batch normalisation were found on the way.
+        batch_norm: How the statistics of batch normalization were found on the way.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+    import numpy as np
+
+    errors = {"test": np.array([0.1, 0.4, 0.1])}
+    line = kt.analysis.Connectivity(np.linspace(0, 1, 3), errors, {}, "keep")
+    assert round(line.error_barriers["test"], 6) == 0.3
+    ```
     """
 
     alphas: np.ndarray
@@ -50,6 +61,14 @@ def barrier(values: np.ndarray) -> float:
 
     Args:
         values: (points,) from one end to the other.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    assert kt.analysis.barrier([1.0, 3.0, 2.0]) == 1.5
+    ```
     """
     return float(np.max(values) - (values[0] + values[-1]) / 2)
 
@@ -69,7 +88,7 @@ def connectivity(
 
     All weights are interpolated, those that only one mask has too. Two networks are connected (in
     the paper: stable) where the barrier of the error is small, below 2 % say. Neither model is
-    changed. The statistics of batch normalisation, which the papers say little about, can be
+    changed. The statistics of batch normalization, which the papers say little about, can be
     interpolated as the weights are, kept as the first model has them, or recomputed at every
     point: the mean over the batches of `train_data` of each batch's mean and variance, with the
     model in training mode.

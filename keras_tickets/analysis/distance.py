@@ -16,6 +16,17 @@ class Distance:
     Attributes:
         l2: Euclidean distance of their weights.
         angle: Angle between their weights as vectors, in degrees; NaN where one is all zeros.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras_tickets as kt
+
+    masks = {"k": np.ones(2, bool)}
+    measured = kt.analysis.distance({"k": np.array([3.0, 0.0])}, {"k": np.array([0.0, 4.0])}, masks)
+    assert measured == kt.analysis.Distance(l2=5.0, angle=90.0)
+    ```
     """
 
     l2: float
@@ -67,6 +78,17 @@ class Travel:
         straight: Distance and angle between the first and the last state.
         path: Sum of the Euclidean distances from each state to the next; it never is less than
             `straight.l2`, and grows with the number of states that are recorded.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras_tickets as kt
+
+    states = [{"k": np.array(state)} for state in ([0.0, 0.0], [3.0, 0.0], [3.0, 4.0])]
+    travel = kt.analysis.distance_travelled(states, masks={"k": np.ones(2, bool)})
+    assert (travel.straight.l2, travel.path) == (5.0, 7.0)
+    ```
     """
 
     straight: Distance
@@ -86,6 +108,24 @@ def distance_travelled(states: Iterable[Network], masks: Masks | None = None) ->
 
     Raises:
         ValueError: There are fewer than two states; or as in `distance`.
+
+    Example:
+
+    ```python
+    import keras
+    import numpy as np
+    import keras_tickets as kt
+
+    layers = [keras.Input((8,)), keras.layers.Dense(4)]
+    model = kt.sparsify(keras.Sequential(layers), 0.5)
+    model.compile("sgd", "mse")
+    states = [kt.Ticket.of(model)]
+    for _ in range(2):
+        model.fit(np.ones((8, 8)), np.ones((8, 4)), verbose=0)
+        states.append(kt.Ticket.of(model))
+    travel = kt.analysis.distance_travelled(states)
+    assert travel.path >= travel.straight.l2 > 0
+    ```
     """
     states = list(states)
     if len(states) < 2:

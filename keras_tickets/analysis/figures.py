@@ -59,6 +59,15 @@ def early_stop(runs: Runs, *, field: str = "early_stop_step") -> Figure:
     Raises:
         ImportError: matplotlib is not installed.
         ValueError: There is nothing to draw, or a level lacks a field.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    levels = [{"level": n, "density": 0.8**n, "early_stop_step": 900 - n} for n in range(5)]
+    figure = kt.analysis.figures.early_stop({"IMP": [{"levels": levels}]})
+    ```
     """
     return _by_level(runs, field, field.replace("_", " "), factor=1)
 
@@ -79,6 +88,15 @@ def against_rewind_step(
     Raises:
         ImportError: matplotlib is not installed.
         ValueError: There is nothing to draw.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    distances = {"ticket": {0: [12.1, 11.8], 100: [7.2, 7.4]}, "random": {0: [12.5], 100: [11.9]}}
+    figure = kt.analysis.figures.against_rewind_step(distances, quantity="L2 distance")
+    ```
     """
     figure, axes = _figure(values, "values")
     for label, by_step in values.items():
@@ -108,6 +126,16 @@ def barriers(
     Raises:
         ImportError: matplotlib is not installed.
         ValueError: There is nothing to draw, or numbers of points differ.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+    import numpy as np
+
+    alphas = np.linspace(0, 1, 5)
+    figure = kt.analysis.figures.barriers({"k = 0": (alphas, 0.1 + alphas * (1 - alphas))})
+    ```
     """
     figure, axes = _figure(lines, "lines")
     for label, (alphas, errors) in lines.items():

@@ -1,6 +1,7 @@
 """How large the gradients are that reach each kernel."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from keras_tickets import _keras_compat, masks
 
 
 def gradient_flow(
-    model: keras.Model, x, y, loss: Callable | str, *, training: bool = True
+    model: keras.Model, x: Any, y: Any, loss: Callable | str, *, training: bool = True
 ) -> dict[str, float]:
     """The norm of the gradient of each masked kernel, over the weights on its mask.
 
@@ -19,7 +20,7 @@ def gradient_flow(
 
     Args:
         model: A `kt.SparseModel`; its statistics and seeds are left alone.
-        x: Batch of inputs.
+        x: Batch of inputs: an array or a tensor, or a structure of them.
         y: Batch of targets.
         loss: Keras loss, or its name.
         training: Whether the model runs in training mode.

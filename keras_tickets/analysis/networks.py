@@ -1,6 +1,7 @@
 """What the analyses take as a network: a model, a ticket, or arrays by path."""
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -9,8 +10,8 @@ from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.masks import get_masks
 from keras_tickets.tickets import Ticket
 
-Network = keras.Model | Ticket | Mapping[str, np.ndarray]
-Masks = keras.Model | Ticket | Mapping[str, np.ndarray]
+Network: TypeAlias = keras.Model | Ticket | Mapping[str, np.ndarray]
+Masks: TypeAlias = keras.Model | Ticket | Mapping[str, np.ndarray]
 
 
 def weights_of(network: Network) -> dict[str, np.ndarray]:

@@ -20,6 +20,15 @@ class OverlapRow:
         both: Weights in both.
         expected_both: The mean of `both` for random masks with the same number of weights in each
             kernel.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    row = kt.analysis.OverlapRow("fc/kernel", size=100, a=20, b=10, both=5, expected_both=2.0)
+    assert (row.union, row.iou, row.share) == (25, 0.2, 0.25)
+    ```
     """
 
     path: str
@@ -65,6 +74,17 @@ class Overlap:
     Attributes:
         rows: Kernel by kernel.
         total: Over all kernels.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras_tickets as kt
+
+    found = kt.analysis.overlap({"fc": np.array([1, 1, 0, 0])}, {"fc": np.array([1, 0, 1, 0])})
+    assert (found.total.both, found.total.expected_both) == (1, 1.0)
+    print(found)
+    ```
     """
 
     rows: list[OverlapRow]

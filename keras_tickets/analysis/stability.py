@@ -24,6 +24,16 @@ class Distances:
         orders: The two data orders of each pair.
         l2: (pairs,) Euclidean distances over the masked weights.
         angle: (pairs,) angles in degrees.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras_tickets as kt
+
+    measured = kt.analysis.Distances([(0, 1), (0, 2)], np.array([1.0, 3.0]), np.array([10.0, 30.0]))
+    assert measured.summary()["l2"]["mean"] == 2.0
+    ```
     """
 
     orders: list[tuple[int, int]]
@@ -45,6 +55,17 @@ class MaskStability:
         data_order: Distances between pruned networks trained in different data orders; `None` where
             not asked for.
         scores: What `evaluate` returned for the pruned network of each data order.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras_tickets as kt
+
+    pruning = kt.analysis.Distances([(0, 0)], np.array([1.0]), np.array([10.0]))
+    stable = kt.analysis.MaskStability(pruning, data_order=None, scores=np.array([0.9]))
+    assert stable.pruning.summary()["angle"]["max"] == 10.0
+    ```
     """
 
     pruning: Distances | None
@@ -60,6 +81,22 @@ class Stability:
         ticket: Of the masks given.
         random: Of random masks with as many weights in each kernel; `None` where not asked for.
         full_scores: What `evaluate` returned for the full network of each data order.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras_tickets as kt
+
+
+    def of(l2):
+        pruning = kt.analysis.Distances([(0, 0)], np.array([l2]), np.array([10.0]))
+        return kt.analysis.MaskStability(pruning, data_order=None, scores=np.array([0.9]))
+
+
+    measured = kt.analysis.Stability(of(1.0), of(2.5), full_scores=np.array([0.95]))
+    assert measured.ratios["pruning"]["l2"] == 2.5
+    ```
     """
 
     ticket: MaskStability
@@ -188,6 +225,18 @@ def pruning_distances(
         pruned: The trained subnetwork of each.
         masks: The subnetwork's.
         orders: The data orders.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras_tickets as kt
+
+    masks = {"k": np.array([True, False])}
+    full, pruned = [{"k": np.array([3.0, 4.0])}], [{"k": np.array([1.0, 0.0])}]
+    measured = kt.analysis.pruning_distances(full, pruned, masks, orders=[0])
+    assert measured.l2 == [2.0]
+    ```
     """
     pairs = [(order, order) for order in orders]
     return _measure(pairs, zip(full, pruned, strict=True), masks)
@@ -200,6 +249,19 @@ def order_distances(pruned: Sequence[Network], masks: Masks, orders: Sequence[in
         pruned: The trained subnetwork of each data order.
         masks: The subnetwork's.
         orders: The data orders.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras_tickets as kt
+
+    masks = {"k": np.array([True, True])}
+    runs = [{"k": np.array([0.0, value])} for value in (1.0, 2.0, 4.0)]
+    measured = kt.analysis.order_distances(runs, masks, orders=[0, 1, 2])
+    assert measured.orders == [(0, 1), (0, 2), (1, 2)]
+    assert list(measured.l2) == [1.0, 3.0, 2.0]
+    ```
     """
     pairs = list(itertools.combinations(orders, 2))
     return _measure(pairs, itertools.combinations(pruned, 2), masks)

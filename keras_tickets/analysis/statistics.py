@@ -1,4 +1,4 @@
-"""Statistics of batch normalisation, computed anew for other weights."""
+"""Statistics of batch normalization, computed anew for other weights."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,13 +10,13 @@ from keras_tickets._kernels.paths import weight_paths
 
 
 def statistics_paths(model: keras.Model) -> set[str]:
-    """Weight paths of the moving means and variances of batch normalisation layers."""
+    """Weight paths of the moving means and variances of batch normalization layers."""
     moving = {id(v) for layer in _layers(model) for v in _statistics(layer)}
     return {path for path, variable in weight_paths(model).items() if id(variable) in moving}
 
 
 class RecomputedStatistics:
-    """The statistics of batch normalisation that a model has with other weights.
+    """The statistics of batch normalization that a model has with other weights.
 
     The mean over the batches of each batch's mean and variance, with the model in training mode.
     Layers that are frozen keep theirs. The model is not changed. Each layer is taken to be called
