@@ -3,34 +3,27 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from networks import LOSS, labeled, mlp
 
 import keras_tickets as kt
 
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(320, 10)).astype("float32")
-Y = np.argmax(X @ RNG.normal(size=(10, 3)), axis=1)
-LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+X, Y = labeled(320)
 
 
 def network(seed=0, classes=3, activation=None, **kwargs):
-    def dense(units, name, activation=None):
-        kernel = keras.initializers.GlorotUniform(seed + units)
-        return keras.layers.Dense(units, activation, kernel_initializer=kernel, name=name, **kwargs)
-
-    inputs = keras.Input((10,))
-    x = dense(16, "a")(inputs)
-    x = keras.layers.BatchNormalization(name="norm")(x)
-    x = keras.layers.Dropout(0.5, seed=1, name="dropout")(keras.layers.ReLU()(x))
-    return keras.Model(inputs, dense(classes, "b", activation)(x))
+    return mlp(
+        classes=classes,
+        output=activation,
+        norm=keras.layers.BatchNormalization,
+        dropout=0.5,
+        seed=seed,
+        **kwargs,
+    )
 
 
 def plain(seed=0, **kwargs):
     """Without dropout and batch statistics: training and inference compute the same."""
-    inputs = keras.Input((10,))
-    kernel = keras.initializers.GlorotUniform(seed)
-    x = keras.layers.Dense(16, "tanh", name="a", kernel_initializer=kernel, **kwargs)(inputs)
-    kernel = keras.initializers.GlorotUniform(seed + 1)
-    return keras.Model(inputs, keras.layers.Dense(3, name="b", kernel_initializer=kernel)(x))
+    return mlp(activation="tanh", seed=seed, **kwargs)
 
 
 def rigl(**kwargs):

@@ -4,24 +4,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import LOSS, labeled, mlp
 
 import keras_tickets as kt
 
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(320, 10)).astype("float32")
-Y = np.argmax(X @ RNG.normal(size=(10, 3)), axis=1)
-LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def network(**kwargs):
-    inputs = keras.Input((10,))
-    x = keras.layers.Dense(16, activation="relu", name="a", **kwargs)(inputs)
-    return keras.Model(inputs, keras.layers.Dense(3, name="b", **kwargs)(x))
+X, Y = labeled(320)
 
 
 def sparse_network():
-    keras.utils.set_random_seed(0)
-    return kt.sparsify(network(), 0.7)
+    return kt.sparsify(mlp(), 0.7)
 
 
 def rigl(**kwargs):
@@ -168,9 +159,9 @@ def test_accumulated_batches_count_as_one_step():
     model.compile(kt.optimizers.RigL(inner, update_every=2, end=0.75, mean_over=3), LOSS)
     masks = []
     keep = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: masks.append(model.masks["a/kernel"])
+        on_train_batch_end=lambda batch, logs: masks.append(model.masks["fc1/kernel"])
     )
-    before = model.masks["a/kernel"]
+    before = model.masks["fc1/kernel"]
     model.fit(dataset(24), verbose=0, callbacks=[keep])
     changed = [
         i
@@ -243,13 +234,13 @@ def test_frozen_kernels_and_their_masks_do_not_move():
     model = sparse_network()
     model.compile(rigl(end=1000), LOSS)
     model.fit(dataset(10), verbose=0)
-    model.get_layer("a").trainable = False
+    model.get_layer("fc1").trainable = False
     model.compile(model.optimizer, LOSS)
-    before = {**model.masks, "kernel": model.get_layer("a").layer.kernel.numpy()}
+    before = {**model.masks, "kernel": model.get_layer("fc1").layer.kernel.numpy()}
     model.fit(dataset(30), verbose=0)
-    np.testing.assert_array_equal(model.masks["a/kernel"], before["a/kernel"])
-    np.testing.assert_array_equal(model.get_layer("a").layer.kernel.numpy(), before["kernel"])
-    assert np.any(model.masks["b/kernel"] != before["b/kernel"])
+    np.testing.assert_array_equal(model.masks["fc1/kernel"], before["fc1/kernel"])
+    np.testing.assert_array_equal(model.get_layer("fc1").layer.kernel.numpy(), before["kernel"])
+    assert np.any(model.masks["head/kernel"] != before["head/kernel"])
 
 
 def test_evaluate_inside_fit_sees_all_of_its_data():

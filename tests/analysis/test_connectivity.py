@@ -1,9 +1,12 @@
 """Linear mode connectivity, against models that are really set to the points of the line."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import LOSS, mlp
 
 import keras_tickets as kt
 from keras_tickets.analysis.connectivity import barrier
@@ -13,19 +16,11 @@ X = RNG.normal(size=(60, 6)).astype("float32")
 Y = (X @ RNG.normal(size=(6, 3))).argmax(axis=1)
 TEST = (X[40:], Y[40:])
 TRAIN = (X[:40], Y[:40])
-LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def trained(order=0, masks_seed=0, epochs=3, norm=keras.layers.BatchNormalization):
-    keras.utils.set_random_seed(0)
-    layers = [
-        keras.layers.Dense(8, "relu", name="fc"),
-        norm(name="norm", momentum=0.9),
-        keras.layers.Dense(3, name="head"),
-    ]
-    model = kt.sparsify(
-        keras.Sequential([keras.Input((6,)), *layers]), 0.5, distribution="uniform", seed=masks_seed
-    )
+    dense = mlp(6, (8,), norm=functools.partial(norm, momentum=0.9))
+    model = kt.sparsify(dense, 0.5, distribution="uniform", seed=masks_seed)
     model.compile(keras.optimizers.Adam(0.05), LOSS)
     chosen = np.random.default_rng(order).permutation(40)
     model.fit(X[chosen], Y[chosen], batch_size=8, epochs=epochs, shuffle=False, verbose=0)
@@ -101,12 +96,12 @@ def test_statistics_that_are_recomputed(norm):
 
     def recompute(model):
         hidden = np.maximum(
-            X[:40] @ model.get_layer("fc").layer.kernel.numpy()
-            + model.get_layer("fc").layer.bias.numpy(),
+            X[:40] @ model.get_layer("fc1").layer.kernel.numpy()
+            + model.get_layer("fc1").layer.bias.numpy(),
             0,
         )
         parts = [hidden[start : start + 16] for start in range(0, 40, 16)]
-        layer = model.get_layer("norm")
+        layer = model.get_layer("norm1")
         layer.moving_mean.assign(np.mean([part.mean(axis=0) for part in parts], axis=0))
         layer.moving_variance.assign(np.mean([part.var(axis=0) for part in parts], axis=0))
 
@@ -121,7 +116,7 @@ def test_statistics_that_are_recomputed(norm):
 
 def test_frozen_statistics_are_not_recomputed(pair):
     a, b = trained(0), pair[1]
-    a.get_layer("norm").trainable = False
+    a.get_layer("norm1").trainable = False
     lines = [
         kt.analysis.connectivity(a, b, TEST, points=3, batch_norm=choice, train_data=TRAIN)
         for choice in ("recompute", "keep")

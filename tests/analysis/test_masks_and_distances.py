@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import mlp
 
 import keras_tickets as kt
 
@@ -17,13 +18,8 @@ Y = np.random.default_rng(1).integers(0, 3, 40)
 
 
 def model(seed=0, sparsity=0.5):
-    keras.utils.set_random_seed(seed)
-    layers = [
-        keras.layers.Dense(8, "relu", name="fc"),
-        keras.layers.BatchNormalization(name="norm"),
-        keras.layers.Dense(3, name="head"),
-    ]
-    return kt.sparsify(keras.Sequential([keras.Input((6,)), *layers]), sparsity, seed=0)
+    dense = mlp(6, (8,), norm=keras.layers.BatchNormalization, seed=seed)
+    return kt.sparsify(dense, sparsity, seed=0)
 
 
 def arrays(seed, **shapes):
@@ -72,7 +68,7 @@ def test_a_network_of_zeros_has_no_angle():
 
 def test_models_tickets_and_arrays_are_the_same_network():
     a, b = model(0), model(1)
-    a.get_layer("norm").gamma.assign(np.full(8, 5.0))
+    a.get_layer("norm1").gamma.assign(np.full(8, 5.0))
     kinds = [(n, kt.Ticket.of(n), dict(kt.Ticket.of(n).weights)) for n in (a, b)]
     found = {kt.analysis.distance(x, y, a) for x, y in itertools.product(*kinds)}
     assert len(found) == 1
@@ -82,8 +78,8 @@ def test_models_tickets_and_arrays_are_the_same_network():
 def test_raw_kernels_off_the_masks_do_not_count():
     a = model()
     before = kt.Ticket.of(a)
-    kernel = a.get_layer("fc").layer.kernel
-    kernel.assign(np.where(a.masks["fc/kernel"], kernel.numpy(), 7.0))
+    kernel = a.get_layer("fc1").layer.kernel
+    kernel.assign(np.where(a.masks["fc1/kernel"], kernel.numpy(), 7.0))
     found = kt.analysis.distance(before, a)
     assert found.l2 == 0 and found.angle == 0
 

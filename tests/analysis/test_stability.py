@@ -5,6 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+from networks import mlp
 
 import keras_tickets as kt
 
@@ -14,19 +15,13 @@ Y = (X @ RNG.normal(size=(6, 3))).astype("float32")
 
 
 def full(optimizer=None):
-    keras.utils.set_random_seed(0)
-    layers = [
-        keras.layers.Dense(8, "relu", name="fc"),
-        keras.layers.BatchNormalization(name="norm"),
-        keras.layers.Dropout(0.2, seed=1),
-        keras.layers.Dense(3, name="head"),
-    ]
-    model = kt.sparsify(keras.Sequential([keras.Input((6,)), *layers]), 0.0)
+    dense = mlp(6, (8,), norm=keras.layers.BatchNormalization, dropout=0.2)
+    model = kt.sparsify(dense, 0.0)
     model.compile(optimizer or keras.optimizers.Adam(0.02), "mse")
     return model
 
 
-MASKS = {"fc/kernel": np.arange(48).reshape(6, 8) % 2 == 0, "head/kernel": np.ones((8, 3), bool)}
+MASKS = {"fc1/kernel": np.arange(48).reshape(6, 8) % 2 == 0, "head/kernel": np.ones((8, 3), bool)}
 
 
 def train(model, order):
@@ -116,7 +111,7 @@ def test_a_ticket_serves_as_masks_and_a_failure_leaves_the_model_as_it_was():
 
     def fail(model, order):
         train(model, order)
-        assert not np.array_equal(model.masks["fc/kernel"], MASKS["fc/kernel"])
+        assert not np.array_equal(model.masks["fc1/kernel"], MASKS["fc1/kernel"])
         raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
@@ -132,12 +127,12 @@ def test_wrong_arguments():
         ({"orders": [3, 3]}, r"orders=\[3, 3\]"),
         ({"kinds": ["order"]}, r"`kinds` must be among .*Received: kinds=\('order',\)"),
         ({"masks": {"k": np.ones(2)}}, "names 'k', which is not a masked kernel"),
-        ({"masks": {"fc/kernel": np.ones(2)}}, r"shape \(2,\), not \(6, 8\)"),
+        ({"masks": {"fc1/kernel": np.ones(2)}}, r"shape \(2,\), not \(6, 8\)"),
     ):
         with pytest.raises(ValueError, match=message):
             kt.analysis.stability(model, **{"masks": MASKS, "train": nothing, **change})
     kt.set_masks(model, MASKS)
-    ones = {"fc/kernel": np.ones((6, 8))}
+    ones = {"fc1/kernel": np.ones((6, 8))}
     with pytest.raises(ValueError, match="'fc/kernel' has weights that `model` has not"):
         kt.analysis.stability(model, ones, nothing)
     with pytest.raises(TypeError, match="`model` must be a kt.SparseModel. Received: Sequential"):

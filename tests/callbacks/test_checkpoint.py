@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from faults import room_for, run_killed
+from networks import LOSS, mlp
 
 from keras_tickets import data
 from keras_tickets._files.atomic import creating
@@ -14,21 +15,10 @@ from keras_tickets.callbacks import Checkpoint, StopOnNaN
 
 
 def network(units=8, optimizer=None):
-    layers = [
-        keras.layers.Flatten(),
-        keras.layers.Dense(units, activation="relu", kernel_initializer=seeded(1)),
-        keras.layers.Dropout(0.3, seed=5),
-        keras.layers.BatchNormalization(),
-        keras.layers.Dense(10, kernel_initializer=seeded(2)),
-    ]
-    model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer or keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
+    norm = keras.layers.BatchNormalization
+    model = mlp((8, 8, 1), (units,), 10, norm=norm, dropout=0.3)
+    model.compile(optimizer or keras.optimizers.Adam(1e-3), LOSS, metrics=["accuracy"])
     return model
-
-
-def seeded(seed):
-    return keras.initializers.GlorotUniform(seed)
 
 
 def train(directory, epochs, model=None, keep=1, callbacks=()):

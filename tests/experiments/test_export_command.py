@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import mlp
 
 import keras_tickets as kt
 from keras_tickets.experiments import cli
@@ -18,9 +19,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def sparse_model():
-    keras.utils.set_random_seed(0)
-    parts = [keras.Input((32,)), keras.layers.Dense(300, "relu"), keras.layers.Dense(10)]
-    return kt.sparsify(keras.Sequential(parts), 0.9)
+    return kt.sparsify(mlp(32, (300,), 10), 0.9)
 
 
 @pytest.fixture

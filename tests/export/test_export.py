@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import mlp
 
 import keras_tickets as kt
 from keras_tickets.export import report as report_lib
@@ -26,14 +27,11 @@ np.save(sys.argv[3], artifact.serve(np.load(sys.argv[2])).numpy())
 
 
 def dense_model(**kwargs):
-    return keras.Sequential(
-        [keras.Input((8,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(4, **kwargs)]
-    )
+    return mlp(8, (16,), 4, **kwargs)
 
 
 @pytest.fixture(scope="module")
 def sparse_model():
-    keras.utils.set_random_seed(0)
     return kt.sparsify(dense_model(), 0.8)
 
 

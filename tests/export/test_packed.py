@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import keras
+import networks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -33,10 +34,7 @@ print(json.dumps(sorted(known & {"keras", "tf_keras", "keras_tickets", "tensorfl
 
 
 def mlp(seed=0, sparsity=0.9):
-    keras.utils.set_random_seed(seed)
-    parts = [layers.Dense(300, "relu", name="fc1"), layers.Dense(200, "relu", name="fc2")]
-    model = keras.Sequential([keras.Input((64,)), *parts, layers.Dense(10, name="head")])
-    return kt.sparsify(model, sparsity, seed=seed)
+    return kt.sparsify(networks.mlp(64, (300, 200), 10, seed=seed), sparsity, seed=seed)
 
 
 def served(path, inputs):

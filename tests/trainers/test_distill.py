@@ -39,7 +39,7 @@ def test_loss_of_a_step_is_the_mix_plus_regularizers(alpha, reduction, jit_compi
         kl = (each * divergence(teacher(X[:32]).numpy(), outputs, 3.0)).mean()
         ce = (each * cross_entropy(Y[:32], outputs)).mean()
         kl = kl / 3 if reduction == "mean" else kl
-        l2 = 0.1 * np.square(student.get_layer("a").layer.kernel.numpy()).sum()
+        l2 = 0.1 * np.square(student.get_layer("fc1").layer.kernel.numpy()).sum()
         loss = trainer.train_on_batch(X[:32], Y[:32], sample_weight=weight)
         assert float(loss) == pytest.approx((1 - alpha) * ce + alpha * kl + l2, rel=1e-5)
         trainer.reset_metrics()
@@ -59,9 +59,10 @@ def test_a_step_is_the_gradient_of_the_definition():
     """Weights after one SGD step against central differences of the float64 loss."""
     student, teacher = kt.sparsify(plain(), 0.5), plain(seed=7)
     trainer = kt.trainers.DistillationTrainer(student, teacher, temperature=2.0, alpha=0.7)
-    kernel, mask = student.get_layer("b").layer.kernel, student.masks["b/kernel"]
+    kernel, mask = student.get_layer("head").layer.kernel, student.masks["head/kernel"]
     hidden = np.tanh(
-        X[:32] @ np.float64(student.get_layer("a").layer.kernel) + student.get_layer("a").layer.bias
+        X[:32] @ np.float64(student.get_layer("fc1").layer.kernel)
+        + student.get_layer("fc1").layer.bias
     )
     taught, before = teacher(X[:32]).numpy(), np.float64(kernel)
 
@@ -90,9 +91,9 @@ def test_rigl_grows_by_the_dense_gradients_of_the_students_masked_kernels():
 
     outputs = student(X).numpy()
     error = 4.0 * (soft(outputs, 4.0) - soft(teacher(X).numpy(), 4.0)) / len(X)
-    hidden = student.get_layer("a")(X)
-    np.testing.assert_allclose(dense["b/kernel"], np.float64(hidden).T @ error, atol=1e-6)
-    assert (dense["b/kernel"].numpy()[~student.masks["b/kernel"]] != 0).all()
+    hidden = student.get_layer("fc1")(X)
+    np.testing.assert_allclose(dense["head/kernel"], np.float64(hidden).T @ error, atol=1e-6)
+    assert (dense["head/kernel"].numpy()[~student.masks["head/kernel"]] != 0).all()
 
 
 @pytest.mark.parametrize("options", [{}, {"jit_compile": True}, {"steps_per_execution": 4}])
@@ -141,7 +142,7 @@ def test_mixed_precision():
 def test_feature_distillation_as_keras_has_it(loss):
     student, teacher = kt.sparsify(plain(), 0.5), plain(7)
     features = keras.distillation.FeatureDistillation(
-        loss, teacher_layer_name="a", student_layer_name="a"
+        loss, teacher_layer_name="fc1", student_layer_name="fc1"
     )
     trainer = kt.trainers.DistillationTrainer(
         student,
@@ -152,7 +153,7 @@ def test_feature_distillation_as_keras_has_it(loss):
     )
     trainer.compile(keras.optimizers.SGD(0.0), LOSS, metrics=["accuracy"])
     outputs, taught = student(X).numpy(), teacher(X).numpy()
-    apart = np.square(student.get_layer("a")(X) - teacher.get_layer("a")(X)).mean()
+    apart = np.square(student.get_layer("fc1")(X) - teacher.get_layer("fc1")(X)).mean()
     expected = 0.5 * cross_entropy(Y, outputs).mean()
     expected += 0.5 * (divergence(taught, outputs, 4.0).mean() + 2.0 * apart)
     logs = trainer.train_on_batch(X, Y, return_dict=True)
@@ -163,10 +164,10 @@ def test_feature_distillation_as_keras_has_it(loss):
 def test_the_student_runs_once_a_step_with_features_too():
     student = kt.sparsify(network(), 0.5)
     features = keras.distillation.FeatureDistillation(
-        teacher_layer_name="a", student_layer_name="a"
+        teacher_layer_name="fc1", student_layer_name="fc1"
     )
     trainer = kt.trainers.DistillationTrainer(student, network(7), distillation_losses=[features])
     trainer.compile(keras.optimizers.SGD(0.0), LOSS)
     trainer.train_on_batch(X, Y)
-    mean = np.float64(student.get_layer("a")(X)).mean(0)
-    np.testing.assert_allclose(student.get_layer("norm").moving_mean, 0.01 * mean, rtol=1e-4)
+    mean = np.float64(student.get_layer("fc1")(X)).mean(0)
+    np.testing.assert_allclose(student.get_layer("norm1").moving_mean, 0.01 * mean, rtol=1e-4)

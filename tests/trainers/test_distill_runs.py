@@ -58,7 +58,7 @@ def test_an_end_that_is_not_known_is_named():
 def test_save_and_go_on(tmp_path):
     def make():
         features = keras.distillation.FeatureDistillation(
-            keras.losses.MeanSquaredError(), teacher_layer_name="a", student_layer_name="a"
+            keras.losses.MeanSquaredError(), teacher_layer_name="fc1", student_layer_name="fc1"
         )
         trainer = kt.trainers.DistillationTrainer(
             kt.sparsify(plain(), 0.5),

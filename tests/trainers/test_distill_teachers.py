@@ -41,7 +41,7 @@ def test_the_teacher_is_not_among_the_trainers_variables():
 
 def test_a_teacher_that_trains_off_its_masks_keeps_what_is_there():
     teacher = kt.sparsify(plain(7), 0.5)
-    kernel = teacher.get_layer("a").layer.kernel
+    kernel = teacher.get_layer("fc1").layer.kernel
     kernel.assign(np.ones(kernel.shape))
     trained(kt.trainers.DistillationTrainer(plain(), teacher))
     assert kernel.numpy().all()

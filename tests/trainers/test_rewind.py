@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import LOSS, mlp
 
 import keras_tickets as kt
 from keras_tickets.trainers.level_store import LevelStore
@@ -19,27 +20,12 @@ STEPS, EPOCHS = 6, 3
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 8)).astype("float32")
 Y = (X[:, 0] + X[:, 1] > 0).astype("int32") + 2 * (X[:, 2] > 0).astype("int32")
-LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 SCHEDULE = keras.optimizers.schedules.PiecewiseConstantDecay([7, 13], [0.1, 0.05, 0.01])
 
 
-def dense(units, name, seed):
-    return keras.layers.Dense(
-        units, kernel_initializer=keras.initializers.HeNormal(seed), name=name
-    )
-
-
 def network(seed=0):
-    return keras.Sequential(
-        [
-            keras.Input((8,)),
-            dense(12, "fc1", seed),
-            keras.layers.BatchNormalization(name="bn"),
-            keras.layers.ReLU(),
-            keras.layers.Dropout(0.1, seed=7),
-            dense(4, "fc2", seed + 1),
-        ]
-    )
+    norm = keras.layers.BatchNormalization
+    return mlp(8, (12,), 4, norm=norm, dropout=0.1, seed=seed)
 
 
 def trainer(model=None, optimizer=None, compiled=None, **arguments):
@@ -132,7 +118,7 @@ def test_local_ranking_with_rates():
     fit(made)
     sizes = {path: mask.size for path, mask in made.ticket(0).masks.items()}
     for path, mask in made.ticket(2).masks.items():
-        rate = {"fc1/kernel": 0.5, "fc2/kernel": 0.2}[path]
+        rate = {"fc1/kernel": 0.5, "head/kernel": 0.2}[path]
         assert mask.sum() == round(sizes[path] * (1 - rate) ** 2)
 
 
@@ -275,7 +261,7 @@ def test_controls_are_what_they_say(tmp_path):
         moved = values["shuffled"][found["shuffled"].masks[path]]
         assert sorted(moved) == sorted(at_k[path][mask])
     assert made.results[2]["controls"]["reinit_from_0"]["steps"] == 18
-    assert not found["reinit"].weights["bn/moving_mean"].any()
+    assert not found["reinit"].weights["norm1/moving_mean"].any()
 
 
 def test_finished_levels_are_not_run_again_and_more_can_be_added(tmp_path):
@@ -369,7 +355,7 @@ def test_steps_are_those_of_the_optimizer_where_gradients_are_accumulated():
 
 
 def test_the_trainer_is_a_keras_model_that_can_be_saved(tmp_path):
-    made = trainer(rates={"fc2": 0.5}, scope="local", control="reinit")
+    made = trainer(rates={"head": 0.5}, scope="local", control="reinit")
     made.save(tmp_path / "trainer.keras")
     loaded = keras.models.load_model(tmp_path / "trainer.keras")
     same = set(made.get_config()) - {"model"}

@@ -4,19 +4,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import LOSS, mlp
 
 import keras_tickets as kt
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 8)).astype("float32")
 Y = RNG.integers(0, 3, 50)
-LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def network(seed=0, activation=None):
-    kernel = keras.initializers.GlorotUniform(seed)
-    dense = keras.layers.Dense(3, activation, kernel_initializer=kernel, name="fc")
-    return keras.Sequential([keras.Input((8,)), dense])
+    return mlp(8, (), output=activation, seed=seed)
 
 
 def batches(x=X, size=16):
