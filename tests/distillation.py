@@ -7,6 +7,7 @@ from networks import LOSS, labeled, mlp
 
 import keras_tickets as kt
 
+RNG = np.random.default_rng(0)
 X, Y = labeled(320)
 
 

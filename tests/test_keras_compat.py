@@ -1,5 +1,6 @@
 """Fails loudly on a Keras version where what `_keras_compat` relies on no longer fits."""
 
+import contextlib
 import inspect
 
 import keras
@@ -79,6 +80,29 @@ def test_scopes_keep_the_dtype_of_variables_under_autocast():
             assert layer.kernel.value.dtype == tf.float16
         assert [variable is layer.bias for variable, _ in scope.assigned] == [True]
     assert not layer.bias.numpy().any()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("scope", [None, "float32"])
+def test_scopes_keep_a_dtype_that_is_not_that_of_keras(dtype, scope):
+    layer = keras.layers.Dense(2, dtype=dtype)
+    layer.build((None, 3))
+    with _keras_compat.backend.AutocastScope(scope) if scope else contextlib.nullcontext():
+        value = _keras_compat.uncast(layer.kernel)
+        within = _keras_compat.masked_scope([(layer.kernel, value)])
+    assert value.dtype == within.get_current_value(layer.kernel).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_a_sparse_model_computes_in_the_precision_of_the_dense_one(dtype):
+    first = keras.layers.Dense(6, "tanh", dtype=dtype)
+    dense = keras.Sequential(
+        [keras.Input((8,), dtype=dtype), first, keras.layers.Dense(3, dtype=dtype)]
+    )
+    model = kt.sparsify(dense, 0.0, mask="ones")
+    assert len(model.masks) == 2
+    x = np.random.default_rng(0).normal(size=(5, 8))
+    np.testing.assert_array_equal(model(x), dense(x))
 
 
 def test_state_of_an_enclosing_scope_is_seen():

@@ -1,8 +1,23 @@
 """Scopes in which variables have other values."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import tensorflow as tf
 from keras.src import backend
+from keras.src.backend.common import global_state
+
+
+@contextlib.contextmanager
+def _own_dtypes() -> Iterator[None]:
+    """Variables have their own dtype. Under `AutocastScope(None)` they would claim to be floatx."""
+    enclosing = global_state.get_global_attribute("autocast_scope")
+    global_state.set_global_attribute("autocast_scope", None)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("autocast_scope", enclosing)
 
 
 def current_state(variables) -> list[tuple[keras.Variable, tf.Tensor]]:
@@ -16,7 +31,7 @@ def current_state(variables) -> list[tuple[keras.Variable, tf.Tensor]]:
 
 def uncast(variable: keras.Variable) -> tf.Tensor:
     """The variable's value in its own dtype, whatever the autocast scope."""
-    with backend.AutocastScope(None):
+    with _own_dtypes():
         return tf.convert_to_tensor(variable.value)
 
 
@@ -30,7 +45,7 @@ def masked_scope(mapping) -> keras.StatelessScope:
 
     Its `assigned` are the `(variable, value)` pairs that were assigned inside it.
     """
-    with backend.AutocastScope(None):
+    with _own_dtypes():
         return _CarryingScope(state_mapping=mapping, collect_losses=True)
 
 
@@ -50,7 +65,7 @@ class _CarryingScope(keras.StatelessScope):
 
 def reading_scope(readers) -> keras.StatelessScope:
     """As `masked_scope`, but for `(variable, function)` pairs: each use calls the function anew."""
-    with backend.AutocastScope(None):
+    with _own_dtypes():
         scope = _ReadingScope(collect_losses=True)
     scope.readers = {id(variable): read for variable, read in readers}
     return scope

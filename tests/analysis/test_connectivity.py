@@ -167,6 +167,6 @@ def test_wrong_arguments(pair):
     check(TypeError, "an object of class int", data=3)
     other = {**weights(pair[1]), "head/kernel": np.zeros((8, 4))}
     check(ValueError, r"'head/kernel' has shape \(8, 3\) in the first .* second: \(8, 4\)", other)
-    check(ValueError, r"'fc/kernel' has shape \(6, 8\) .* second: none", {})
+    check(ValueError, r"'fc1/kernel' has shape \(6, 8\) .* second: none", {})
     single = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)])
     check(ValueError, r"two classes or more. It has \(None, 1\)|\(20, 1\)", single, a=single)

@@ -133,7 +133,7 @@ def test_wrong_arguments():
             kt.analysis.stability(model, **{"masks": MASKS, "train": nothing, **change})
     kt.set_masks(model, MASKS)
     ones = {"fc1/kernel": np.ones((6, 8))}
-    with pytest.raises(ValueError, match="'fc/kernel' has weights that `model` has not"):
+    with pytest.raises(ValueError, match="'fc1/kernel' has weights that `model` has not"):
         kt.analysis.stability(model, ones, nothing)
     with pytest.raises(TypeError, match="`model` must be a kt.SparseModel. Received: Sequential"):
         kt.analysis.stability(keras.Sequential(), MASKS, nothing)

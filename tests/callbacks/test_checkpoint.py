@@ -118,7 +118,7 @@ def test_falls_back_to_the_one_before_and_says_so(tmp_path):
 
 def test_foreign_checkpoints_are_refused(tmp_path):
     train(tmp_path, 1)
-    with pytest.raises(ValueError, match=r"another model.*dense/kernel.*\(64, 8\).*\(64, 9\)"):
+    with pytest.raises(ValueError, match=r"another model.*fc1/kernel.*\(64, 8\).*\(64, 9\)"):
         train(tmp_path, 2, network(units=9))
     with pytest.raises(
         ValueError, match=r"of its 23 variables the first that differs is adam.* sgd"

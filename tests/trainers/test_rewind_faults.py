@@ -5,7 +5,7 @@ import time
 import keras
 import numpy as np
 import pytest
-from test_rewind import EPOCHS, LOSS, STEPS, Stop, dense, fit, network, trainer
+from test_rewind import EPOCHS, LOSS, STEPS, Stop, fit, network, trainer
 
 import keras_tickets as kt
 
@@ -81,7 +81,7 @@ class Scale(keras.layers.Layer):
 
 
 def test_the_slot_of_a_single_number_is_a_slot():
-    model = keras.Sequential([keras.Input((8,)), dense(4, "fc", 0), Scale()])
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="fc"), Scale()])
     made, momenta = trainer(model, levels=1), []
 
     class Momenta(keras.callbacks.Callback):
