@@ -39,7 +39,8 @@ def test_loss_of_a_step_is_the_mix_plus_regularizers(alpha, reduction, jit_compi
         kl = (each * divergence(teacher(X[:32]).numpy(), outputs, 3.0)).mean()
         ce = (each * cross_entropy(Y[:32], outputs)).mean()
         kl = kl / 3 if reduction == "mean" else kl
-        l2 = 0.1 * np.square(student.get_layer("fc1").layer.kernel.numpy()).sum()
+        kernels = [student.get_layer(name).layer.kernel.numpy() for name in ("fc1", "head")]
+        l2 = 0.1 * sum(np.square(kernel).sum() for kernel in kernels)
         loss = trainer.train_on_batch(X[:32], Y[:32], sample_weight=weight)
         assert float(loss) == pytest.approx((1 - alpha) * ce + alpha * kl + l2, rel=1e-5)
         trainer.reset_metrics()
