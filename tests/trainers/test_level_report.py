@@ -4,9 +4,9 @@ import io
 import re
 import sys
 
-import keras
 import pytest
-from test_rewind import LOSS, X, Y, dense
+from networks import LOSS, mlp
+from test_rewind import X, Y
 
 import keras_tickets as kt
 
@@ -27,7 +27,7 @@ class Terminal(io.StringIO):
 @pytest.fixture(scope="module")
 def printed():
     """What `fit` prints, by `verbose` and by whether there is a terminal."""
-    model = keras.Sequential([keras.Input((8,)), dense(4, "fc", 0)])
+    model = mlp(8, (), 4)
 
     def run(verbose, out):
         made = kt.trainers.RewindTrainer(
