@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
+from keras_tickets._same_workers import SameOnAllWorkers
 from keras_tickets.layers.sparse import collect_masked_values
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 from keras_tickets.optimizers.static import Static
@@ -93,6 +94,7 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         **kwargs,
     ):
         """As `keras.Model.fit`."""
+        callbacks = self.with_callback(SameOnAllWorkers(), callbacks)
         callbacks = self.with_callback(_Begin(), callbacks)
         if self.optimizer is not None and self.optimizer.track_exploration:
             callbacks = self.with_callback(_LogExploration(), callbacks)

@@ -1,6 +1,8 @@
 import collections
+import inspect
 import json
 import pathlib
+import re
 
 import keras
 import numpy as np
@@ -135,10 +137,16 @@ def test_resnet20_with_and_without_fused_batch_norm_agree():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: models.conv6((4, 4, 3)), r"sides of at least 8, got \(4, 4, 3\)"),
+        (
+            lambda: models.conv6((4, 4, 3)),
+            r"sides of at least 8. Received: .*=\(4, 4, 3\)",
+        ),
         (lambda: models.conv2((8, 8)), "input_shape"),
         (lambda: models.resnet20((8, 8)), "input_shape"),
-        (lambda: models.vgg16((8, 32, 3)), r"vgg16 must have sides of at least 16, got \(8, 32, 3"),
+        (
+            lambda: models.vgg16((8, 32, 3)),
+            r"vgg16 must .* at least 16. Received: .*=\(8, 32, 3",
+        ),
         (lambda: models.vgg11((32, 32)), "input_shape"),
         (lambda: models.resnet50((224, 224)), "input_shape"),
         (lambda: models.resnet164_bottleneck((32, 32)), "input_shape"),
@@ -174,3 +182,16 @@ def test_baselines_of_equal_cost(name):
 def test_a_budget_that_no_width_meets_is_refused():
     with pytest.raises(ValueError, match="narrowest network has"):
         models.small_dense(models.lenet_300_100, 0.999, input_shape=(8, 8, 1))
+
+
+@pytest.mark.parametrize("name", models.__all__)
+def test_documentation_names_all_arguments_and_its_example_runs(name):
+    make = getattr(models, name)
+    text = inspect.getdoc(make)
+    assert make.__name__ == name and make.__module__.startswith("keras_tickets.models.")
+    arguments = re.search(r"^Args:\n(.*?)^Returns:", text, re.DOTALL | re.MULTILINE)[1]
+    named = re.findall(r"^    \**(\w+):", arguments, re.MULTILINE)
+    assert named == list(inspect.signature(make).parameters)
+    assert max(map(len, text.splitlines())) <= 100
+    (example,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    exec(example, {})

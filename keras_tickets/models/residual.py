@@ -110,7 +110,10 @@ def cifar_network(
 def check_image_shape(input_shape: tuple[int, int, int]) -> None:
     """Raises a `ValueError` unless the shape is one of an image."""
     if len(input_shape) != 3:
-        raise ValueError(f"`input_shape` must be (height, width, channels), got {input_shape!r}.")
+        raise ValueError(
+            f"`input_shape` must be (height, width, channels). Received: "
+            f"input_shape={input_shape!r}"
+        )
 
 
 def _shortcut(convolution, x, filters, strides, name):

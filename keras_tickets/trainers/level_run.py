@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_tickets import _keras_compat
+from keras_tickets._same_workers import without_names
 from keras_tickets.masks import masked_kernels, set_masks
 from keras_tickets.tickets import Ticket
 from keras_tickets.trainers.controls import CONTROLS, FROM_STEP_0
@@ -104,7 +105,7 @@ class LevelRun:
             "steps": self.training.steps,
             "steps_per_epoch": self.training.batches_per_epoch,
             **self.settings.in_files(),
-            "optimizer": _without_names(self.start.optimizer),
+            "optimizer": without_names(self.start.optimizer),
             "kernels": {r.path: list(r.kernel.shape) for r in masked_kernels(self.model)},
             "initial_state": self.start.digest(),
         }
@@ -230,12 +231,3 @@ class LevelRun:
 
 def _last_metrics(history) -> dict[str, float]:
     return {name: values[-1] for name, values in history.items() if name not in NOT_METRICS}
-
-
-def _without_names(config):
-    """A configuration without the names that Keras numbers anew in each process."""
-    if isinstance(config, list | tuple):
-        return [_without_names(part) for part in config]
-    if not isinstance(config, dict):
-        return config
-    return {key: _without_names(value) for key, value in config.items() if key != "name"}

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
-import tensorflow as tf
 
 from keras_tickets._checks import (
     check_integer,
@@ -15,6 +14,7 @@ from keras_tickets._checks import (
     check_some_of,
 )
 from keras_tickets._kernels.find import find_kernels
+from keras_tickets._same_workers import count_workers
 from keras_tickets._training_step import SparseTraining
 from keras_tickets.masks import masked_kernels
 from keras_tickets.model import with_full_masks
@@ -176,7 +176,7 @@ class RewindTrainer(keras.Model):
             ValueError: The optimizer changes masks by itself, or averages weights; or the strategy
                 has several workers.
         """
-        workers = _workers(self.model.distribute_strategy)
+        workers = count_workers(self.model.distribute_strategy)
         if workers > 1:
             raise ValueError(
                 "RewindTrainer works in one process, with any number of devices. Received: a "
@@ -334,13 +334,6 @@ def _prunable(model):
     if not masked_kernels(model):
         raise ValueError(f"Model {model.name!r} has no kernels to prune.")
     return model
-
-
-def _workers(strategy):
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return 1
-    cluster = strategy.cluster_resolver.cluster_spec().as_dict()
-    return sum(len(tasks) for tasks in cluster.values()) or 1
 
 
 def _levels_of(values):
