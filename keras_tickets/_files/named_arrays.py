@@ -160,7 +160,7 @@ def _check_layout(entries: Iterable[tuple[str, dict]], size: int) -> None:
         if offsets != [start, end]:
             raise ValueError(f"{name!r} of shape {shape} cannot lie at bytes {offsets}")
     if end != size:
-        raise ValueError(f"its arrays take {end} bytes, and there are {size}")
+        raise ValueError(f"its arrays take {end:,} bytes, and {size:,} are there")
 
 
 def _array(data, dtype, shape, data_offsets):

@@ -13,11 +13,12 @@ from keras_tickets._kernels.graphs import graph_of
 from keras_tickets._training_step import SparseTraining
 from keras_tickets.layers.sparse import SparseRoot, root_of
 from keras_tickets.model.stripping import unwrap
+from keras_tickets.model.whole_files import WholeFiles
 from keras_tickets.plan import SparsityPlan, summary
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
-class SparseModel(SparseTraining, _keras_compat.DelegatingFunctional):
+class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional):
     """A Keras model with `kt.layers.Sparse` layers, and a training step for sparse optimizers.
 
     `compile`, `fit`, `evaluate`, `predict` and saving are those of `keras.Model`, on no strategy or
