@@ -85,6 +85,8 @@ class LevelRun:
                 self._level(level, None, report)
             for level, control in controls:
                 self._level(level, control, report)
+            # The optimizer's state is that of whatever was trained last, or of nothing on a resume.
+            self.state.write(self.start.state)
             self.store.trained(levels).apply(self.network)
 
     def _check_last_rate(self):

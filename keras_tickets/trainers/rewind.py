@@ -45,7 +45,7 @@ class RewindTrainer(keras.Model):
     `fit` trains the network to step k and keeps its state; trains on to the end, T; prunes a share
     of the weights that are left, those of smallest magnitude; rewinds what remains to step k; and
     so on. Level 0 is the dense network, level n the one after n prunings; each trains for T - k
-    steps. After `fit`, `model` is the last level's trained network.
+    steps. After `fit`, `model` is the last level's trained network, its optimizer as at step 0.
 
     Variants are a matter of what is rewound:
 

@@ -124,3 +124,19 @@ def test_a_file_that_was_removed_from_the_store_is_named(tmp_path):
     (tmp_path / "settings.json").write_text("[]")
     with pytest.raises(ValueError, match="settings.json' is damaged, or of another kind"):
         fit(trainer(levels=1, store=tmp_path))
+
+
+def test_what_fit_leaves_is_the_same_after_a_resume(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    arguments = {"levels": 1, "control": "random"}
+    first = trainer(store=whole, **arguments)
+    fit(first)
+    fit(trainer(levels=0, store=parts))
+    fit(trainer(levels=1, store=parts))
+    resumed = trainer(store=parts, **arguments)
+    fit(resumed)
+    for a, b in zip(first.model.weights, resumed.model.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    pairs = zip(first.model.optimizer.variables, resumed.model.optimizer.variables, strict=True)
+    for a, b in pairs:
+        np.testing.assert_array_equal(a, b)
