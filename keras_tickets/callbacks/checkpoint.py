@@ -6,6 +6,7 @@ import pathlib
 import re
 import time
 import warnings
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -90,7 +91,7 @@ class Checkpoint(keras.callbacks.Callback):
         found = self._read()
         return 0 if found is None else found[1]["epoch"]
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self._forget()
         if self._writes:
             remove_leftovers(self.directory)
@@ -106,7 +107,7 @@ class Checkpoint(keras.callbacks.Callback):
                 remove_old_checkpoints(self.directory, self.keep)
         self._started = time.monotonic()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._resumed_at is not None and epoch != self._resumed_at:
             raise ValueError(
                 f"The checkpoint in {str(self.directory)!r} was written after {self._resumed_at} "
@@ -115,7 +116,7 @@ class Checkpoint(keras.callbacks.Callback):
             )
         self._resumed_at = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
         variables = self._variables()
         values = [self._copies(variable) for variable in variables]

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -42,7 +43,7 @@ class TeacherLogits:
     def __len__(self):
         return len(self.logits)
 
-    def lookup(self, x) -> np.ndarray:
+    def lookup(self, x: Any) -> np.ndarray:
         """The logits of a batch.
 
         Args:
@@ -105,7 +106,7 @@ class TeacherLogits:
 
 
 def cache_logits(
-    path: str | os.PathLike, teacher, data, *, teacher_outputs: str = "logits"
+    path: str | os.PathLike, teacher: Any, data: Any, *, teacher_outputs: str = "logits"
 ) -> TeacherLogits:
     """The teacher's logits for a data set: read from a file, or computed and written to it.
 
@@ -161,7 +162,7 @@ def cache_logits(
     return TeacherLogits(keys, logits, str(path))
 
 
-def fingerprints(x) -> tf.Tensor:
+def fingerprints(x: Any) -> tf.Tensor:
     """A 64-bit fingerprint of the bytes of each example.
 
     Args:
