@@ -20,29 +20,35 @@ class Description:
     Attributes:
         input_shape: Shape of one image.
         classes: Number of classes.
-        examples: Number of training examples, before any is held out.
         augment: As in `Dataset`.
         streamed: Whether images are read from disk batch by batch; otherwise all are in memory.
         half_of: Name of the data set whose images these are, at half their height and width.
+        examples: Number of training examples, before any is held out; None where it is not known.
     """
 
     input_shape: tuple[int, int, int]
     classes: int
-    examples: int
     augment: Callable | None = None
     streamed: bool = False
     half_of: str | None = None
+    examples: int | None = None
 
 
 DATASETS = {
-    "digits": Description((8, 8, 1), 10, 1_442),
-    "mnist": Description((28, 28, 1), 10, 60_000),
-    "fashion_mnist": Description((28, 28, 1), 10, 60_000),
-    "cifar10": Description((32, 32, 3), 10, 50_000, functools.partial(crop_and_flip, padding=4)),
-    "cifar10_16x16": Description(
-        (16, 16, 3), 10, 50_000, functools.partial(crop_and_flip, padding=2), half_of="cifar10"
+    "digits": Description((8, 8, 1), 10, examples=1_442),
+    "mnist": Description((28, 28, 1), 10, examples=60_000),
+    "fashion_mnist": Description((28, 28, 1), 10, examples=60_000),
+    "cifar10": Description(
+        (32, 32, 3), 10, functools.partial(crop_and_flip, padding=4), examples=50_000
     ),
-    imagenet.NAME: Description((224, 224, 3), 1000, 1_281_167, streamed=True),
+    "cifar10_16x16": Description(
+        (16, 16, 3),
+        10,
+        functools.partial(crop_and_flip, padding=2),
+        half_of="cifar10",
+        examples=50_000,
+    ),
+    imagenet.NAME: Description((224, 224, 3), 1000, streamed=True, examples=1_281_167),
 }
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import os
+import re
 import sys
 import textwrap
 import warnings
@@ -16,6 +17,8 @@ from keras_tickets._version import __version__
 PROGRAM = "keras-tickets"
 # Errors whose words say what is wrong; of any other the name helps too.
 EXPLAINED = (ValueError, TypeError, OSError, ImportError, RuntimeError, flags.Error)
+# What gin appends to an error, with the address of a function that nobody wants.
+_IN_CALL = re.compile(r" In call to configurable '([\w./]+)' \(<[^>]*>\)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +190,7 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = _IN_CALL.sub(r" (in \1)", " ".join(str(error).split()))
     if isinstance(error, EXPLAINED) and text:
         return text
     return f"{type(error).__name__}: {text} (--traceback shows where)"

@@ -117,10 +117,19 @@ class Experiment:
 
     @property
     def total_steps(self) -> int:
-        """Training steps from the first epoch to the last."""
+        """Training steps from the first epoch to the last.
+
+        Raises:
+            ValueError: The data set does not say how many examples it has.
+        """
         steps = self.steps_per_epoch
         if steps is None:
             size = data.describe(self.dataset).examples
+            if size is None:
+                raise ValueError(
+                    f"`steps_per_epoch` must be given for data set {self.dataset!r}, which does "
+                    "not say how many training examples it has. Received: steps_per_epoch=None"
+                )
             steps = (size - count_held_out(size, self.validation)) // self.batch_size
         return self.epochs * max(steps, 1)
 
