@@ -66,7 +66,7 @@ class _Reader:
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[TextIO]:
         path = self._find(name)
-        if path in self._open:
+        if any(path.samefile(file) for file in self._open):
             raise ValueError(f"{str(path)!r} includes itself")
         self._open.append(path)
         try:

@@ -73,7 +73,8 @@ def test_home(tmp_path, monkeypatch):
 def test_files_that_include_each_other_are_named(tmp_path):
     first = write(tmp_path / "first.gin", 'include "second.gin"\n')
     second = write(tmp_path / "second.gin", 'include "first.gin"\n')
-    for file in (first, second):
+    (tmp_path / "other_name.gin").symlink_to(first)
+    for file in (first, second, str(tmp_path / "other_name.gin")):
         with pytest.raises(ValueError, match="includes itself"):
             read_experiment([file])
 

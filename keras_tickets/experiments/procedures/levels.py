@@ -42,7 +42,7 @@ def level_summary(trainers: Sequence[RewindTrainer], run: Run, method: str) -> d
     """Writes `metrics.csv`, a row for each level; returns the summary, with `levels`.
 
     Args:
-        trainers: The trainers of the levels, all done; the last one of them that has a level
+        trainers: The trainers of the levels, all done; the first of them that has a level
             evaluates it.
         run: The run.
         method: Name of the method.
