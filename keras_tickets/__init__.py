@@ -1,9 +1,9 @@
 """keras_tickets: sparse training for TensorFlow and Keras 3."""
 
-from keras_tickets._process import starts_as_command
+from keras_tickets import _process
 from keras_tickets._version import __version__
 
-if not starts_as_command():  # then `experiments.cli` imports the rest, after `--help`
+if not _process.starts_as_command():  # then `experiments.cli` imports the rest, after `--help`
     from keras_tickets import (
         analysis,
         bases,
