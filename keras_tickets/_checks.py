@@ -64,11 +64,12 @@ def check_number(name: str, value: Any, interval: str = "(-inf, inf)") -> float:
             f"Received: {name}={value!r} (of type {type(value).__name__})"
         )
     low, high = (float(bound) for bound in interval[1:-1].split(","))
-    above = value >= low if interval[0] == "[" else value > low
-    below = value <= high if interval[-1] == "]" else value < high
-    if math.isnan(value) or not (above and below):
+    number = float(value)
+    above = number >= low if interval[0] == "[" else number > low
+    below = number <= high if interval[-1] == "]" else number < high
+    if math.isnan(number) or not (above and below):
         raise ValueError(f"`{name}` must be {allowed}. Received: {name}={value!r}")
-    return float(value)
+    return number
 
 
 def check_sparsity(value: Any, name: str = "sparsity") -> float:

@@ -180,7 +180,8 @@ def flops(
     check_model(model)
     kernels = multiplied_kernels(model)
     costs = kernel_costs(model, kernels, input_shape)
-    if unknown := [path for path, cost in costs.items() if cost is None]:
+    known = {path: cost for path, cost in costs.items() if cost is not None}
+    if unknown := [path for path in costs if path not in known]:
         raise ValueError(
             f"The output size of {unknown[0]!r} is not known. Pass `input_shape`, without "
             f"the batch axis. Received: input_shape={input_shape}"
@@ -189,7 +190,7 @@ def flops(
     records = {id(record.kernel): record for record in masked_kernels(model)}
     rows, in_training = [], []
     for kernel in kernels:
-        cost, record = costs[kernel.path], records.get(id(kernel.variable))
+        cost, record = known[kernel.path], records.get(id(kernel.variable))
         kept = record.count() if record else kernel.size
         row = FlopsRow(
             path=kernel.path,
@@ -252,10 +253,12 @@ def kernel_costs(
     loops = recurrent_layers(model)
     callers = {kernel.path: loops.get(id(kernel.layer), kernel.layer) for kernel in kernels}
     calls, _, _ = trace(model, callers.values(), input_shape)
-    costs, first = {}, set()
+    costs: dict[str, Cost | None] = {}
+    first = set()
     for kernel in kernels:
-        uses = [_use(kernel, call) for call in calls if call.layer is callers[kernel.path]]
-        if None in uses:
+        found = [_use(kernel, call) for call in calls if call.layer is callers[kernel.path]]
+        uses = [use for use in found if use is not None]
+        if len(uses) < len(found):
             costs[kernel.path] = None
             continue
         is_first = id(kernel.layer) not in first

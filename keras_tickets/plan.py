@@ -255,9 +255,10 @@ def allocate(
         UserWarning: The sparsity over all given kernels falls short by more than 0.01.
     """
     structure = structures.get(structure)
-    by_regex = isinstance(sparsity, Mapping)
-    distribution = Custom(sparsity) if by_regex else distributions.get(distribution)
-    sparsity = 0.0 if by_regex else check_sparsity(sparsity)
+    if isinstance(sparsity, Mapping):
+        distribution, sparsity = Custom(sparsity), 0.0
+    else:
+        distribution, sparsity = distributions.get(distribution), check_sparsity(sparsity)
     chosen = _share(kernels, sparsity, distribution, structure, scores)
     shares, kept = {}, 0
     for kernel in kernels:

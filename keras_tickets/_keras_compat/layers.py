@@ -73,14 +73,15 @@ def input_like(
 ) -> keras.KerasTensor:
     """A new `keras.Input` for tensors such as this one, of any batch size."""
     history = getattr(tensor, "_keras_history", None)
-    is_input = history is not None and isinstance(history.operation, keras.layers.InputLayer)
+    operation: Any = getattr(history, "operation", None)
+    is_input = isinstance(operation, keras.layers.InputLayer)
     return keras.Input(
         batch_shape=(None, *tensor.shape[1:]),
         dtype=dtype or tensor.dtype,
         sparse=tensor.sparse or None,
         ragged=tensor.ragged or None,
-        name=name or (history.operation.name if is_input else None),
-        optional=is_input and history.operation.optional,
+        name=name or (operation.name if is_input else None),
+        optional=is_input and operation.optional,
     )
 
 

@@ -1,6 +1,7 @@
 """The training loop, on every strategy."""
 
 import functools
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
@@ -39,7 +40,13 @@ class _Bar(keras.callbacks.ProgbarLogger):
         return min(batch, self.target - 1) if self.target else batch
 
 
-class DistributedTrainer:
+if TYPE_CHECKING:
+    from keras import Model as _Model
+else:
+    _Model = object
+
+
+class DistributedTrainer(_Model):
     """Mixin for `keras.Model`: `fit` and `evaluate` on every strategy, K steps per graph call.
 
     Stock Keras cannot build a model from a distributed batch of several workers (keras-team/keras

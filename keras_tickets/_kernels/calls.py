@@ -112,9 +112,9 @@ def _with_dtypes(arguments, dtypes):
 
 
 def _arguments_of_dtype(config, dtype):
-    args, kwargs = (), {}
+    args, kwargs = [], {}
     if "input_shape" in config:
-        args = (_inputs_of_shapes(config["input_shape"], dtype),)
+        args.append(_inputs_of_shapes(config["input_shape"], dtype))
     for name, shapes in config.get("shapes_dict", {}).items():
         name = name.removesuffix("_shape")
         kwargs[name] = _inputs_of_shapes(shapes, dtype, name)

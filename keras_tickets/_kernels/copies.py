@@ -195,8 +195,8 @@ def _copy_tensorflow_objects(source, target):
 
 
 def _tensorflow_objects(layer):
-    kinds = (tf.Variable, tf.Module, tf.lookup.experimental.MutableHashTable)
-    kinds = (*kinds, tf.lookup.experimental.DenseHashTable)
+    tables = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
+    kinds = (tf.Variable, tf.Module, *tables)
     found = {}
     for name, value in sorted(_keras_compat.own_attributes(layer).items()):
         for i, part in enumerate(keras.tree.flatten(value)):

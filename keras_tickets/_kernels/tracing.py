@@ -71,8 +71,8 @@ def first_convolutions(model: keras.Model, layers: Iterable[keras.layers.Layer])
         The `id`s of the layers that do.
     """
     calls, model_inputs, _ = trace(model, layers)
-    model_inputs = {tensor.op for tensor in model_inputs}
-    return {id(call.layer) for call in calls if _reads_directly(call.inputs[0].op, model_inputs)}
+    sources = {tensor.op for tensor in model_inputs}
+    return {id(call.layer) for call in calls if _reads_directly(call.inputs[0].op, sources)}
 
 
 def last_layers(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> set[int]:

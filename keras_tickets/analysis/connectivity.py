@@ -140,13 +140,14 @@ def connectivity(
     named = data if isinstance(data, Mapping) else {"data": data}
     line = _Line(model_a, model_b, keep=batch_norm != "interpolate")
     evaluate = _evaluation(model_a, line.variables, loss)
+    recompute = None
     if batch_norm == "recompute":
         recompute = RecomputedStatistics(model_a, line.variables)
     alphas = np.linspace(0.0, 1.0, points)
     results = {name: [] for name in named}
     for alpha in alphas:
         values = line.at(alpha)
-        if batch_norm == "recompute":
+        if recompute is not None and train_data is not None:
             values = recompute(values, batches(train_data, batch_size))
         for name, each in named.items():
             results[name].append(_mean(evaluate, values, batches(each, batch_size), name))

@@ -50,14 +50,14 @@ def gradient_flow(
     records = masks.masked_kernels(model)
     if not records:
         raise ValueError(f"Model {model.name!r} has no masked kernels.")
-    loss = keras.losses.get(loss)
+    function = keras.losses.get(loss)
     kernels = [tf.convert_to_tensor(record.kernel) for record in records]
     with tf.GradientTape() as tape:
         tape.watch(kernels)
         pairs = [(record.kernel, kernel) for record, kernel in zip(records, kernels, strict=True)]
         with _keras_compat.masked_scope(pairs):
             outputs = model(x, training=training)
-        result = tf.reduce_mean(loss(y, outputs))
+        result = tf.reduce_mean(function(y, outputs))
     gradients = tape.gradient(result, kernels, unconnected_gradients="zero")
     return {
         record.path: float(np.linalg.norm(gradient.numpy().astype(np.float64)))

@@ -186,7 +186,7 @@ def stability(
         raise TypeError(f"`model` must be a kt.SparseModel. Received: {type(model).__name__}")
     check_seed(seed)
     kinds = _check_kinds(kinds)
-    orders = _check_orders(orders, 2 if "data_order" in kinds else 1)
+    checked = _check_orders(orders, 2 if "data_order" in kinds else 1)
     masks = masks_of(masks)
     _check_within(masks, get_masks(model))
     start = _State(model)
@@ -194,7 +194,7 @@ def stability(
     def run(masks):
         """The trained weights and the score of a copy for each order."""
         trained, scores = [], []
-        for order in orders:
+        for order in checked:
             start.restore()
             set_masks(model, masks)
             train(model, order)
@@ -207,8 +207,8 @@ def stability(
         measured = []
         for each in (masks, random_masks(masks, seed)) if compare_random else (masks,):
             copies, scores = run(each)
-            pruning = pruning_distances(full, copies, each, orders) if full else None
-            between = order_distances(copies, each, orders) if "data_order" in kinds else None
+            pruning = pruning_distances(full, copies, each, checked) if full else None
+            between = order_distances(copies, each, checked) if "data_order" in kinds else None
             measured.append(MaskStability(pruning, between, scores))
     finally:
         start.restore()

@@ -199,9 +199,9 @@ class Checkpoint(keras.callbacks.Callback):
                     f"in {count} copies, where this one of {len(here)} variables has {kind} on "
                     f"{replicas} replicas."
                 )
-        for variable, copies in zip(variables, values, strict=True):
+        for variable, arrays in zip(variables, values, strict=True):
             for i, target in enumerate(self._local(variable)):
-                target.assign(copies[i % len(copies)])
+                target.assign(arrays[i % len(arrays)])
 
     def _local(self, variable):
         """The TensorFlow variable of each replica of this process."""

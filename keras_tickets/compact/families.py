@@ -1,5 +1,7 @@
 """Which class of call each layer class is."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -47,7 +49,7 @@ FAMILIES |= dict.fromkeys(MERGING_OPERATIONS.values(), Merge)
 FAMILIES |= dict.fromkeys(ELEMENTWISE_OPERATIONS, Elementwise)
 
 
-def understand(is_shared: bool, layer: keras.layers.Layer, *where) -> Call:
+def understand(is_shared: bool, layer: keras.layers.Layer, *where: Any) -> Call:
     """The call of a layer, of the class that knows what it does to channels.
 
     Args:
@@ -57,6 +59,7 @@ def understand(is_shared: bool, layer: keras.layers.Layer, *where) -> Call:
     """
     cls = FAMILIES.get(type(layer), Call)
     call = cls(layer, *where)
+    reason: str | None
     if call.kwargs.get("training"):
         reason = "called with training=True"
     elif cls is Call:
@@ -67,4 +70,7 @@ def understand(is_shared: bool, layer: keras.layers.Layer, *where) -> Call:
         reason = "its channels come first"
     else:
         reason = call.refusal()
-    return Call(layer, *where, reason=reason) if reason else call
+    if reason:
+        path, args, kwargs, outputs = where
+        return Call(layer, path, args, kwargs, outputs, reason)
+    return call

@@ -118,7 +118,7 @@ def _read(model, prefix, times, graphs):
         return known.setdefault(id(value), Channels(value))
 
     inputs, outputs = keras.tree.map_structure(channels, (inputs, outputs))
-    calls = []
+    calls: list[Call] = []
     for layer, *tensors in nodes:
         args, kwargs, results = keras.tree.map_structure(channels, tuple(tensors))
         where = (layer, f"{prefix}{layer.name}", args, kwargs, results)
@@ -177,9 +177,10 @@ def build(graph: Graph, layers: dict[int, keras.layers.Layer] | None = None) -> 
             tensors[call.outputs[0]] = tensors[call.inputs[0]]
             continue
         if id(call.layer) not in layers:
-            is_nested = isinstance(call, Nested)
-            made = build(call.inside, layers) if is_nested else call.remake()
-            layers[id(call.layer)] = made
+            if isinstance(call, Nested):
+                layers[id(call.layer)] = build(call.inside, layers)
+            else:
+                layers[id(call.layer)] = call.remake()
         args, kwargs = keras.tree.map_structure(tensor, (call.args, call.kwargs))
         results = layers[id(call.layer)](*args, **kwargs)
         tensors.update(zip(call.outputs, keras.tree.flatten(results), strict=True))

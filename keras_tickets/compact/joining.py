@@ -1,6 +1,6 @@
 """Layers that join tensors, or give one another shape."""
 
-import functools
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ def _multiply(a, b):
     return np.where((a == 0) | (b == 0), 0.0, a * b)
 
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[type, Any] = {
     keras.layers.Add: np.add,
     keras.layers.Average: np.add,
     keras.layers.Subtract: np.subtract,
@@ -49,7 +49,9 @@ class Merge(Channelwise):
 
     def infer(self):
         constants = [channels.constant for channels in self.inputs]
-        constant = functools.reduce(_FUNCTIONS[type(self.layer)], constants)
+        constant = constants[0]
+        for another in constants[1:]:
+            constant = _FUNCTIONS[type(self.layer)](constant, another)
         if isinstance(self.layer, keras.layers.Average):
             constant = constant / len(constants)
         self.outputs[0].constant = np.where(np.isfinite(constant), constant, np.nan)

@@ -128,7 +128,7 @@ class Dataset:
 
         def gather(indices, draws=None):
             batch = tf.gather(images, indices)
-            if draws is not None:
+            if draws is not None and self._augment is not None:
                 batch = self._augment(batch, draws)
             found = tf.gather(labels, indices)
             if more:

@@ -80,7 +80,8 @@ class StreamedDataset:
         test_batch_size = batch_size if test_batch_size is None else test_batch_size
         self.name = name
         self.seed = check_integer("seed", seed, 0, 2**31 - 1)
-        self.input_shape = tuple(input_shape)
+        height, width, channels = input_shape
+        self.input_shape = (height, width, channels)
         self.classes = builder.info.features["label"].num_classes
         self.augment = augment
         self.shuffle_buffer = check_integer("shuffle_buffer", shuffle_buffer, 1)
@@ -180,4 +181,5 @@ class StreamedDataset:
 
 
 def _standardize(image):
-    return (image - np.float32(imagenet.MEAN)) / np.float32(imagenet.DEVIATION)
+    mean, deviation = np.array(imagenet.MEAN), np.array(imagenet.DEVIATION)
+    return (image - mean.astype(np.float32)) / deviation.astype(np.float32)

@@ -55,7 +55,7 @@ class Global(Distribution):
                     f"{kernel.path!r} of shape {kernel.shape}. Lower the sparsity, leave that "
                     'kernel out with `filters`, or use distribution="erk".'
                 )
-            chosen[kernel.path] = sparsity_of(kernel.size, np.count_nonzero(part))
+            chosen[kernel.path] = sparsity_of(kernel.size, int(np.count_nonzero(part)))
         return Allocation(chosen)
 
     def _scores(self, kernel, scores):

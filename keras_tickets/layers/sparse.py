@@ -93,6 +93,7 @@ class Sparse(keras.layers.Wrapper):
         if not isinstance(sparsity, dict):
             check_sparsity(sparsity)
         self.sparsity = sparsity
+        self.structure: structures.Structure | dict[str, structures.Structure]
         if isinstance(structure, dict):
             self.structure = {path: structures.get(each) for path, each in structure.items()}
         else:

@@ -63,7 +63,8 @@ def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
 
 
 def unwrap(
-    sparse_model: keras.Model, finish: Callable[[keras.layers.Layer], keras.layers.Layer]
+    sparse_model: keras.Model,
+    finish: Callable[[keras.layers.Layer, keras.layers.Layer], keras.layers.Layer],
 ) -> keras.Model:
     """The model without its `Sparse` wrappers, each layer as `finish` returns it."""
 

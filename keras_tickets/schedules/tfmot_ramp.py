@@ -4,6 +4,8 @@ Importing that library switches `tf.keras` to Keras 2, so nothing here does: its
 by the module of their class.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -67,7 +69,7 @@ class TfmotRamp(Ramp):
         self.power = float(power)
 
     @classmethod
-    def of(cls, schedule: object) -> "TfmotRamp":
+    def of(cls, schedule: Any) -> "TfmotRamp":
         """The ramp of a schedule object.
 
         Raises:

@@ -46,7 +46,7 @@ class NM(Structure):
         self.m = m
 
     @property
-    def sparsity(self) -> float:
+    def sparsity(self) -> float:  # type: ignore[override]
         return sparsity_of(self.m, self.n)
 
     def layout(self, kernel: Kernel) -> Layout:
