@@ -1,6 +1,9 @@
 """The training step of sparse models: one backward pass for masked and dense gradients."""
 
+from collections.abc import Sequence
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
@@ -59,8 +62,22 @@ class SparseTraining(_keras_compat.DistributedTrainer):
             with self.distribute_strategy.scope():
                 self.optimizer.rest(self.distribute_strategy)
 
-    def set_weights(self, weights):
-        super().set_weights(weights)
+    def get_weights(self) -> list[np.ndarray]:
+        """The values of `weights`, as the dense model has them, and then the masks."""
+        records = masks.masked_kernels(self)
+        return [*super().get_weights(), *(record.mask.numpy() for record in records)]
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Sets weights and masks, or the weights alone, under the masks that there are.
+
+        Args:
+            weights: Arrays, as `get_weights` of this model or of the dense one returns them.
+        """
+        size, records = len(self.weights), masks.masked_kernels(self)
+        found = weights[size:] if len(weights) == size + len(records) else []
+        super().set_weights(weights[:size] if found else weights)
+        for record, mask in zip(records, found, strict=False):
+            record.mask.assign(mask)
         self.rest()
 
     def compile_from_config(self, config):

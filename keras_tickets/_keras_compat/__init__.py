@@ -42,9 +42,11 @@ from keras_tickets._keras_compat.optimizers import optimizer_parts as optimizer_
 from keras_tickets._keras_compat.optimizers import set_steps as set_steps
 from keras_tickets._keras_compat.optimizers import skip_step as skip_step
 from keras_tickets._keras_compat.optimizers import without_tracking as without_tracking
+from keras_tickets._keras_compat.saving import made_without_weights as made_without_weights
 from keras_tickets._keras_compat.scopes import current_state as current_state
 from keras_tickets._keras_compat.scopes import functional_scope as functional_scope
 from keras_tickets._keras_compat.scopes import masked_scope as masked_scope
+from keras_tickets._keras_compat.scopes import outer_name_scope as outer_name_scope
 from keras_tickets._keras_compat.scopes import reading_scope as reading_scope
 from keras_tickets._keras_compat.scopes import uncast as uncast
 from keras_tickets._keras_compat.training import DistributedTrainer as DistributedTrainer

@@ -29,6 +29,18 @@ def current_state(variables) -> list[tuple[keras.Variable, tf.Tensor]]:
     return [(v, value) for v, value in values if value is not None]
 
 
+@contextlib.contextmanager
+def outer_name_scope():
+    """What is made inside gets the path that it would have without the layer being built now."""
+    stack = global_state.get_global_attribute("name_scope_stack") or []
+    inner = stack.pop() if stack else None
+    try:
+        yield
+    finally:
+        if inner is not None:
+            stack.append(inner)
+
+
 def uncast(variable: keras.Variable) -> tf.Tensor:
     """The variable's value in its own dtype, whatever the autocast scope."""
     with _own_dtypes():

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -102,8 +103,68 @@ class Sparse(keras.layers.Wrapper):
         self.seed = check_seed(seed)
         self.masked_kernels: list[MaskedKernel] = []
         self._waits_for_call = False
+        self._found_masks = False
         self.supports_masking = layer.supports_masking
         _keras_compat.adopt_call_of(self, layer)
+        self._passes_on = True
+
+    # --- As the layer inside --------------------------------------------------------------------
+
+    def __getattr__(self, name):
+        layer = self.__dict__.get("layer")
+        if layer is None or name.startswith("_") or name in ("save_assets", "load_assets"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(layer, name)
+
+    def __setattr__(self, name, value):
+        own = name.startswith("_") or name in self.__dict__ or hasattr(type(self), name)
+        if not own and self.__dict__.get("_passes_on") and hasattr(self.layer, name):
+            setattr(self.layer, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """Those of the layer inside: masks are variables, not weights."""
+        return self.layer.weights
+
+    @property
+    def non_trainable_weights(self) -> list[keras.Variable]:
+        """The masks, and those of the layer inside."""
+        # The older `.h5` format of Keras saves these lists.
+        return [*(record.mask for record in self.masked_kernels), *super().non_trainable_weights]
+
+    @property
+    def input_spec(self):
+        """What the layer inside takes."""
+        return self.layer.input_spec
+
+    @input_spec.setter
+    def input_spec(self, value):
+        self.layer.input_spec = value
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Sets the weights of the layer inside, under the masks.
+
+        Args:
+            weights: Arrays, as `get_weights` of this layer or of the dense one returns them.
+        """
+        super().set_weights(weights)
+        for record in self.masked_kernels:
+            record.set(record.mask.numpy())
+
+    def quantize(self, *args, **kwargs):
+        raise ValueError(_refusal(self, "quantized"))
+
+    def enable_lora(self, *args, **kwargs):
+        """Refused: see `Raises`.
+
+        Raises:
+            ValueError: Always. Masks and low-rank factors do not go together.
+        """
+        raise ValueError(_refusal(self, "given low-rank factors"))
+
+    # --- Building and saving --------------------------------------------------------------------
 
     def __call__(self, *args, **kwargs):
         if self._waits_for_call:
@@ -113,7 +174,8 @@ class Sparse(keras.layers.Wrapper):
         return super().__call__(*args, **kwargs)
 
     def build(self, input_shape=None):
-        super().build(input_shape)
+        with _keras_compat.outer_name_scope():
+            super().build(input_shape)
         self._create_masks()
 
     def get_build_config(self):
@@ -134,7 +196,13 @@ class Sparse(keras.layers.Wrapper):
             store[record.mask.name] = pack_mask(mask)
             store[f"{record.mask.name}_shape"] = np.array(mask.shape, np.int32)
 
+    @property
+    def found_masks(self) -> bool:
+        """Whether the weights file that was read last has masks for this layer."""
+        return self._found_masks
+
     def load_own_variables(self, store):
+        self._found_masks = bool(store.keys())
         loaded = [(record.mask, _stored_mask(record, store)) for record in self.masked_kernels]
         known = {mask.name + suffix for mask, _ in loaded for suffix in ("", "_shape")}
         if unknown := sorted(set(store.keys()) - known):
@@ -183,7 +251,8 @@ class Sparse(keras.layers.Wrapper):
 
     def _add_mask(self, kernel, path, sparsity, layout):
         def initialize(shape, dtype=None):
-            if self.mask == "ones":
+            if self.mask == "ones" or not tf.executing_eagerly():
+                # In a graph the variable holds nothing yet, and any values will do.
                 return tf.ones(shape, tf.bool)
             scores = masks.initial_scores(path, kernel.variable, self.mask, self.seed)
             return tf.constant(layout.draw(scores, sparsity))
@@ -242,6 +311,13 @@ class Sparse(keras.layers.Wrapper):
             # The configuration of a layer without `get_config` may not say its name.
             wrapper.layer.name = name
         return wrapper
+
+
+def _refusal(layer, what):
+    return (
+        f"Layer {layer.name!r} has masks and cannot be {what}: it could not be loaded again. "
+        "Make the model plain first, with `kt.strip`."
+    )
 
 
 def _stored_mask(record, store):

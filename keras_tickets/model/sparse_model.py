@@ -1,6 +1,9 @@
 """`SparseModel`: a Keras model with masked kernels."""
 
+import os
+import warnings
 import zipfile
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +14,8 @@ from keras_tickets._kernels.calls import last_call, tensor_arguments
 from keras_tickets._kernels.find import all_kernels
 from keras_tickets._kernels.graphs import graph_of
 from keras_tickets._training_step import SparseTraining
-from keras_tickets.layers.sparse import SparseRoot, root_of
+from keras_tickets.layers.sparse import Sparse, SparseRoot, root_of
+from keras_tickets.model.loadable import check_loadable
 from keras_tickets.model.stripping import unwrap
 from keras_tickets.model.whole_files import WholeFiles
 from keras_tickets.plan import SparsityPlan, summary
@@ -63,7 +67,8 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
             )
         for record in records:
             record.path = paths[id(record.kernel)]
-            record.set(record.mask.numpy())
+            if _keras_compat.is_initialized(record.mask):
+                record.set(record.mask.numpy())
         if (root := root_of(self)) is not None:
             self.delegate_to(root, self._arguments_of_root)
 
@@ -75,12 +80,15 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
             return (), {**args[0], **kwargs}
         return args, kwargs
 
-    def load_weights(self, filepath, *args, **kwargs):
+    def load_weights(
+        self, filepath: str | os.PathLike, skip_mismatch: bool = False, **kwargs: Any
+    ) -> None:
         """Loads a file of this model's weights or of its dense model's; masks stay for the latter.
 
         Args:
-            filepath: Path of a `.weights.h5` or `.keras` file.
-            *args: As in `keras.Model.load_weights`.
+            filepath: Path of a `.weights.h5`, `.weights.json` or `.keras` file.
+            skip_mismatch: Whether to take the weights that fit, such as those of another head's
+                layers before it, and to warn of the others.
             **kwargs: As in `keras.Model.load_weights`.
 
         Raises:
@@ -90,19 +98,24 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
         variables = [*self.variables, *(self.optimizer.variables if self.compiled else ())]
         before = [variable.numpy() for variable in variables]
         try:
-            self._load_weights(filepath, *args, **kwargs)
+            self._load_weights(filepath, skip_mismatch, **kwargs)
         except BaseException:
             for variable, value in zip(variables, before, strict=True):
                 variable.assign(value)
             raise
         self.rest()
 
-    def _load_weights(self, filepath, *args, **kwargs):
+    def _load_weights(self, filepath, skip_mismatch, **kwargs):
         try:
-            super().load_weights(filepath, *args, **kwargs)
+            if skip_mismatch:
+                self._load_what_fits(filepath, **kwargs)
+            else:
+                super().load_weights(filepath, **kwargs)
         except ValueError as failure:
+            if skip_mismatch:
+                raise
             try:
-                unwrap(self, lambda layer, wrapper: layer).load_weights(filepath, *args, **kwargs)
+                self._dense_view().load_weights(filepath, **kwargs)
             except ValueError as dense_failure:
                 raise ValueError(
                     f"Weights file {str(filepath)!r} fits neither model {self.name!r} nor its "
@@ -114,6 +127,49 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
         except (OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
             # `keras.callbacks.BackupAndRestore` takes its older file after an `OSError`.
             raise OSError(f"Weights file {str(filepath)!r} is damaged: {error}") from error
+
+    def _load_what_fits(self, filepath, **kwargs):
+        with warnings.catch_warnings(record=True) as skipped:
+            warnings.simplefilter("always")
+            super().load_weights(filepath, skip_mismatch=True, **kwargs)
+        wrappers = [la for la in _keras_compat.all_layers(self) if isinstance(la, Sparse)]
+        if not any(wrapper.found_masks for wrapper in wrappers):
+            self._dense_view().load_weights(filepath, skip_mismatch=True, **kwargs)
+            return
+        for warning in skipped:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+
+    def _dense_view(self):
+        """The model without masks, of the same layers."""
+        return unwrap(self, lambda layer, wrapper: layer)
+
+    def save(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+        """Saves the model, as `keras.Model.save` does.
+
+        Args:
+            filepath: Path of a `.keras` file.
+            *args: As in `keras.Model.save`.
+            **kwargs: As in `keras.Model.save`.
+
+        Raises:
+            ValueError: The file could not be loaded again.
+        """
+        check_loadable(self)
+        super().save(filepath, *args, **kwargs)
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        """Refused: see `Raises`.
+
+        Raises:
+            ValueError: Always. Quantized weights have no masks.
+        """
+        raise ValueError(
+            f"Model {self.name!r} has masks and cannot be quantized: it could not be loaded again. "
+            "Make it plain first: `kt.strip(model).quantize(…)`, or use `kt.export` with "
+            "`quantize=`."
+        )
 
     @property
     def masks(self) -> dict[str, np.ndarray]:

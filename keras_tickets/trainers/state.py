@@ -12,7 +12,7 @@ from keras_tickets import _keras_compat
 from keras_tickets._kernels.copies import fresh_layer
 from keras_tickets._kernels.graphs import graph_of
 from keras_tickets._kernels.paths import weight_paths
-from keras_tickets.masks import get_masks
+from keras_tickets.masks import get_masks, masked_kernels
 from keras_tickets.model import strip
 
 
@@ -34,7 +34,8 @@ class TrainingState:
         self.model = model
         self.weights = weight_paths(network_of(model))
         self.trained = {path for path, weight in self.weights.items() if weight.trainable}
-        others = {id(v) for v in [*model.weights, *model.metrics_variables]}
+        masks = [record.mask for record in masked_kernels(model)]
+        others = {id(v) for v in [*model.weights, *masks, *model.metrics_variables]}
         noise = [variable for variable in model.variables if id(variable) not in others]
         self._noise = {f"noise/{i}": variable for i, variable in enumerate(noise)}
         self._optimizer = {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}

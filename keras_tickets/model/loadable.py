@@ -1,0 +1,64 @@
+"""Whether the file of a model can be loaded again, found before it is written."""
+
+import json
+
+import keras
+
+from keras_tickets import _keras_compat
+
+
+def check_loadable(model: keras.Model) -> None:
+    """Makes a model again from its configuration, as `keras.models.load_model` does.
+
+    Nothing is computed and no weights are made. A configuration that was seen to be good is not
+    tried again. What depends on arguments of `load_model`, such as classes that are not registered,
+    is left to it.
+
+    Args:
+        model: The model that is going to be saved.
+
+    Raises:
+        ValueError: What is made differs from the model.
+    """
+    serialized = {**keras.saving.serialize_keras_object(model), "compile_config": None}
+    text = json.dumps(serialized, sort_keys=True, default=str)
+    if getattr(model, "_loadable", None) == text:
+        return
+    try:
+        again = _keras_compat.made_without_weights(serialized, _classes(model))
+    except Exception as error:
+        if "Could not locate" in str(error):
+            return
+        raise ValueError(_message(model, f"it fails with: {error}")) from error
+    for ours, theirs in zip(_shapes(model), _shapes(again), strict=False):
+        if ours != theirs:
+            raise ValueError(_message(model, f"it has {theirs} for {ours}"))
+    if len(_shapes(again)) != len(_shapes(model)):
+        raise ValueError(_message(model, "it has another number of variables"))
+    model._loadable = text
+
+
+def _classes(model):
+    return {type(part).__name__: type(part) for part in _keras_compat.all_layers(model)}
+
+
+def _shapes(model):
+    return [(variable.name, tuple(variable.shape)) for variable in model.variables]
+
+
+def _message(model, why):
+    changed = [
+        layer.name
+        for layer in _keras_compat.all_layers(model)
+        if getattr(layer, "lora_enabled", False) or layer.quantization_mode
+    ]
+    advice = "Its layers need `get_config` that says how to make them."
+    if changed:
+        advice = (
+            f"Layers {sorted(set(changed))} were quantized or given low-rank factors after they "
+            "were masked; do that to `kt.strip(model)` instead."
+        )
+    return (
+        f"Model {model.name!r} is not saved: a model made from its configuration would not be this "
+        f"one, so that the file could not be loaded ({why}). {advice}"
+    )
