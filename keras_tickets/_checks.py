@@ -208,3 +208,24 @@ def check_model(model: Any, name: str = "model") -> keras.Model:
             "keras.Input, or call it on a batch."
         )
     return model
+
+
+def check_logit_shapes(teacher: Sequence[int | None], student: Sequence[int | None]) -> None:
+    """Raises a `ValueError` unless two shapes can be those of the same logits.
+
+    Args:
+        teacher: Shape of the teacher's output; `None` for a size that is not known.
+        student: Shape of the student's output.
+    """
+    teacher, student = tuple(teacher), tuple(student)
+    known = zip(teacher, student, strict=False)
+    if len(teacher) != len(student) or any(a != b for a, b in known if None not in (a, b)):
+        raise ValueError(
+            "Teacher and student must give logits of the same shape. Received: teacher "
+            f"{teacher}, student {student}."
+        )
+    if len(student) < 2 or student[-1] == 1:
+        raise ValueError(
+            "Soft labels need logits of shape (batch, …, classes) with two classes or more. "
+            f"Received: shape {student}"
+        )

@@ -12,8 +12,8 @@ from keras_tickets.masks import masked_kernels
 
 __all__ = ["SparseVarianceScaling", "initialize"]
 
-MODES = ("fan_in", "fan_out", "fan_avg")
-DISTRIBUTIONS = ("normal", "truncated_normal", "uniform")
+_MODES = ("fan_in", "fan_out", "fan_avg")
+_DISTRIBUTIONS = ("normal", "truncated_normal", "uniform")
 # Standard deviation of a standard normal that is cut off at two standard deviations.
 _TRUNCATED_DEVIATION = 0.87962566103423978
 
@@ -55,10 +55,16 @@ class SparseVarianceScaling(keras.initializers.Initializer):
           section 3.1](https://arxiv.org/abs/2010.03533)
     """
 
-    def __init__(self, scale=2.0, mode="fan_in", distribution="normal", seed=0):
+    def __init__(
+        self,
+        scale: float = 2.0,
+        mode: str = "fan_in",
+        distribution: str = "normal",
+        seed: int = 0,
+    ):
         self.scale = check_number("scale", scale, "(0, inf)")
-        check_one_of("mode", mode, MODES)
-        check_one_of("distribution", distribution, DISTRIBUTIONS)
+        check_one_of("mode", mode, _MODES)
+        check_one_of("distribution", distribution, _DISTRIBUTIONS)
         self.mode = mode
         self.distribution = distribution
         self.seed = check_seed(seed)

@@ -1,13 +1,15 @@
 """Losses of knowledge distillation."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from keras_tickets._checks import check_number, check_one_of
+from keras_tickets._checks import check_logit_shapes, check_number, check_one_of
 
 __all__ = ["SoftLabels"]
 
-REDUCTIONS = ("batchmean", "mean")
+_REDUCTIONS = ("batchmean", "mean")
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -50,7 +52,7 @@ class SoftLabels(keras.distillation.DistillationLoss):
 
     def __init__(self, temperature: float = 4.0, reduction: str = "batchmean"):
         self.temperature = check_number("temperature", temperature, "(0, inf)")
-        self.reduction = check_one_of("reduction", reduction, REDUCTIONS)
+        self.reduction = check_one_of("reduction", reduction, _REDUCTIONS)
 
     def validate_outputs(self, teacher_outputs, student_outputs):
         """Raises a `ValueError` unless both are logits of the same shape, of two or more classes.
@@ -96,33 +98,12 @@ class SoftLabels(keras.distillation.DistillationLoss):
             scale /= student.shape[-1]
         return tf.cast(scale * tf.reduce_mean(each), tf.float32)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"temperature": self.temperature, "reduction": self.reduction}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "SoftLabels":
         return cls(**config)
-
-
-def check_logit_shapes(teacher, student) -> None:
-    """Raises a `ValueError` unless two shapes can be those of the same logits.
-
-    Args:
-        teacher: Shape of the teacher's output; `None` for a size that is not known.
-        student: Shape of the student's output.
-    """
-    teacher, student = tuple(teacher), tuple(student)
-    known = zip(teacher, student, strict=False)
-    if len(teacher) != len(student) or any(a != b for a, b in known if None not in (a, b)):
-        raise ValueError(
-            "Teacher and student must give logits of the same shape. Received: teacher "
-            f"{teacher}, student {student}."
-        )
-    if len(student) < 2 or student[-1] == 1:
-        raise ValueError(
-            "Soft labels need logits of shape (batch, …, classes) with two classes or more. "
-            f"Received: shape {student}"
-        )
 
 
 def _divergence(teacher, student, temperature):

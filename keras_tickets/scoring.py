@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -85,7 +86,9 @@ def random(model: keras.Model, *, seed: int = 0, filters: Filters = None) -> Sco
     )
 
 
-def snip(model: keras.Model, x, y, loss: Callable | str, *, filters: Filters = None) -> Scores:
+def snip(
+    model: keras.Model, x: Any, y: Any, loss: Callable | str, *, filters: Filters = None
+) -> Scores:
     """SNIP: how much the loss depends on a connection, |w * g|.
 
     Args:
@@ -120,8 +123,8 @@ def snip(model: keras.Model, x, y, loss: Callable | str, *, filters: Filters = N
 
 def grasp(
     model: keras.Model,
-    x,
-    y,
+    x: Any,
+    y: Any,
     loss: Callable | str,
     *,
     temperature: float = 200.0,

@@ -1,5 +1,7 @@
 """A data set of JPEG files read from disk, batch by batch."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -65,7 +67,7 @@ class StreamedDataset:
     def __init__(
         self,
         name: str,
-        builder,
+        builder: Any,
         input_shape: tuple[int, int, int] = (224, 224, 3),
         *,
         batch_size: int = 256,

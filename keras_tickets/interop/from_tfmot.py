@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,7 +20,7 @@ from keras_tickets.model import SparseModel, sparsify
 
 
 def from_tfmot(
-    model, custom_objects: Mapping[str, type[keras.layers.Layer]] | None = None
+    model: Any, custom_objects: Mapping[str, type[keras.layers.Layer]] | None = None
 ) -> SparseModel:
     """Makes a `kt.SparseModel` of a model pruned with tensorflow-model-optimization (tfmot).
 

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -83,7 +84,16 @@ class Sparse(keras.layers.Wrapper):
 
     hidden_in_paths = True
 
-    def __init__(self, layer, sparsity=0.0, *, structure=None, mask="random", seed=0, **kwargs):
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        sparsity: float | dict[str, float] = 0.0,
+        *,
+        structure: structures.Structure | dict[str, structures.Structure] | None = None,
+        mask: str = "random",
+        seed: int = 0,
+        **kwargs: Any,
+    ):
         if not isinstance(layer, keras.layers.Layer) or isinstance(layer, Sparse):
             raise TypeError(
                 f"`layer` must be a Keras layer that is not Sparse. Received: {layer!r}"

@@ -53,9 +53,12 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
     ```
     """
 
-    def __init__(self, *args, **kwargs):
-        # Keras makes a functional model again from its config where `__init__` takes anything.
-        super().__init__(**_functional_arguments(*args, **kwargs))
+    def __init__(
+        self, inputs: Any, outputs: Any = None, name: str | None = None, **kwargs: Any
+    ) -> None:
+        # These names are those of Keras's functional models: it makes a model from its config only
+        # where they are.
+        super().__init__(**_functional_arguments(inputs, outputs, name, **kwargs))
         kernels = all_kernels(self)
         paths = {id(kernel.variable): kernel.path for kernel in kernels}
         records = masks.masked_kernels(self)
@@ -189,7 +192,7 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
         return summary(self)
 
 
-def _functional_arguments(inputs, outputs=None, name=None, **kwargs):
+def _functional_arguments(inputs, outputs, name, **kwargs):
     if outputs is None:
         check_model(inputs)
         name = name or inputs.name

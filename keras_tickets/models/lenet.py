@@ -12,7 +12,7 @@ def lenet_300_100(
     classes: int = 10,
     *,
     width: float = 1.0,
-    kernel_initializer="glorot_normal",
+    kernel_initializer: str | keras.Initializer = "glorot_normal",
     seed: int | None = None,
 ) -> keras.Model:
     """LeNet-300-100: two hidden layers of 300 and 100 ReLU units.

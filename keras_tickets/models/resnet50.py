@@ -14,8 +14,8 @@ def resnet50(
     *,
     width: float = 1.0,
     fused_batch_norm: bool = True,
-    kernel_initializer="he_normal",
-    gamma_initializer="ones",
+    kernel_initializer: str | keras.Initializer = "he_normal",
+    gamma_initializer: str | keras.Initializer = "ones",
     seed: int | None = None,
 ) -> keras.Model:
     """ResNet-50: a 7x7 stem, then 3, 4, 6 and 3 bottleneck blocks; 25,502,912 weights in kernels.

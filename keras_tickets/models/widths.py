@@ -1,6 +1,7 @@
 """Narrower and wider versions of a network: the dense baselines of sparse training."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -20,7 +21,7 @@ def scaled(sizes: Sequence[int], width: float) -> list[int]:
     return [max(round(width * size), 1) for size in sizes]
 
 
-def small_dense(model: Callable[..., keras.Model], sparsity: float, **kwargs) -> keras.Model:
+def small_dense(model: Callable[..., keras.Model], sparsity: float, **kwargs: Any) -> keras.Model:
     """A narrower dense network with as many weights as a sparse one has left.
 
     Args:
@@ -50,7 +51,7 @@ def small_dense(model: Callable[..., keras.Model], sparsity: float, **kwargs) ->
     return _widest(model, budget, 0.0, 1.0, kwargs)
 
 
-def big_sparse(model: Callable[..., keras.Model], sparsity: float, **kwargs) -> keras.Model:
+def big_sparse(model: Callable[..., keras.Model], sparsity: float, **kwargs: Any) -> keras.Model:
     """A wider network that, made sparse, has as many weights left as the dense one.
 
     Args:

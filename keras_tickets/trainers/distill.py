@@ -3,15 +3,16 @@
 import functools
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
-from keras_tickets._checks import check_number
+from keras_tickets._checks import check_logit_shapes, check_number
 from keras_tickets._resolved_steps import ResolvedSteps
 from keras_tickets._training_step import SparseTraining
-from keras_tickets.losses import SoftLabels, check_logit_shapes
+from keras_tickets.losses import SoftLabels
 from keras_tickets.step import Step
 from keras_tickets.trainers.feature_losses import FeatureLosses
 from keras_tickets.trainers.teacher_logits import LABELS, TEACHER_LOGITS
@@ -89,7 +90,7 @@ class DistillationTrainer(SparseTraining, keras.Model):
     def __init__(
         self,
         student: keras.Model,
-        teacher=None,
+        teacher: Any = None,
         *,
         temperature: float = 4.0,
         alpha: float = 0.9,
