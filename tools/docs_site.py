@@ -77,7 +77,7 @@ def public_names(module):
     """`(name, where it is defined)` of a module's `__all__`, in alphabetical order."""
     tree = ast.parse(_file(module).read_text(encoding="utf-8"))
     names, origins = [], {}
-    for node in tree.body:
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 origins[alias.asname or alias.name] = f"{node.module}.{alias.name}"
