@@ -142,6 +142,19 @@ def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
     Raises:
         ValueError: A path is unknown, a shape differs, or a value is neither 0 nor 1; the model is
             then left as it was.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+    import numpy as np
+
+    layers = [keras.Input((4,)), keras.layers.Dense(4, name="fc")]
+    model = kt.sparsify(keras.Sequential(layers), 0.5)
+    kt.set_masks(model, {"fc/kernel": np.eye(4)})
+    assert model.sparsity == 0.75
+    ```
     """
     if not isinstance(masks, Mapping):
         raise TypeError(f"`masks` must be a dict {{kernel path: array}}. Received: {masks!r}")

@@ -78,6 +78,16 @@ def random(model: keras.Model, *, seed: int = 0, filters: Filters = None) -> Sco
 
     Returns:
         As `magnitude`.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    model = kt.models.lenet_300_100((8,), classes=4)
+    scores = kt.scoring.random(model, seed=1)
+    assert scores["fc1/kernel"].shape == (8, 300)
+    ```
     """
     check_seed(seed)
     kernels = _kernels(model, filters)
@@ -105,17 +115,31 @@ def snip(
         TypeError: `model` is not a Keras 3 model.
         ValueError: The scores are all 0, or not finite.
 
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+    import numpy as np
+
+    model = kt.models.lenet_300_100((8,), classes=4)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    scores = kt.scoring.snip(model, np.ones((16, 8)), np.arange(16) % 4, loss)
+    sparse = kt.prune(model, scores, 0.9)
+    assert abs(sparse.sparsity - 0.9) < 0.001
+    ```
+
     References:
         - [Lee et al., 2019, "SNIP: single-shot network pruning based on connection sensitivity",
           Algorithm 1](https://arxiv.org/abs/1810.02340)
     """
     kernels = _kernels(model, filters)
     values = _masked_values(model, kernels)
-    loss = keras.losses.get(loss)
+    loss_function = keras.losses.get(loss)
 
     with tf.GradientTape() as tape:
         tape.watch(values)
-        result = tf.reduce_mean(loss(y, _run(model, kernels, values, x)))
+        result = tf.reduce_mean(loss_function(y, _run(model, kernels, values, x)))
     gradients = _numpy(_gradient(tape, result, values))
     scored = [np.abs(v * g) for v, g in zip(_numpy(values), gradients, strict=True)]
     return _finish(model, _by_path(kernels, scored), "snip")
@@ -149,6 +173,20 @@ def grasp(
         TypeError: `model` is not a Keras 3 model.
         ValueError: `temperature` is not positive; the scores are all 0, or not finite.
 
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+    import numpy as np
+
+    model = kt.models.lenet_300_100((8,), classes=4)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    x = np.random.default_rng(0).normal(size=(16, 8))
+    scores = kt.scoring.grasp(model, x, np.arange(16) % 4, loss)
+    assert scores["fc1/kernel"].shape == (8, 300)
+    ```
+
     References:
         - [Wang et al., 2020, "Picking winning tickets before training by preserving gradient
           flow", Algorithm 1](https://arxiv.org/abs/2002.07376)
@@ -156,14 +194,14 @@ def grasp(
     check_number("temperature", temperature, "(0, inf)")
     kernels = _kernels(model, filters)
     values = _masked_values(model, kernels)
-    loss = keras.losses.get(loss)
+    loss_function = keras.losses.get(loss)
 
     with tf.GradientTape() as outer:
         outer.watch(values)
         with tf.GradientTape() as inner:
             inner.watch(values)
             outputs = _run(model, kernels, values, x) / temperature
-            result = tf.reduce_mean(loss(y, outputs))
+            result = tf.reduce_mean(loss_function(y, outputs))
         first = _gradient(inner, result, values)
         flow = tf.add_n([tf.reduce_sum(g * tf.stop_gradient(g)) for g in first])
     products = _numpy(_gradient(outer, flow, values))
@@ -188,6 +226,16 @@ def synflow(model: keras.Model, *, filters: Filters = None) -> Scores:
     Raises:
         TypeError: `model` is not a Keras 3 model.
         ValueError: The scores are all 0 (as behind a softmax), or not finite.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    model = kt.models.lenet_300_100((8,), classes=4)
+    scores = kt.scoring.synflow(model)
+    assert all((score >= 0).all() for score in scores.values())
+    ```
 
     References:
         - [Tanaka et al., 2020, "Pruning neural networks without any data by iteratively conserving

@@ -218,6 +218,18 @@ def load_ticket(path: str | os.PathLike) -> Ticket:
         FileNotFoundError: There is no such file.
         OSError: It cannot be read.
         ValueError: It is not a ticket, or has been changed or cut off; the error names it.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    layers = [keras.Input((8,)), keras.layers.Dense(4, name="fc")]
+    model = kt.sparsify(keras.Sequential(layers), 0.5)
+    saved = kt.save_ticket("start.ticket", model)
+    assert kt.load_ticket("start.ticket").digest == saved.digest
+    ```
     """
     try:
         masks, weights, provenance, digest = read_ticket(path)

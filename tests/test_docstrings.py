@@ -1,12 +1,14 @@
-"""Every example of a docstring runs."""
+"""Every public class and function has an example, and every example of a docstring runs."""
 
 import ast
 import doctest
+import inspect
 import pathlib
 import re
 import textwrap
 
 import keras
+import public_api
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -61,6 +63,15 @@ def test_the_example_runs(place, tmp_path, monkeypatch, clean_keras):
     monkeypatch.chdir(tmp_path)
     keras.utils.set_random_seed(0)
     run(place, EXAMPLES[place])
+
+
+def test_every_public_class_and_function_has_an_example():
+    without = {
+        path
+        for path, value in public_api.objects().items()
+        if not has_example(inspect.getdoc(value) or "")
+    }
+    assert without == set()
 
 
 def test_a_wrong_example_fails():

@@ -27,6 +27,20 @@ class TeacherLogits:
         keys: int64 array of shape (n,): fingerprints, ascending.
         logits: float32 array of shape (n, …, classes).
         source: What messages call the logits, as a path.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+    import numpy as np
+    import tensorflow as tf
+
+    x = np.random.default_rng(0).normal(size=(32, 8)).astype("float32")
+    teacher = kt.models.lenet_300_100((8,), classes=3)
+    data = tf.data.Dataset.from_tensor_slices(x).batch(16)
+    logits = kt.trainers.cache_logits("logits.npz", teacher, data)
+    assert logits.lookup(x[5:7]).shape == (2, 3)
+    ```
     """
 
     def __init__(self, keys: np.ndarray, logits: np.ndarray, source: str):
