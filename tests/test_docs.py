@@ -149,7 +149,7 @@ def find_problems(command):
         return find_command_problems(*arguments)
     if program == "python" and (ROOT / arguments[0]).is_file():
         return find_flag_problems(ROOT / arguments[0], arguments[1:])
-    if command[:2] == ["pip", "install"]:
+    if command[1:2] == ["install"] and program in ("pip", "pre-commit"):
         return []
     return [f"{shlex.join(command)!r} is not a command that this test knows"]
 
