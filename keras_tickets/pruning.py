@@ -127,7 +127,7 @@ def _checked(scores, record) -> np.ndarray:
 
 
 def settle_counts(model, records) -> None:
-    """Makes the counts that the masks have the targets, in the records and the saved layers."""
+    """Sets the target of each kernel to the sparsity of its mask, also in what is saved."""
     shares = {}
     for record in records:
         record.sparsity = sparsity_of(record.size, max(record.count(), 1))

@@ -130,7 +130,7 @@ def test_shapes_that_do_not_fit(teacher, student, words):
         kt.losses.SoftLabels().compute_loss(np.zeros(teacher), np.zeros(student))
 
 
-def test_serialises():
+def test_serializes():
     loss = kt.losses.SoftLabels(3.0, "mean")
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert isinstance(again, kt.losses.SoftLabels)

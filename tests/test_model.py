@@ -307,7 +307,7 @@ def test_unbuilt_and_foreign_models():
         kt.sparsify(legacy, 0.5)
 
 
-def test_adapted_and_vocabulary_layers_are_copied_with_what_they_learnt():
+def test_adapted_and_vocabulary_layers_are_copied_with_what_they_learned():
     rng = np.random.default_rng(0)
     data = rng.normal(3.0, 5.0, size=(64, 8)).astype("float32")
     normalization = keras.layers.Normalization()

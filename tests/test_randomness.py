@@ -50,7 +50,7 @@ def test_streams_are_independent(other):
     assert 800 < chosen.sum() < 1200
 
 
-def test_neighbours_are_independent():
+def test_neighbors_are_independent():
     scores = random_scores((100_000,), "a/kernel", 0, 5).numpy()
     for lag in (1, 2, 10, 256, 784):
         assert abs(np.corrcoef(scores[:-lag], scores[lag:])[0, 1]) < 0.015

@@ -132,7 +132,7 @@ def _train(model, x, eager):
     loss = model.fit(data, verbose=0).history["loss"]
     assert np.isfinite(loss).all(), f"the loss is {loss}"
     after = [weight.numpy() for weight in model.trainable_weights]
-    assert any((a != b).any() for a, b in zip(before, after, strict=True)), "nothing is learnt"
+    assert any((a != b).any() for a, b in zip(before, after, strict=True)), "nothing is learned"
     assert [mask.sum() for mask in model.masks.values()] == counts, "counts change"
     for record in kt.masks.masked_kernels(model):
         off = record.kernel.numpy()[~record.mask.numpy()]

@@ -19,7 +19,7 @@ _HELD = (errno.EWOULDBLOCK, errno.EACCES)
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path, *, busy: Callable[[], None]) -> Iterator[None]:
-    """Holds a lock file for this process alone; it is there only as long.
+    """Holds a lock file for this process alone, and removes it at the end.
 
     A process that is killed leaves the file behind, and no lock on it. Where the file system knows
     no locks, every process goes on.

@@ -20,10 +20,13 @@ MERGING_OPERATIONS = {
 
 
 ELEMENTWISE_OPERATIONS = (
-    *(
-        getattr(nn_operations, name)
-        for name in "Relu Relu6 Sigmoid Silu Gelu Elu LeakyRelu".split()
-    ),
+    nn_operations.Relu,
+    nn_operations.Relu6,
+    nn_operations.Sigmoid,
+    nn_operations.Silu,
+    nn_operations.Gelu,
+    nn_operations.Elu,
+    nn_operations.LeakyRelu,
     numpy_operations.Tanh,
 )
 

@@ -10,7 +10,7 @@ LAST = "a layer keeps at least one channel"
 OUTPUT = "an output of the model"
 
 
-def analyse(graph: Graph) -> list[tuple[str, int, str]]:
+def analyze(graph: Graph) -> list[tuple[str, int, str]]:
     """Marks the channels that are constant, and those that have to stay.
 
     Args:

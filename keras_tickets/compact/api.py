@@ -3,7 +3,7 @@
 import keras
 
 from keras_tickets._checks import check_model
-from keras_tickets.compact.analysis import analyse
+from keras_tickets.compact.analysis import analyze
 from keras_tickets.compact.graph import Graph, build, is_graph, read
 from keras_tickets.compact.report import CompactionReport, CompactionRow, Stayed
 from keras_tickets.model import strip
@@ -87,7 +87,7 @@ def _compact(sparse_model):
         reason = "a subclassed model, whose calls of layers cannot be seen"
         return plain, CompactionReport([], [Stayed(plain.name, 0, reason)], parameters, parameters)
     graph = read(plain)
-    stayed = [Stayed(*entry) for entry in analyse(graph)]
+    stayed = [Stayed(*entry) for entry in analyze(graph)]
     smaller = build(graph)
     return smaller, CompactionReport(_rows(graph), stayed, parameters, smaller.count_params())
 

@@ -115,9 +115,9 @@ class BatchNormalization(Channelwise):
     def infer(self):
         values = {name: value.astype("float64") for name, value in self._statistics().items()}
         factor = values.get("gamma", 1.0) / np.sqrt(values["moving_variance"] + self.layer.epsilon)
-        centred = self.inputs[0].constant - values["moving_mean"]
-        centred = np.where(factor == 0, 0.0, centred)
-        constant = factor * centred + values.get("beta", 0.0)
+        centered = self.inputs[0].constant - values["moving_mean"]
+        centered = np.where(factor == 0, 0.0, centered)
+        constant = factor * centered + values.get("beta", 0.0)
         self.outputs[0].constant = np.where(np.isfinite(constant), constant, np.nan)
 
     def weights(self):

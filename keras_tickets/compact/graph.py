@@ -154,7 +154,7 @@ def build(graph: Graph, layers: dict[int, keras.layers.Layer] | None = None) -> 
     """A model of the graph with the kept channels only.
 
     Args:
-        graph: The graph, analysed.
+        graph: The graph, analyzed.
         layers: The layers made so far, by the id of what they stand for.
     """
     tensors, layers = {}, {} if layers is None else layers

@@ -14,7 +14,7 @@ _TOTAL: contextvars.ContextVar[int] = contextvars.ContextVar("total_steps")
 
 @contextlib.contextmanager
 def training_of(steps: int) -> Iterator[None]:
-    """What is made in this context is for a training of so many steps."""
+    """Within this context, `total_steps()` is `steps`."""
     token = _TOTAL.set(steps)
     try:
         yield

@@ -98,7 +98,7 @@ def by_name(outputs) -> dict[str, tf.Tensor]:
 class Teachers:
     """What one or several teachers make of a batch.
 
-    The logits of several teachers are averaged: softened at any temperature, that is the normalised
+    The logits of several teachers are averaged: softened at any temperature, that is the normalized
     geometric mean of their distributions.
 
     Args:

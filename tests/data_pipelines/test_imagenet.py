@@ -11,7 +11,7 @@ from keras_tickets import data
 from keras_tickets.data import imagenet
 
 SHAPE = (16, 16, 3)
-COLOUR_ERROR = 0.02  # of JPEG, as a share of the full range: 5 of 255
+COLOR_ERROR = 0.02  # of JPEG, as a share of the full range: 5 of 255
 
 
 @pytest.fixture(scope="module")
@@ -164,21 +164,21 @@ def rectangle(image, height, width):
 
 @pytest.mark.parametrize("height, width", [(300, 300), (240, 400)])
 def test_random_crops_cover_the_area_and_shape_they_should(height, width):
-    encoded, areas, ratios, centres, mirrors = gradient(height, width), [], [], [], []
+    encoded, areas, ratios, centers, mirrors = gradient(height, width), [], [], [], []
     crop = tf.function(lambda seed: imagenet.crop_at_random(encoded, (64, 64, 3), seed))
     for index in range(200):
         image = crop(tf.constant([3, index])).numpy()
-        centre, (h, w), mirrored = rectangle(image, height, width)
-        assert h / 2 - COLOUR_ERROR * height < centre[0] < height - h / 2 + COLOUR_ERROR * height
-        assert w / 2 - COLOUR_ERROR * width < centre[1] < width - w / 2 + COLOUR_ERROR * width
+        center, (h, w), mirrored = rectangle(image, height, width)
+        assert h / 2 - COLOR_ERROR * height < center[0] < height - h / 2 + COLOR_ERROR * height
+        assert w / 2 - COLOR_ERROR * width < center[1] < width - w / 2 + COLOR_ERROR * width
         areas.append(h * w / (height * width))
         ratios.append(w / h)
-        centres.append(centre)
+        centers.append(center)
         mirrors.append(mirrored)
     assert 0.09 < min(areas) < 0.2 and 0.6 < max(areas) < 1.02
     assert 0.78 < min(ratios) < 0.85 and 1.17 < max(ratios) < 1.28
     assert 70 < sum(mirrors) < 130
-    assert np.std(centres, axis=0).min() > 20
+    assert np.std(centers, axis=0).min() > 20
 
 
 @pytest.mark.parametrize("height, width", [(256, 256), (256, 512), (320, 200), (33, 47)])
@@ -187,8 +187,8 @@ def test_central_crop(height, width):
     (y, x), (h, w), mirrored = rectangle(image, height, width)
     side = round(min(height, width) * 224 / 256)
     assert not mirrored
-    np.testing.assert_allclose(y, (height - 1) / 2, atol=COLOUR_ERROR * height)
-    np.testing.assert_allclose(x, (width - 1) / 2, atol=COLOUR_ERROR * width)
+    np.testing.assert_allclose(y, (height - 1) / 2, atol=COLOR_ERROR * height)
+    np.testing.assert_allclose(x, (width - 1) / 2, atol=COLOR_ERROR * width)
     np.testing.assert_allclose([h, w], [side, side], rtol=0.03)
 
 
