@@ -256,3 +256,34 @@ def test_the_learning_rate_at_a_step():
     decay = keras.optimizers.schedules.PolynomialDecay(1.0, 4, 0.0)
     assert _keras_compat.learning_rate_at(keras.optimizers.SGD(decay), 1) == 0.75
     assert _keras_compat.learning_rate_at(keras.optimizers.SGD(0.5), 1) == 0.5
+
+
+def test_argmax_is_tensorflows_own_only_inside_the_context():
+    x = np.array([[0.5, -3.0, 2.0], [1.0, 7.0, 7.0]], "float32")
+
+    def results():
+        return [
+            function(x, axis=axis, keepdims=keepdims).numpy()
+            for function in (keras.ops.argmax, keras.ops.argmin)
+            for axis in (None, 0, -1)
+            for keepdims in (False, True)
+        ]
+
+    def operators():
+        graph = tf.function(lambda: keras.ops.argmax(tf.constant(x))).get_concrete_function().graph
+        return {operation.type for operation in graph.get_operations()}
+
+    expected, usual = results(), operators()
+    with _keras_compat.plain_argmax():
+        for actual, wanted in zip(results(), expected, strict=True):
+            np.testing.assert_array_equal(actual, wanted)
+            assert actual.dtype == wanted.dtype
+        assert "Bitcast" not in operators()
+    assert "Bitcast" in usual and operators() == usual
+
+
+def test_the_signature_of_a_scalar_input_has_no_axis():
+    scale, x = keras.Input(batch_shape=(), name="scale"), keras.Input((4,), name="x")
+    signature = _keras_compat.input_signature(keras.Model({"s": scale, "x": x}, x * scale))
+    shapes = {name: spec.shape.as_list() for name, spec in signature[0].items()}
+    assert shapes == {"s": [], "x": [None, 4]}

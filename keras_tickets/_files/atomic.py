@@ -14,6 +14,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 
+from keras_tickets._files.exchange import exchange_names
 from keras_tickets._files.locks import open_lock, try_lock
 
 MARK, ROOM, KEPT = "made_by_keras_tickets", "room", "replaced"
@@ -74,13 +75,26 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         temporary = room / path.name
         yield temporary
         _sync_all(temporary)
-        directory = path.is_dir() and not path.is_symlink()
-        if directory or temporary.is_dir() and os.path.lexists(path):
-            kept = room.with_name(KEPT)
-            kept.mkdir()
-            path.rename(kept / path.name)
-        temporary.replace(path)
+        take_place(temporary, path, room)
         sync(path.parent)
+
+
+def take_place(temporary: pathlib.Path, path: pathlib.Path, room: pathlib.Path) -> None:
+    """Moves what is complete to where something older may be, which goes with the room.
+
+    Args:
+        temporary: What is complete, in the room.
+        path: Where it belongs.
+        room: What `room_beside(path)` gave.
+    """
+    directory = path.is_dir() and not path.is_symlink()
+    if directory and exchange_names(temporary, path):
+        return
+    if directory or temporary.is_dir() and os.path.lexists(path):
+        kept = room.with_name(KEPT)
+        kept.mkdir(exist_ok=True)
+        path.rename(kept / path.name)
+    temporary.replace(path)
 
 
 def create_file(path: str | os.PathLike, content: bytes) -> None:

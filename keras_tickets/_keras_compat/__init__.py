@@ -13,6 +13,7 @@ from keras_tickets._keras_compat.graphs import input_signature as input_signatur
 from keras_tickets._keras_compat.graphs import map_shapes as map_shapes
 from keras_tickets._keras_compat.graphs import output_layer as output_layer
 from keras_tickets._keras_compat.graphs import overrides_call as overrides_call
+from keras_tickets._keras_compat.graphs import plain_argmax as plain_argmax
 from keras_tickets._keras_compat.graphs import read_graph as read_graph
 from keras_tickets._keras_compat.graphs import rebuild as rebuild
 from keras_tickets._keras_compat.layers import adopt_call_of as adopt_call_of

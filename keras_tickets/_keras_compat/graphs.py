@@ -1,6 +1,10 @@
 """Graphs of models: operations, calls, inputs and outputs."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
+import tensorflow as tf
 from keras.src import backend, tree
 from keras.src.export.export_utils import get_input_signature, make_tf_tensor_spec
 from keras.src.models.functional import Functional
@@ -126,4 +130,46 @@ def output_layer(model: keras.layers.Layer):
 
 def input_signature(model: keras.Model) -> list:
     """The `tf.TensorSpec`s of a built model's positional arguments, each in its structure."""
-    return tree.map_structure(make_tf_tensor_spec, get_input_signature(model))
+    signature = tree.map_structure(make_tf_tensor_spec, get_input_signature(model))
+    if isinstance(model, Functional):
+        # Keras gives a batch axis to scalars too.
+        signature = [tree.map_structure(_exact_spec, model._inputs_struct, signature[0])]
+    return signature
+
+
+def _exact_spec(tensor, spec):
+    return spec if len(tensor.shape) else tf.TensorSpec((), spec.dtype, spec.name)
+
+
+@contextlib.contextmanager
+def plain_argmax() -> Iterator[None]:
+    """Makes Keras's `argmax` and `argmin` TensorFlow's own while a model is traced.
+
+    Keras ranks -0.0 below 0.0 by looking at the sign bit of floats, with operators that few other
+    formats have. TensorFlow takes the first of the two.
+    """
+    module = backend.numpy
+    originals = {name: getattr(module, name) for name in ("argmax", "argmin")}
+    for name in originals:
+        setattr(module, name, _plain(getattr(tf, name)))
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(module, name, original)
+
+
+def _plain(function):
+    def call(x, axis=None, keepdims=False):
+        x = tf.convert_to_tensor(x)
+        rank = x.shape.rank
+        if axis is None:
+            x = tf.reshape(x, [-1])
+        result = function(x, axis=axis or 0, output_type=tf.int32)
+        if keepdims:
+            result = (
+                tf.reshape(result, [1] * rank) if axis is None else tf.expand_dims(result, axis)
+            )
+        return result
+
+    return call

@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import Callable
 
 from keras_tickets.export import litert, onnx, openvino, saved_model
-from keras_tickets.export.measure import Runner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +15,7 @@ class Format:
 
     Attributes:
         write: Writes a plain Keras model to a path and returns in sentences what that gains.
-        load: Reads it back, given the `tf.TensorSpec`s of its positional arguments.
+        recognizes: Whether what is at a path is an export of this format, to be replaced.
         directory: Whether the path is a directory.
         suffix: What the path must end in.
         beside: Suffixes of further files beside the path.
@@ -25,7 +24,7 @@ class Format:
     """
 
     write: Callable[..., str]
-    load: Callable[[pathlib.Path, list], Runner]
+    recognizes: Callable[[pathlib.Path], bool]
     directory: bool = False
     suffix: str = ""
     beside: tuple[str, ...] = ()
@@ -36,15 +35,15 @@ class Format:
 FORMATS = {
     "tf_saved_model": Format(
         saved_model.write,
-        saved_model.load,
+        saved_model.recognizes,
         directory=True,
         options={"packed": (False, True)},
     ),
-    "litert": Format(litert.write, litert.load, options={"quantize": (None, "int8")}),
-    "onnx": Format(onnx.write, onnx.load, packages=("tf2onnx", "onnxruntime")),
+    "litert": Format(litert.write, litert.recognizes, options={"quantize": (None, "int8")}),
+    "onnx": Format(onnx.write, onnx.recognizes, packages=("tf2onnx", "onnxruntime")),
     "openvino": Format(
         openvino.write,
-        openvino.load,
+        openvino.recognizes,
         suffix=".xml",
         beside=(".bin",),
         packages=("openvino",),
@@ -61,15 +60,14 @@ def find_format(name: str, packed: bool, quantize: str | None) -> Format:
         ValueError: There is none, or it has no such option.
     """
     if name not in FORMATS:
-        allowed = ", ".join(map(repr, FORMATS))
-        raise ValueError(f"format={name!r} is not known; allowed: {allowed}.")
+        raise ValueError(f"`format` must be one of {tuple(FORMATS)}. Received: format={name!r}")
     found, given = FORMATS[name], {"packed": packed, "quantize": quantize}
     for option, value in given.items():
         allowed = found.options.get(option, (OFF[option],))
         if value not in allowed:
             raise ValueError(
-                f"{option}={value!r} is not available with format={name!r}; "
-                f"use {' or '.join(map(repr, allowed))}."
+                f"`{option}` must be {' or '.join(map(repr, allowed))} with format={name!r}. "
+                f"Received: {option}={value!r}"
             )
     for package in found.packages:
         if importlib.util.find_spec(package) is None:

@@ -1,88 +1,193 @@
-"""What an exported model does on random inputs: how far off, and how fast."""
+"""What an exported model does on random inputs: how far off, how fast, in how much memory."""
 
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
+import dataclasses
+import itertools
+import pathlib
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_tickets._kernels.tracing import InputShape
+from keras_tickets.export import apart
+from keras_tickets.export.interface import Interface
 from keras_tickets.export.report import Latency
+from keras_tickets.export.samples import Sample, working_samples
 
 BATCH_SIZES = (1, 32)
-OPEN_DIMENSION = 32
-WARM_UP_CALLS = 3
 MIN_CALLS, MAX_CALLS, MAX_SECONDS = 10, 200, 0.5
+MOST_SAMPLES = 4
+SIZES_NOTE = "Measured with {shapes}."
+ONE_BATCH_NOTE = "Runs at batch size {ran}, but not at {failed}: {error}"
+NOT_MEASURED_NOTE = (
+    "Not measured: the model took none of the random inputs tried, so pass `input_shape` if its "
+    "sizes are why. The first error was {error}"
+)
 
-# An exported model, read back: from the arguments of a call to its outputs, flattened.
-Runner = Callable[[Sequence[Any]], list[np.ndarray]]
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What was measured.
+
+    Attributes:
+        difference: The largest absolute difference of the outputs; NaN where nothing could be run.
+        latency: `Latency` by batch size.
+        ram_bytes: Growth of the process's memory at its peak; `None` where it was not measured.
+        note: What to know of it, in sentences; may be empty.
+    """
+
+    difference: float
+    latency: dict[int, Latency]
+    ram_bytes: int | None
+    note: str
 
 
-def measure(run: Runner, model: keras.Model, signature: Any) -> tuple[float, dict[int, Latency]]:
+def measure(
+    model: keras.Model,
+    interface: Interface,
+    path: pathlib.Path,
+    format: str,
+    *,
+    folder: pathlib.Path,
+    input_shape: InputShape = None,
+    ram: bool = False,
+) -> Measured:
     """Compares an exported model with the model it was made from, and times it.
 
     Args:
-        run: The exported model.
-        model: The model it was made from.
-        signature: The `tf.TensorSpec`s of the positional arguments of both.
+        model: The model.
+        interface: What it takes.
+        path: The exported model.
+        format: Its format.
+        folder: Where arrays may be written for the process that runs it.
+        input_shape: As in `kt.export`.
+        ram: Whether to measure memory too.
 
     Returns:
-        The largest absolute difference of their outputs on random inputs, and the latency of the
-        exported model by batch size.
+        What was measured.
+
+    Raises:
+        ValueError: The model does not take `input_shape`.
+        apart.Failure: The exported model cannot be run on anything that the model takes.
     """
-    difference, latency = 0.0, {}
-    for batch in _batch_sizes(model):
-        inputs = random_inputs(signature, batch)
-        outputs = run(inputs)
-        difference = max(difference, _max_abs_difference(model(*inputs, training=False), outputs))
-        latency[batch] = _latency(run, inputs)
-    return difference, latency
+    trial = _Trial(model, interface, path, format, folder)
+    batches = BATCH_SIZES if interface.batch_size is None else (interface.batch_size,)
+    samples = working_samples(trial.expected, interface.inputs, input_shape, batches[0])
+    failure: apart.Failure | None = None
+    try:
+        for sample in itertools.islice(samples, MOST_SAMPLES):
+            try:
+                return trial.run(sample, batches, ram)
+            except apart.Failure as error:
+                failure = failure or error
+    except apart.Failure:
+        raise
+    except Exception as error:
+        if input_shape is not None:
+            raise ValueError(
+                "`input_shape` must be a shape that the model takes: "
+                f"{_first_line(error)} Received: input_shape={input_shape!r}"
+            ) from error
+        if failure is None:
+            note = NOT_MEASURED_NOTE.format(error=_first_line(error))
+            return Measured(float("nan"), {}, None, note)
+    assert failure is not None
+    raise failure
 
 
-def random_inputs(signature: Any, batch: int, seed: int = 0) -> Any:
-    """Random tensors for a structure of `tf.TensorSpec`s.
+class _Trial:
+    """An exported model and the model it was made from, run on the same inputs."""
 
-    Floats are standard normal, integers and booleans 0 or 1 (valid in any vocabulary), strings
-    empty. Dimensions that the model leaves open are 32, the first of them `batch`.
-    """
-    random = np.random.default_rng(seed)
+    def __init__(self, model, interface, path, format, folder):
+        self.model, self.interface = model, interface
+        self.path, self.format, self.folder = path, format, folder
 
-    def draw(spec: tf.TensorSpec) -> tf.Tensor:
-        shape = [OPEN_DIMENSION if size is None else size for size in spec.shape]
-        if shape and spec.shape[0] is None:
-            shape[0] = batch
-        if spec.dtype.is_floating:
-            return tf.cast(random.standard_normal(shape), spec.dtype)
-        if spec.dtype == tf.string:
-            return tf.fill(shape, "")
-        return tf.cast(random.integers(0, 2, shape), spec.dtype)
+    def expected(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """The outputs of the model."""
+        return list(self._named(values).values())
 
-    return tf.nest.map_structure(draw, signature)
+    def _named(self, values) -> dict[str, np.ndarray]:
+        outputs = self.interface.call(self.model, map(tf.convert_to_tensor, values))
+        return {name: np.asarray(value) for name, value in outputs.items()}
+
+    def run(self, sample: Sample, batches: tuple[int, ...], ram: bool) -> Measured:
+        """Measures at each batch size; one that fails after another has run is told in the note."""
+        difference, latency, ram_bytes, notes = 0.0, {}, None, []
+        if sample.open_shapes:
+            notes.append(SIZES_NOTE.format(shapes=sample.open_shapes))
+        for batch in batches:
+            values = sample.draw(batch)
+            try:
+                expected = self._named(values)
+            except Exception:
+                if latency:
+                    continue
+                raise
+            try:
+                outputs, reply = self._run_file(values, expected, ram and not latency)
+            except apart.Failure as error:
+                if not latency:
+                    raise
+                ran = ", ".join(map(str, latency))
+                notes.append(ONE_BATCH_NOTE.format(ran=ran, failed=batch, error=error))
+                continue
+            difference = max(difference, _max_abs_difference(expected, outputs))
+            times = reply["milliseconds"]
+            latency[batch] = Latency(float(np.median(times)), min(times), max(times))
+            ram_bytes = reply["ram_bytes"] if ram_bytes is None else ram_bytes
+        return Measured(difference, latency, ram_bytes, " ".join(notes))
+
+    def _run_file(self, values, expected, ram: bool):
+        names = [spec.name for spec in self.interface.inputs]
+        source, target = self.folder / "inputs.npz", self.folder / "outputs.npz"
+        arrays = dict(zip(names, map(_as_stored, values), strict=True))
+        np.savez(source, **arrays)
+        reply = apart.request(
+            "run",
+            self.format,
+            path=str(self.path),
+            inputs=str(source),
+            outputs=str(target),
+            dtypes={spec.name: spec.dtype.name for spec in self.interface.inputs},
+            calls={"least": MIN_CALLS, "most": MAX_CALLS, "seconds": MAX_SECONDS},
+            ram=ram,
+        )
+        with np.load(target) as file:
+            results = {name: file[name] for name in file.files}
+        names = list(expected)
+        if self.format != "tf_saved_model":
+            names = self.interface.file_names(names)
+        if missing := [name for name in names if name not in results]:
+            raise apart.Failure(f"it has no outputs of the names {missing}, but {list(results)}")
+        return [results[name] for name in names], reply
 
 
-def _batch_sizes(model: keras.Model) -> tuple[int, ...]:
-    shapes = [tensor.shape for tensor in getattr(model, "inputs", None) or [] if tensor.shape]
-    return BATCH_SIZES if not shapes or shapes[0][0] is None else (shapes[0][0],)
-
-
-def _max_abs_difference(expected: Any, actual: list[np.ndarray]) -> float:
-    pairs = zip(tf.nest.flatten(expected), actual, strict=True)
+def _max_abs_difference(expected: dict[str, np.ndarray], actual: list[np.ndarray]) -> float:
+    """The largest over all outputs; infinite where strings or shapes differ."""
     return max(
-        float(tf.reduce_max(tf.abs(tf.cast(a, tf.float32) - tf.cast(b, tf.float32))))
-        for a, b in pairs
+        (_difference(a, b) for a, b in zip(expected.values(), actual, strict=True)), default=0.0
     )
 
 
-def _latency(run: Runner, inputs: Sequence[Any]) -> Latency:
-    def call() -> float:
-        start = time.perf_counter()
-        run(inputs)
-        return 1e3 * (time.perf_counter() - start)
+def _difference(expected: np.ndarray, actual: np.ndarray) -> float:
+    if expected.shape != actual.shape:
+        return float("inf")
+    if expected.dtype.kind in "OSU":
+        same = expected.astype("S") == actual.astype("S")
+        return 0.0 if same.all() else float("inf")
+    wide = "complex128" if expected.dtype.kind == "c" else "float64"
+    a, b = expected.astype(wide), actual.astype(wide)
+    with np.errstate(invalid="ignore"):
+        differences = np.abs(a - b)
+    differences[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
+    differences[np.isnan(differences)] = np.inf
+    return float(differences.max(initial=0.0))
 
-    for _ in range(WARM_UP_CALLS):
-        call()
-    times, until = [], time.perf_counter() + MAX_SECONDS
-    while len(times) < MIN_CALLS or (len(times) < MAX_CALLS and time.perf_counter() < until):
-        times.append(call())
-    return Latency(float(np.median(times)), min(times), max(times))
+
+def _as_stored(value: np.ndarray) -> np.ndarray:
+    return value.astype("float32") if value.dtype.name == "bfloat16" else value
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {(lines or [''])[0].rstrip('.')}."

@@ -1,14 +1,11 @@
 """A Keras model as an ONNX file."""
 
-import logging
 import pathlib
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from keras_tickets import _keras_compat
-from keras_tickets.export.measure import Runner
+from keras_tickets.export.converted import convert
+from keras_tickets.export.interface import Interface
 
 NOTE = (
     "ONNX stores every zero like any other weight, so pruning alone makes this file neither "
@@ -16,24 +13,18 @@ NOTE = (
 )
 
 
-def write(model: keras.Model, path: pathlib.Path) -> str:
+def write(model: keras.Model, interface: Interface, path: pathlib.Path) -> str:
     """Writes a plain Keras model to the file `path`, and returns in a sentence what that gains."""
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    # Given, because Keras looks for it only in models that have been called.
-    signature = _keras_compat.input_signature(model)
-    model.export(str(path), format="onnx", verbose=False, input_signature=signature)
+    convert("onnx", model, interface, path)
     return NOTE
 
 
-def load(path: pathlib.Path, signature) -> Runner:
-    """The file in ONNX Runtime, on the CPU."""
-    import onnxruntime
+def recognizes(path: pathlib.Path) -> bool:
+    """Whether a file is an ONNX model."""
+    import onnx
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [entry.name for entry in session.get_inputs()]
-
-    def run(inputs):
-        values = map(np.asarray, tf.nest.flatten(inputs))
-        return session.run(None, dict(zip(names, values, strict=True)))
-
-    return run
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception:
+        return False
+    return bool(model.ir_version and model.graph.node and model.opset_import)

@@ -3,32 +3,28 @@
 import pathlib
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from keras_tickets.export.measure import Runner
+from keras_tickets.export.converted import convert
+from keras_tickets.export.interface import Interface
 
 NOTE = (
     "OpenVINO IR stores every zero like any other weight, so pruning alone makes these files "
     "neither smaller nor faster than the dense model's. Measured in float32; on some CPUs OpenVINO "
     "computes in bfloat16 unless told otherwise."
 )
+BEGINNING = 4096  # bytes, in which the element <net> stands
 
 
-def write(model: keras.Model, path: pathlib.Path) -> str:
+def write(model: keras.Model, interface: Interface, path: pathlib.Path) -> str:
     """Writes `path` and the weights beside it, and returns in sentences what that gains."""
-    model.export(str(path), format="openvino", verbose=False)
+    convert("openvino", model, interface, path)
     return NOTE
 
 
-def load(path: pathlib.Path, signature) -> Runner:
-    """The files in OpenVINO, on the CPU."""
-    import openvino
-
-    model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-
-    def run(inputs):
-        results = model([np.asarray(value) for value in tf.nest.flatten(inputs)])
-        return [results[output] for output in model.outputs]
-
-    return run
+def recognizes(path: pathlib.Path) -> bool:
+    """Whether a file describes an OpenVINO model."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        beginning = file.read(BEGINNING)
+    return beginning.startswith(b"<?xml") and b"<net " in beginning

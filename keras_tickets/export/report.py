@@ -6,11 +6,23 @@ import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from keras_tickets._tables import fill
+
 CHUNK = 1 << 20
 
 
 class Latency(NamedTuple):
-    """Time of one call in milliseconds: the median of many, the shortest and the longest."""
+    """Time of one call in milliseconds: the median of many, the shortest and the longest.
+
+    Example:
+
+    ```python
+    from keras_tickets.export import Latency
+
+    latency = Latency(median=0.2, lowest=0.1, highest=0.9)
+    assert latency.lowest <= latency.median <= latency.highest
+    ```
+    """
 
     median: float
     lowest: float
@@ -30,7 +42,21 @@ class ExportReport:
             exported files, read back, on random inputs; over all outputs, in float32.
         latency_ms: `Latency` of one call of the exported model on this host for each batch size
             measured, in milliseconds.
-        note: What the numbers mean for a sparse model, in a sentence.
+        note: What the numbers mean for a sparse model, in sentences.
+        ram_bytes: By how much reading and calling the exported model at the first batch size grows
+            a process's memory at its peak; only where that was asked for, and on Linux.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    model = kt.sparsify(keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]), 0.5)
+    report = kt.export(model, "report_of_this_model")
+    assert report.bytes == sum(file.stat().st_size for file in report.files)
+    print(report)
+    ```
     """
 
     files: tuple[pathlib.Path, ...]
@@ -39,21 +65,21 @@ class ExportReport:
     max_abs_difference: float
     latency_ms: dict[int, Latency]
     note: str
+    ram_bytes: int | None = None
 
     def __str__(self) -> str:
-        latencies = [
+        files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+        lines = [
+            f"{files}, {self.bytes:,} bytes ({self.gzip_bytes:,} with gzip)",
+            f"largest output difference {self.max_abs_difference:.3g}",
+        ]
+        if self.latency_ms:
+            lines.append("latency on this host, median (lowest to highest):")
+        lines += [
             f"  batch {batch}: {time.median:.3f} ms ({time.lowest:.3f} to {time.highest:.3f})"
             for batch, time in self.latency_ms.items()
         ]
-        return "\n".join(
-            [
-                f"{len(self.files)} files, {self.bytes:,} bytes ({self.gzip_bytes:,} with gzip)",
-                f"largest output difference {self.max_abs_difference:.3g}",
-                "latency on this host, median (lowest to highest):",
-                *latencies,
-                self.note,
-            ]
-        )
+        return "\n".join([*lines, fill(self.note)])
 
 
 def gzip_size(files: Iterable[pathlib.Path]) -> int:

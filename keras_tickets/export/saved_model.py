@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
-from keras_tickets.export.measure import Runner
+from keras_tickets.export.interface import Interface, is_flat, name_outputs
 from keras_tickets.export.packed_weights import PackedWeight, gets_smaller
 
 ENDPOINT = "serve"
@@ -25,7 +25,9 @@ UNPACKED_NOTE = (
 )
 
 
-def write(model: keras.Model, path: pathlib.Path, *, packed: bool = False) -> str:
+def write(
+    model: keras.Model, interface: Interface, path: pathlib.Path, *, packed: bool = False
+) -> str:
     """Writes a plain Keras model to `path`, and returns in a sentence what that gains.
 
     The endpoint reads packed weights in place of the model's own, at each use, so that TensorFlow
@@ -38,18 +40,16 @@ def write(model: keras.Model, path: pathlib.Path, *, packed: bool = False) -> st
 
     def serve(*inputs):
         with _keras_compat.reading_scope(readers) as scope:
-            outputs = model(*inputs)
+            outputs = model(*inputs, training=False)
         for variable, value in scope.assigned:
             variable.assign(value)
-        return outputs
+        return outputs if is_flat(outputs) else name_outputs(outputs)
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    _track_variables(archive, model, {id(variable) for variable in chosen})
+    archive = _archive(model, {id(variable) for variable in chosen})
     for weight in weights:
         archive.track(weight)
     archive.add_variable_collection("packed", [v for w in weights for v in (w.values, w.bits)])
-    archive.add_endpoint(ENDPOINT, serve, _keras_compat.input_signature(model))
+    archive.add_endpoint(ENDPOINT, serve, interface.pack(interface.inputs))
     archive.write_out(str(path), verbose=False)
     if not packed:
         return DENSE_NOTE
@@ -63,18 +63,45 @@ def write(model: keras.Model, path: pathlib.Path, *, packed: bool = False) -> st
     )
 
 
-def _track_variables(archive, model: keras.Model, replaced: set[int]) -> None:
+def write_flat(model: keras.Model, interface: Interface, path: pathlib.Path) -> list[str]:
+    """Writes a SavedModel for converters: its inputs and outputs are flat, each with its own name.
+
+    Returns:
+        The names of the outputs, in the model's order.
+    """
+    names: list[str] = []
+
+    def serve(*values):
+        with _keras_compat.plain_argmax():
+            outputs = interface.call(model, values)
+        names[:] = interface.file_names(list(outputs))
+        return {
+            name: tf.identity(value) for name, value in zip(names, outputs.values(), strict=True)
+        }
+
+    archive = _archive(model, set())
+    archive.add_endpoint(ENDPOINT, serve, interface.inputs)
+    archive.write_out(str(path), verbose=False)
+    return names
+
+
+def _archive(model: keras.Model, replaced: set[int]) -> keras.export.ExportArchive:
     """Lists TensorFlow's variables: with Keras's own as well, each would be written twice."""
+    archive = keras.export.ExportArchive()
+    archive.track(model)
     for name in ("variables", "trainable_variables", "non_trainable_variables"):
         kept = [v.value for v in getattr(model, name) if id(v) not in replaced]
         archive.add_variable_collection(name, kept)
+    return archive
 
 
-def load(path: pathlib.Path, signature) -> Runner:
-    """The SavedModel's endpoint."""
-    artifact = tf.saved_model.load(str(path))
-
-    def run(inputs):
-        return [output.numpy() for output in tf.nest.flatten(artifact.serve(*inputs))]
-
-    return run
+def recognizes(path: pathlib.Path) -> bool:
+    """Whether a directory is a SavedModel, and nothing else is in it."""
+    if not (path / "saved_model.pb").is_file():
+        return False
+    known = {"saved_model.pb", "fingerprint.pb", "variables", "assets"}
+    variables = path / "variables"
+    weights = list(variables.iterdir()) if variables.is_dir() else []
+    return {entry.name for entry in path.iterdir()} <= known and all(
+        weight.name.startswith("variables.") and weight.is_file() for weight in weights
+    )

@@ -13,8 +13,10 @@ import tensorflow as tf
 from networks import mlp
 
 import keras_tickets as kt
+from keras_tickets._files import atomic
 from keras_tickets.export import report as report_lib
 from keras_tickets.export import saved_model
+from keras_tickets.export.interface import Interface
 from keras_tickets.export.measure import measure
 
 SERVE = """
@@ -54,7 +56,9 @@ def test_report_describes_what_lies_on_disk(exported):
     for time in report.latency_ms.values():
         assert 0 < time.lowest <= time.median <= time.highest
     assert "neither smaller nor faster" in report.note
-    assert f"{report.bytes:,} bytes" in str(report) and report.note in str(report)
+    printed = " ".join(str(report).split())
+    assert f"{report.bytes:,} bytes" in printed and report.note in printed
+    assert max(map(len, str(report).splitlines())) <= 80
 
 
 def test_nothing_but_the_model_is_left(exported):
@@ -117,12 +121,11 @@ def test_fixed_batch_is_measured_at_that_batch(tmp_path):
 
 def test_difference_is_that_of_the_written_model(tmp_path):
     model = dense_model()
-    saved_model.write(model, tmp_path / "model")
+    interface = Interface.of(model)
+    saved_model.write(model, interface, tmp_path / "model")
     model.layers[-1].bias.assign_add([0.0, 0.0, 0.25, -0.5])
-    signature = [tf.TensorSpec((None, 8))]
-    run = saved_model.load(tmp_path / "model", signature)
-    difference, _ = measure(run, model, signature)
-    assert difference == pytest.approx(0.5, abs=1e-5)
+    measured = measure(model, interface, tmp_path / "model", "tf_saved_model", folder=tmp_path)
+    assert measured.difference == pytest.approx(0.5, abs=1e-5)
 
 
 def test_empty_directory_is_used(tmp_path):
@@ -137,11 +140,62 @@ def test_existing_files_are_refused_and_kept(tmp_path):
     (tmp_path / "file").write_text("precious")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for name in ("full", "file", "link", "file/below"):
-        with pytest.raises(ValueError, match=f"path='.*{name}'"):
-            kt.export(dense_model(), tmp_path / name)
+        for overwrite in (False, True):
+            with pytest.raises(ValueError, match=f"path='.*{name}'"):
+                kt.export(dense_model(), tmp_path / name, overwrite=overwrite)
     assert (tmp_path / "full" / "mine").read_text() == "precious"
     assert (tmp_path / "file").read_text() == "precious"
     assert sorted(os.listdir(tmp_path)) == ["file", "full", "link"]
+
+
+def test_an_export_is_replaced_when_asked(sparse_model, tmp_path):
+    path = tmp_path / "model"
+    kt.export(dense_model(), path)
+    before = (path / "saved_model.pb").read_bytes()
+    with pytest.raises(ValueError, match="overwrite=True"):
+        kt.export(sparse_model, path)
+    assert (path / "saved_model.pb").read_bytes() == before
+    report = kt.export(sparse_model, path, packed=True, overwrite=True)
+    assert {file for file in path.rglob("*") if file.is_file()} == set(report.files)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+    artifact = tf.saved_model.load(str(path))
+    served = artifact.serve(np.ones((2, 8), "float32"))
+    np.testing.assert_allclose(served, sparse_model(np.ones((2, 8))), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("place", ["notes.txt", "variables/notes.txt", "assets.extra/notes.txt"])
+def test_a_directory_with_anything_else_in_it_is_not_replaced(tmp_path, place):
+    kt.export(dense_model(), tmp_path / "model")
+    mine = tmp_path / "model" / place
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("precious")
+    with pytest.raises(ValueError, match="'model' is not one, and is left as it is"):
+        kt.export(dense_model(), tmp_path / "model", overwrite=True)
+    (tmp_path / "link").symlink_to(tmp_path / "model")
+    with pytest.raises(ValueError, match="path='.*link'"):
+        kt.export(dense_model(), tmp_path / "link", overwrite=True)
+    assert mine.read_text() == "precious"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_failed_replacement_leaves_what_was_there(tmp_path, monkeypatch, at_once):
+    path = tmp_path / "model"
+    kt.export(dense_model(), path)
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    if not at_once:
+        monkeypatch.setattr(atomic, "exchange_names", lambda a, b: False)
+
+    def fail(self, target):
+        raise OSError("disk on fire")
+
+    monkeypatch.setattr(pathlib.Path, "replace", fail)
+    if at_once:
+        kt.export(dense_model(), path, overwrite=True)
+    else:
+        with pytest.raises(ValueError, match="`path` cannot be written: disk on fire"):
+            kt.export(dense_model(), path, overwrite=True)
+        assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
 
 
 def test_failed_export_leaves_nothing(tmp_path, monkeypatch):
@@ -159,13 +213,13 @@ def test_failed_export_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "caffe"}, "format='caffe'.*'tf_saved_model', 'litert', 'onnx', 'openvino'"),
-        ({"packed": 1.5}, "packed=1.5 .*use False or True"),
-        ({"format": "litert", "packed": True}, "packed=True .*'litert'; use False"),
-        ({"format": "litert", "quantize": "int4"}, "quantize='int4' .*use None or 'int8'"),
+        ({"format": "caffe"}, "'tf_saved_model', 'litert', 'onnx', 'openvino'.*format='caffe'"),
+        ({"packed": 1.5}, "`packed` must be False or True.*packed=1.5"),
+        ({"format": "litert", "packed": True}, "must be False with format='litert'.*packed=True"),
+        ({"format": "litert", "quantize": "int4"}, "must be None or 'int8'.*quantize='int4'"),
         ({"quantize": "int8"}, "quantize='int8'"),
-        ({"format": "onnx", "quantize": "int8"}, "quantize='int8' .*'onnx'; use None"),
-        ({"format": "openvino"}, "path=.*model' must end in '.xml'"),
+        ({"format": "onnx", "quantize": "int8"}, "must be None with format='onnx'"),
+        ({"format": "openvino"}, "must end in '.xml'.*path=.*model'"),
     ],
 )
 def test_options_not_available(tmp_path, options, message):
@@ -175,11 +229,11 @@ def test_options_not_available(tmp_path, options, message):
 
 
 def test_what_is_no_built_model_is_refused(tmp_path):
-    with pytest.raises(TypeError, match="Keras 3 model, not builtins.dict"):
+    with pytest.raises(TypeError, match="of Keras 3.*builtins.dict"):
         kt.export({}, tmp_path / "model")
     with pytest.raises(ValueError, match="not built"):
         kt.export(keras.Sequential([keras.layers.Dense(2)]), tmp_path / "model")
-    with pytest.raises(TypeError, match="path must be"):
+    with pytest.raises(TypeError, match="`path` must be"):
         kt.export(dense_model(), 3)
     with pytest.raises(ValueError, match="must name what"):
         kt.export(dense_model(), "")

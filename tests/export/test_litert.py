@@ -7,12 +7,11 @@ import flatbuffers
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers
 from tensorflow.lite.python import schema_py_generated as schema
 
 import keras_tickets as kt
-from keras_tickets.export import litert, litert_weights
+from keras_tickets.export import litert_weights
 
 TYPES = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT8: np.int8}
 
@@ -169,9 +168,9 @@ def test_indices_are_as_narrow_as_they_can_be(columns, dtype):
     assert index_bytes == np.dtype(dtype).itemsize and size == 4 + index_bytes + 3
 
 
-def test_the_difference_is_that_of_the_file(tmp_path):
-    sparse = mlp()
-    kt.export(sparse, tmp_path / "m", format="litert")
-    inputs = np.ones((3, 64), "float32")
-    (outputs,) = litert.load(tmp_path / "m", [tf.TensorSpec((None, 64))])([inputs])
-    np.testing.assert_allclose(outputs, sparse(inputs), rtol=1e-5, atol=1e-6)
+def test_an_operator_that_only_tensorflow_has_is_named_with_the_way_out(tmp_path):
+    inputs = keras.Input((10, 4))
+    model = keras.Model(inputs, layers.LSTM(8)(inputs))
+    with pytest.raises(ValueError, match=r"no operators TensorListReserve.*unroll=True"):
+        kt.export(model, tmp_path / "m", format="litert")
+    assert not list(tmp_path.iterdir())

@@ -67,7 +67,27 @@ def test_neither_file_of_openvino_is_overwritten(tmp_path):
     pytest.importorskip("openvino")
     for name in ("m.bin", "n.xml"):
         (tmp_path / name).write_text("precious")
-        with pytest.raises(ValueError, match=f"{name}.* exist already; .*nothing is overwritten"):
-            kt.export(model_of("images"), (tmp_path / name).with_suffix(".xml"), format="openvino")
+        for overwrite in (False, True):
+            with pytest.raises(ValueError, match=f"'{name}' (exists already|is not one)"):
+                kt.export(
+                    model_of("images"),
+                    (tmp_path / name).with_suffix(".xml"),
+                    format="openvino",
+                    overwrite=overwrite,
+                )
         assert (tmp_path / name).read_text() == "precious"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("format", ["litert", *FORMATS])
+def test_an_export_of_the_same_format_alone_is_replaced(tmp_path, format):
+    file = FORMATS.get(format, ("m.tflite",))[0]
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(4)])
+    kt.export(model, tmp_path / file, format=format)
+    model.layers[0].kernel.assign_add(keras.ops.ones((8, 4)))
+    report = kt.export(model, tmp_path / file, format=format, overwrite=True)
+    assert report.max_abs_difference < 1e-5
+    others = {"litert": "onnx", "onnx": "litert", "openvino": "litert"}
+    with pytest.raises(ValueError, match=f"'{file}' is not one"):
+        kt.export(model, tmp_path / file, format=others[format], overwrite=True)
+    assert set(report.files) == set(tmp_path.iterdir())

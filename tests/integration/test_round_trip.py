@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from keras import layers
@@ -11,7 +10,8 @@ from method_recipes import METHODS
 
 import keras_tickets as kt
 from keras_tickets.compact import compact
-from keras_tickets.export import litert, litert_weights, measure, packed_weights, saved_model
+from keras_tickets.export import litert_weights, measure, packed_weights
+from keras_tickets.export._apart import run_litert, run_tf_saved_model
 
 SIZE, BATCH, STEPS = 8, 6, 3
 
@@ -144,8 +144,10 @@ def check_round_trip(draw, folder):
     for name, (model, options) in exports(draw, loaded, small).items():
         report = kt.export(model, folder / name, **options)
         assert report.max_abs_difference <= 1e-4 * max(np.abs(y).max() for y in expected) + 1e-5
-        load = litert.load if options["format"] == "litert" else saved_model.load
-        served[name] = load(folder / name, [tf.TensorSpec((None, SIZE, SIZE, 2))])([images])
+        prepare = run_litert if options["format"] == "litert" else run_tf_saved_model
+        name_of_images = model.inputs[0].name
+        outputs = prepare.prepare(str(folder / name), {name_of_images: images})()
+        served[name] = [outputs[f"output_{index}"] for index in range(len(outputs))]
         assert_close(served[name], expected)
     for dense, packed in zip(served["dense"], served["packed"], strict=True):
         assert dense.tobytes() == packed.tobytes()

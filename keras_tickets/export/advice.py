@@ -1,0 +1,37 @@
+"""What to do about an operator or an error that a converter or runtime is known for."""
+
+import re
+
+UNROLL = "recurrent layers take unroll=True, which needs inputs with a fixed number of time steps"
+# What is looked for in the names of operators or in the error, and the way out.
+KNOWN = {
+    r"TensorList|\bWhile\b|ConvLSTM": UNROLL,
+    r"\bErfc?\b": "keras.activations.gelu takes approximate=True, which needs no such operator",
+    r"\bBitcast\b|\bBitwiseAnd\b": (
+        "keras.ops.argmax, argmin and signbit of floats use it: let the model return the scores "
+        "instead"
+    ),
+    r"HashTable|LookupTable|StringTo|AsString|StaticRegex|StringSplit": (
+        "look strings up before the model, outside of what is exported"
+    ),
+    r"PartitionedCall": (
+        "Keras compiles grouped convolutions with XLA, which only the other formats can read; "
+        "convolutions without `groups`, or one for each group, have no such call"
+    ),
+    r"RandomUniform|RandomStandardNormal|StatelessRandom": (
+        "random layers must be off in inference: call them without training=True"
+    ),
+}
+
+
+def advice_for(text: str) -> str:
+    """A sentence that says the way out, or nothing where none is known."""
+    found = [advice for pattern, advice in KNOWN.items() if re.search(pattern, text)]
+    return f" What helps: {'; '.join(found)}." if found else ""
+
+
+def lacks(format: str, operators: list[str]) -> str:
+    """Says that a format has no such operators, and what to do."""
+    names = ", ".join(operators)
+    which = "operator" if len(operators) == 1 else "operators"
+    return f"{format} has no {which} {names}.{advice_for(' '.join(operators))}"

@@ -1,0 +1,97 @@
+"""The inputs and outputs of a model, flat and by name, however they are nested."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_tickets import _keras_compat
+
+
+@dataclasses.dataclass(frozen=True)
+class Interface:
+    """What a model takes.
+
+    Attributes:
+        arguments: The model's positional arguments: a list of structures of `tf.TensorSpec`s.
+        inputs: Their `tf.TensorSpec`s, flat, each with a name of its own.
+        batch_size: The only batch size that the model takes; `None` where it takes any.
+    """
+
+    arguments: list
+    inputs: list[tf.TensorSpec]
+    batch_size: int | None
+
+    @classmethod
+    def of(cls, model: keras.Model) -> "Interface":
+        """That of a built model."""
+        arguments = _keras_compat.input_signature(model)
+        paths, specs = zip(*keras.tree.flatten_with_path(arguments), strict=True)
+        names = unique_names(
+            spec.name or _path_name(path[1:]) or f"args_{path[0]}"
+            for path, spec in zip(paths, specs, strict=True)
+        )
+        named = [
+            tf.TensorSpec(spec.shape, spec.dtype, name)
+            for spec, name in zip(specs, names, strict=True)
+        ]
+        shapes = [tensor.shape for tensor in getattr(model, "inputs", None) or [] if tensor.shape]
+        return cls(arguments, named, shapes[0][0] if shapes else None)
+
+    def pack(self, values: Iterable[Any]) -> list:
+        """The positional arguments, in their structure, from a value for each of `inputs`."""
+        return keras.tree.pack_sequence_as(self.arguments, list(values))
+
+    def call(self, model: keras.Model, values: Iterable[Any]) -> dict[str, tf.Tensor]:
+        """Runs the model for inference on a value for each of `inputs`; outputs by name."""
+        return name_outputs(model(*self.pack(values), training=False))
+
+    def file_names(self, outputs: Sequence[str]) -> list[str]:
+        """Names for outputs, none of which an input has: some formats have one set of names."""
+        taken = {spec.name for spec in self.inputs}
+        return [f"{name}_output" if name in taken else name for name in outputs]
+
+
+def name_outputs(outputs: Any) -> dict[str, tf.Tensor]:
+    """The outputs of a model, flat: by the keys of dicts, else `output_0`, `output_1`, …"""
+    found = [
+        (path, value) for path, value in keras.tree.flatten_with_path(outputs) if value is not None
+    ]
+    named = [
+        _path_name(path) if any(isinstance(key, str) for key in path) else f"output_{index}"
+        for index, (path, _) in enumerate(found)
+    ]
+    return dict(zip(unique_names(named), (value for _, value in found), strict=True))
+
+
+def is_flat(outputs: Any) -> bool:
+    """Whether a SavedModel's signature can hold outputs as they are nested."""
+    if isinstance(outputs, dict):
+        names = list(name_outputs(outputs))
+        parts = [outputs[key] for key in sorted(outputs)]
+        if names != sorted(outputs):
+            return False
+    else:
+        parts = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    return not any(isinstance(part, dict | list | tuple) or part is None for part in parts)
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Names that every format takes, `_1`, `_2`, … after those that come again."""
+    found: list[str] = []
+    for name in names:
+        clean = re.sub(r"\W", "_", name, flags=re.ASCII)
+        clean = clean if clean[:1].isalpha() else f"_{clean}".replace("__", "x_", 1)
+        number, unique = 0, clean
+        while unique in found:
+            number += 1
+            unique = f"{clean}_{number}"
+        found.append(unique)
+    return found
+
+
+def _path_name(path: Sequence[Any]) -> str:
+    return "_".join(map(str, path))

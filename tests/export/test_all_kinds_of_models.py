@@ -1,0 +1,217 @@
+"""No good file is refused: open sizes, nested inputs and outputs, strings, integers, scalars."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+import keras_tickets as kt
+from keras_tickets.export.samples import Sample, given_shapes, working_samples
+
+FORMATS = {"tf_saved_model": "m", "litert": "m.tflite", "onnx": "m.onnx", "openvino": "m.xml"}
+
+
+def nested():
+    """Names in no order, an unused input, an output that is an input, integers and booleans."""
+    zebra, unused = keras.Input((8,), name="zebra"), keras.Input((3,), name="unused")
+    ant = keras.Input((None,), dtype="int32", name="ant")
+    embedded = layers.GlobalAveragePooling1D()(layers.Embedding(5, 4)(ant))
+    hidden = layers.Concatenate()([layers.Dense(16, "relu")(zebra), embedded])
+    scores = layers.Dense(3)(hidden)
+    parts = [layers.Dense(i + 1)(hidden) for i in range(11)]
+    return keras.Model(
+        {"zebra": zebra, "more": [ant, (unused,)]},
+        {"scores": scores, "class": [ops.argmax(scores, -1), (scores > 0, zebra)], "parts": parts},
+    )
+
+
+def pyramid():
+    """A network whose sizes must be multiples of 64."""
+    inputs = x = keras.Input((None, None, 1))
+    skips = []
+    for _ in range(6):
+        x = layers.Conv2D(2, 3, padding="same")(x)
+        skips.append(x)
+        x = layers.MaxPooling2D()(x)
+    for _ in range(6):
+        x = layers.Concatenate()([layers.UpSampling2D()(x), skips.pop()])
+    return keras.Model(inputs, x)
+
+
+def strided():
+    """A network that the LiteRT interpreter crashes on where images are small."""
+    inputs = x = keras.Input((None, None, 3))
+    for _ in range(4):
+        x = layers.Conv2D(8, 5, strides=2)(x)
+    return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+
+
+def waves():
+    inputs = keras.Input((None, 1))
+    return keras.Model(inputs, layers.GlobalMaxPooling1D()(layers.Conv1D(8, 80, strides=4)(inputs)))
+
+
+def two_resolutions():
+    """The first input must be three times as long as the second, plus ten."""
+    high, low = keras.Input((None, 1), name="high"), keras.Input((None, 1), name="low")
+    x = layers.Add()([layers.AveragePooling1D(4)(high), layers.Conv1D(1, 5)(low)])
+    return keras.Model([low, high], layers.Flatten()(layers.GlobalMaxPooling1D()(x)))
+
+
+def strings():
+    words = keras.Input((4,), dtype="string", name="words")
+    numbers = layers.StringLookup(vocabulary=["a", "b"])(words)
+    return keras.Model(words, {"words": words, "vectors": layers.Embedding(4, 3)(numbers)})
+
+
+def scalars():
+    scale = keras.Input(batch_shape=(), name="scale")
+    shift = keras.Input((), name="shift")
+    x = keras.Input((4,), name="x")
+    return keras.Model([scale, x, shift], layers.Dense(3)(x) * scale + shift[:, None])
+
+
+def one_name_twice():
+    x = keras.Input((8,), name="x")
+    y = layers.Dense(3)(x)
+    return keras.Model({"x": x}, {"x": y, "again": y})
+
+
+def one_word():
+    words = keras.Input((4,), dtype="int32")
+    return keras.Model(words, layers.Embedding(1, 3)(words))
+
+
+def gelu():
+    inputs = keras.Input((8,))
+    return keras.Model(inputs, layers.Dense(2)(layers.Dense(16, "gelu")(inputs)))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.head = layers.Dense(4)
+
+    def call(self, inputs):
+        return {"b": self.head(inputs["b"]), "a": [inputs["a"], self.head(inputs["b"]) * 2]}
+
+
+def subclassed():
+    model = Subclassed()
+    model({"a": np.ones((2, 3), "float32"), "b": np.ones((2, 5), "float32")})
+    return model
+
+
+KINDS = [
+    *((nested, format) for format in FORMATS),
+    *((scalars, format) for format in FORMATS),
+    *((strings, format) for format in ("tf_saved_model", "litert", "onnx")),
+    *((one_name_twice, format) for format in ("tf_saved_model", "onnx", "openvino")),
+    *((pyramid, format) for format in ("tf_saved_model", "litert")),
+    *((subclassed, format) for format in ("tf_saved_model", "litert")),
+    (strided, "litert"),
+    (waves, "tf_saved_model"),
+    (two_resolutions, "onnx"),
+    (one_word, "litert"),
+    (gelu, "onnx"),
+]
+
+
+@pytest.mark.parametrize(("make", "format"), KINDS)
+def test_outputs_are_the_same(tmp_path, make, format):
+    keras.utils.set_random_seed(0)
+    model = make()
+    model = kt.sparsify(model, 0.2) if make is nested else model
+    report = kt.export(model, tmp_path / FORMATS[format], format=format)
+    assert report.max_abs_difference < 1e-5
+    assert list(report.latency_ms) == [1, 32]
+    open_sizes = make in (nested, pyramid, strided, waves, two_resolutions)
+    assert ("Measured with" in report.note) == open_sizes
+
+
+def test_a_saved_model_takes_and_gives_what_the_model_does(tmp_path):
+    model = one_name_twice()
+    kt.export(model, tmp_path / "m")
+    artifact = tf.saved_model.load(str(tmp_path / "m"))
+    assert set(artifact.serve({"x": np.ones((2, 8), "float32")})) == {"x", "again"}
+    kt.export(nested(), tmp_path / "n")
+    signature = tf.saved_model.load(str(tmp_path / "n")).signatures["serving_default"]
+    names = {"scores", "class_0", "class_1_0", "class_1_1", *(f"parts_{i}" for i in range(11))}
+    assert set(signature.structured_outputs) == names
+
+
+def test_onnx_keeps_the_order_of_inputs_and_outputs(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    kt.export(scalars(), tmp_path / "m", format="onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m")
+    assert [entry.name for entry in session.get_inputs()] == ["scale", "x", "shift"]
+    kt.export(nested(), tmp_path / "n", format="onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "n")
+    assert [entry.name for entry in session.get_outputs()][3:] == [
+        *(f"parts_{i}" for i in range(11)),
+        "scores",
+    ]
+
+
+@pytest.mark.parametrize("format", ["tf_saved_model", "litert"])
+def test_the_sizes_to_measure_with_can_be_given(tmp_path, format):
+    model, path = strided(), tmp_path / FORMATS[format]
+    report = kt.export(model, path, format=format, input_shape=(80, 96, 3))
+    assert "=80x96x3." in report.note
+    for shape in ((32, 32, 3), (80, 80, 4), (80, 80), (0, 80, 3), "80", [(80, 80, 3)] * 2, 80):
+        with pytest.raises(ValueError, match=r"`input_shape` must be .*Received: input_shape="):
+            kt.export(model, tmp_path / "other", format=format, input_shape=shape)
+    assert {entry.name for entry in tmp_path.iterdir()} == {path.name}
+
+
+def test_shapes_of_several_inputs_are_given_in_their_structure():
+    specs = [tf.TensorSpec((None, None, 3), name="a"), tf.TensorSpec((None, 2), name="b")]
+    expected = ((None, 5, 3), (None, 2))
+    for given in ([(5, 3), (2,)], {"a": (5, 3), "b": (2,)}, [{"x": (5, 3)}, [2]]):
+        assert given_shapes(specs, given) == expected
+
+
+def test_a_model_that_takes_nothing_random_is_exported_and_not_measured(tmp_path):
+    inputs = keras.Input((4,))
+    numbers = ops.cast(inputs, "int32") + 100
+    report = kt.export(keras.Model(inputs, layers.Embedding(5, 3)(numbers)), tmp_path / "m")
+    assert np.isnan(report.max_abs_difference) and report.latency_ms == {}
+    assert "Not measured" in report.note and "Not measured" in str(report)
+    assert (tmp_path / "m" / "saved_model.pb").is_file()
+
+
+def test_samples_with_finite_outputs_come_first():
+    specs = [tf.TensorSpec((None, None), name="x")]
+
+    def root(values):
+        (x,) = values
+        if x.shape[1] % 3:
+            raise ValueError("not a multiple of 3")
+        return [np.sqrt(x)]
+
+    with np.errstate(invalid="ignore"):
+        first = next(working_samples(root, specs, None, 1))
+        assert first.kind == "positive" and first.shapes == ((None, 96),)
+        always = list(working_samples(lambda values: [values[0] + np.nan], specs, None, 1))
+    assert [sample.shapes for sample in always] == [((None, 32),)]
+    with pytest.raises(ZeroDivisionError):
+        next(working_samples(lambda values: [1 // 0], specs, None, 1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "uint8", "bool", "string"])
+def test_samples_are_of_the_dtype_and_repeat(dtype):
+    sample = Sample([tf.TensorSpec((None, 3), dtype)], ((None, 3),))
+    one, two = sample.draw(4)[0], sample.draw(4)[0]
+    assert one.shape == (4, 3) and one.tobytes() == two.tobytes()
+    assert tf.convert_to_tensor(one).dtype == dtype
+
+
+def test_running_a_model_leaves_its_state_as_it_was(tmp_path):
+    inputs = keras.Input(batch_shape=(2, 5, 3))
+    x = layers.SimpleRNN(4, stateful=True)(inputs)
+    model = keras.Model(inputs, layers.Dropout(0.5)(x, training=True))
+    before = [variable.numpy() for variable in model.variables]
+    kt.export(model, tmp_path / "m")
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
