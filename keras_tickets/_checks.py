@@ -3,7 +3,7 @@
 import math
 import numbers
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import keras
@@ -179,6 +179,28 @@ def compile_regex(name: str, pattern: str) -> re.Pattern:
         raise ValueError(
             f"`{name}` must be a valid regex: {error}. Received: {name}={pattern!r}"
         ) from error
+
+
+def check_loss(loss: Any, name: str = "loss") -> Callable:
+    """The loss as a function of targets and outputs.
+
+    Args:
+        loss: What the user gave.
+        name: Name of the argument.
+
+    Raises:
+        ValueError: Keras does not know it.
+    """
+    allowed = (
+        f"`{name}` must be a Keras loss, the name of one, or a function of targets and outputs"
+    )
+    try:
+        found = keras.losses.get(loss)
+    except ValueError as error:
+        raise ValueError(f"{allowed}. Received: {name}={loss!r}") from error
+    if found is None:
+        raise ValueError(f"{allowed}. Received: {name}=None")
+    return found
 
 
 def check_model(model: Any, name: str = "model") -> keras.Model:

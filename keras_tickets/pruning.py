@@ -42,7 +42,7 @@ def prune(
         filters: As in `kt.sparsify`.
 
     Returns:
-        A `kt.SparseModel`, not compiled.
+        A `kt.SparseModel`, not compiled. Where the model has no kernels, nothing is masked.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -71,6 +71,8 @@ def prune(
     score = _scorer(scores, iterations)
     pruned = with_full_masks(model, filters)
     records = masks.masked_kernels(pruned)
+    if not records:
+        return pruned
     sizes = [record.size for record in records]
     for i in range(1, iterations + 1):
         share = 1 - (1 - sparsity) ** (i / iterations) if i < iterations else sparsity

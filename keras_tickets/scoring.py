@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
-from keras_tickets._checks import check_model, check_number, check_seed
+from keras_tickets._checks import check_loss, check_model, check_number, check_seed
 from keras_tickets._kernels.find import Filters, Kernel, find_kernels
 from keras_tickets._randomness import random_scores
 
@@ -18,6 +18,9 @@ __all__ = ["SCORES", "grasp", "magnitude", "random", "snip", "synflow", "takes"]
 Scores = dict[str, np.ndarray]
 # What a score may take beside the model: it is given by whoever prunes, and not configured.
 GIVEN = ("x", "y", "loss", "seed")
+# What synflow tries for a size that the model leaves open: a global view needs one position, a
+# convolution without padding more.
+OPEN_SIZES = (1, 32, 256)
 
 
 def takes(score: Callable[..., Scores]) -> tuple[str, ...]:
@@ -135,7 +138,7 @@ def snip(
     """
     kernels = _kernels(model, filters)
     values = _masked_values(model, kernels)
-    loss_function = keras.losses.get(loss)
+    loss_function = check_loss(loss)
 
     with tf.GradientTape() as tape:
         tape.watch(values)
@@ -194,7 +197,7 @@ def grasp(
     check_number("temperature", temperature, "(0, inf)")
     kernels = _kernels(model, filters)
     values = _masked_values(model, kernels)
-    loss_function = keras.losses.get(loss)
+    loss_function = check_loss(loss)
 
     with tf.GradientTape() as outer:
         outer.watch(values)
@@ -217,7 +220,8 @@ def synflow(model: keras.Model, *, filters: Filters = None) -> Scores:
     kernel is scaled first so that no flow overflows: that multiplies all scores alike.
 
     Args:
-        model: As in `magnitude`; sizes that its inputs leave open are taken as 1.
+        model: As in `magnitude`. Sizes that its inputs leave open are taken as 1, or as 32 or 256
+            where the model does not take smaller inputs.
         filters: As in `kt.sparsify`.
 
     Returns:
@@ -251,19 +255,13 @@ def synflow(model: keras.Model, *, filters: Filters = None) -> Scores:
             value = tf.abs(tf.convert_to_tensor(variable))
             shift = len(variable.shape) < 2 and variable.name in ("bias", "beta")
             others.append((variable, tf.zeros_like(value) if shift else value))
-    if not getattr(model, "inputs", None):
-        raise ValueError(
-            f"synflow needs the shapes of the inputs of model {model.name!r}: make it functional, "
-            "or pass `kt.SparseModel(model)`."
-        )
-    inputs = [tf.ones([1 if n is None else n for n in t.shape], t.dtype) for t in model.inputs]
-
-    feed = inputs if len(inputs) > 1 else inputs[0]
+    inputs = _ones_that_fit(model)
 
     with tf.GradientTape() as tape:
         tape.watch(values)
-        outputs = _run(model, kernels, values, feed, training=False, others=others)
-        flow = tf.add_n([tf.reduce_sum(output) for output in tf.nest.flatten(outputs)])
+        outputs = _run(model, kernels, values, *inputs, training=False, others=others)
+        sums = [tf.reduce_sum(tf.cast(output, tf.float64)) for output in tf.nest.flatten(outputs)]
+        flow = tf.add_n(sums)
     gradients = _numpy(_gradient(tape, flow, values))
     scored = [np.abs(v * g) for v, g in zip(_numpy(values), gradients, strict=True)]
     return _finish(model, _by_path(kernels, scored), "synflow")
@@ -297,11 +295,36 @@ def _masked_values(model, kernels) -> list[tf.Tensor]:
     ]
 
 
-def _run(model, kernels, values, x, *, training=True, others=()):
+def _ones_that_fit(model) -> list:
+    """The positional arguments of the model: ones, in the structures that it takes."""
+    signature = _keras_compat.input_signature(model)
+
+    def ones(size):
+        def fill(spec):
+            return tf.ones([size if n is None else n for n in [1, *spec.shape[1:]]], spec.dtype)
+
+        return tf.nest.map_structure(fill, signature)
+
+    if all(None not in spec.shape[1:] for spec in tf.nest.flatten(signature)):
+        return ones(1)
+    for size in OPEN_SIZES:
+        try:
+            model(*ones(size), training=False)
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            refused = error
+        else:
+            return ones(size)
+    raise ValueError(
+        f"synflow runs model {model.name!r} on inputs of ones, and it takes none in which the open "
+        f"sizes are one of {OPEN_SIZES}: {refused} Build it with the sizes that it is used with."
+    ) from refused
+
+
+def _run(model, kernels, values, *inputs, training=True, others=()):
     """The model's outputs with other values for its kernels; nothing it assigns is kept."""
     mapping = [(k.variable, v) for k, v in zip(kernels, values, strict=True)]
     with _keras_compat.masked_scope([*mapping, *others]):
-        return model(x, training=training)
+        return model(*inputs, training=training)
 
 
 def _gradient(tape, result, values):

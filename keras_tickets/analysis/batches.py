@@ -1,19 +1,33 @@
 """Batches of inputs and targets, from arrays or from a data set."""
 
+import operator
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-Data: TypeAlias = tuple[np.ndarray, np.ndarray] | Iterable
+Data: TypeAlias = tuple[Any, np.ndarray] | Iterable
+
+
+def map_tensors(x: Any) -> Any:
+    """The inputs as tensors, in their structure."""
+    return keras.tree.map_structure(tf.convert_to_tensor, x)
+
+
+def without_targets(x: Any) -> Data:
+    """Inputs as data, if they are arrays; else as they are."""
+    arrays = isinstance(x, (np.ndarray, dict)) or tf.is_tensor(x)
+    return (x, np.zeros(len(keras.tree.flatten(x)[0]))) if arrays else x
 
 
 def batches(data: Data, batch_size: int) -> Iterator[tuple]:
     """Batches of inputs and targets, in order.
 
     Args:
-        data: `(x, y)` as arrays, cut into batches; or an iterable of batches `(x, y)`, such as a
+        data: `(x, y)` as arrays, cut into batches, where `x` may be a dict or a list of arrays for
+            a model of several inputs; or an iterable of batches `(x, y)`, such as a
             `tf.data.Dataset`, which must give the same ones each time.
         batch_size: Size of the batches of arrays; the last one may be smaller.
 
@@ -22,22 +36,32 @@ def batches(data: Data, batch_size: int) -> Iterator[tuple]:
 
     Raises:
         TypeError: `data` is neither.
-        ValueError: `x` and `y` are of different lengths.
+        ValueError: `x` and `y` have different numbers of examples.
     """
     if isinstance(data, tuple) and len(data) == 2:
         x, y = data
-        if len(x) != len(y):
-            raise ValueError(
-                f"`x` and `y` must have the same length. Received: {len(x)} and {len(y)}"
+        y = y if hasattr(y, "shape") else np.asarray(y)
+        parts = [*keras.tree.flatten(x), y]
+        if not all(hasattr(part, "shape") and len(part.shape) for part in parts):
+            raise TypeError(
+                "`x` and `y` must be arrays, `x` in the structure that the model takes. "
+                f"Received: x of class {type(x).__name__}, y of class {type(y).__name__}"
             )
-        for start in range(0, len(x), batch_size):
-            yield x[start : start + batch_size], y[start : start + batch_size]
+        sizes = [len(part) for part in parts]
+        if len(set(sizes)) > 1:
+            raise ValueError(
+                "All arrays in `x` and `y` must have the same length. "
+                f"Received: {', '.join(map(str, sizes))}"
+            )
+        for start in range(0, sizes[0], batch_size):
+            chosen = slice(start, start + batch_size)
+            yield keras.tree.map_structure(operator.itemgetter(chosen), x), y[chosen]
     elif isinstance(data, Iterable) and not isinstance(data, (dict, str, np.ndarray)):
         for batch in data:
             x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
             yield x, y
     else:
         raise TypeError(
-            "Data must be a tuple (x, y) of arrays or an iterable of batches (x, y). Received: an "
+            "Data must be a tuple (x, y) of arrays, or an iterable of batches (x, y). Received: an "
             f"object of class {type(data).__name__}"
         )

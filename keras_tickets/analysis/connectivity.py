@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
-from keras_tickets._checks import check_integer, check_model, check_one_of
+from keras_tickets._checks import check_integer, check_loss, check_model, check_one_of
 from keras_tickets._kernels.paths import weight_paths
-from keras_tickets.analysis.batches import Data, batches
+from keras_tickets.analysis.batches import Data, batches, map_tensors
 from keras_tickets.analysis.networks import Network, masks_of, weights_of
 from keras_tickets.analysis.statistics import RecomputedStatistics, statistics_paths
 from keras_tickets.masks import masked_kernels
@@ -98,8 +98,8 @@ def connectivity(
         model_b: Another model, a `kt.Ticket` or `{weight path: array}` of the same paths and
             shapes.
         data: `(x, y)` as arrays, or an iterable of batches `(x, y)` that gives the same ones each
-            time; or `{name: data}` of several. Targets are integers, or vectors of the outputs'
-            shape.
+            time; or `{name: data}` of several. `x` may be a dict or a list of arrays for a model of
+            several inputs. Targets are integers, or vectors of the outputs' shape.
         points: Number of points from one end to the other, at least 2.
         batch_norm: "interpolate", "keep" or "recompute".
         train_data: As `data`, to recompute the statistics on.
@@ -201,23 +201,26 @@ def _between(a, b, alpha):
 def _evaluation(model, variables, loss):
     """A compiled function: number of wrong answers and sum of the loss, for values and a batch."""
     loss = loss if loss is not None else getattr(model, "loss", None)
-    loss = keras.losses.get(loss) if loss is not None else None
+    loss = check_loss(loss) if loss is not None else None
 
     @tf.function(reduce_retracing=True, autograph=False)
     def evaluate(values, x, y):
         with _keras_compat.masked_scope(list(zip(variables, values, strict=True))):
             outputs = model(x, training=False)
-        if len(outputs.shape) != 2 or outputs.shape[-1] < 2:
+        shape = getattr(outputs, "shape", ())
+        if len(shape) != 2 or shape[-1] < 2:
+            shapes = [tuple(output.shape) for output in keras.tree.flatten(outputs)]
             raise ValueError(
                 "The model must have one output of shape (batch, classes), of two classes or more. "
-                f"It has {tuple(outputs.shape)}."
+                f"Received: outputs of shapes {', '.join(map(str, shapes))}"
             )
         classes = tf.argmax(outputs, axis=-1)
         labels = tf.argmax(y, axis=-1) if y.shape[1:] == outputs.shape[1:] else tf.reshape(y, [-1])
         wrong = tf.reduce_sum(tf.cast(classes != tf.cast(labels, tf.int64), tf.int64))
         if loss is None:
             return wrong, tf.constant(np.nan)
-        return wrong, tf.reduce_mean(loss(y, outputs)) * tf.cast(tf.shape(outputs)[0], tf.float32)
+        size = tf.cast(tf.shape(outputs)[0], tf.float64)
+        return wrong, tf.cast(tf.reduce_mean(loss(y, outputs)), tf.float64) * size
 
     return evaluate
 
@@ -225,8 +228,9 @@ def _evaluation(model, variables, loss):
 def _mean(evaluate, values, found, name):
     wrong, total, size = 0, 0.0, 0
     for x, y in found:
-        x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-        counts = evaluate(values, x, y)
+        if y is None:
+            raise ValueError(f"Data {name!r} must have targets: batches (x, y). Received: x alone")
+        counts = evaluate(values, map_tensors(x), tf.convert_to_tensor(y))
         wrong, total, size = wrong + int(counts[0]), total + float(counts[1]), size + len(y)
     if not size:
         raise ValueError(f"Data {name!r} has no examples.")

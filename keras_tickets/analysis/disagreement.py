@@ -1,10 +1,12 @@
 """On how many examples two models predict different classes."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
-from keras_tickets._checks import check_integer
-from keras_tickets.analysis.batches import Data, batches
+from keras_tickets._checks import check_integer, check_model
+from keras_tickets.analysis.batches import Data, batches, without_targets
 
 
 def disagreement(
@@ -16,7 +18,8 @@ def disagreement(
         model_a: Classifier with one output of shape (batch, …, classes): scores, logits or
             probabilities of two classes or more.
         model_b: Another with outputs of the same shape.
-        data: Array of inputs, `(x, y)`, or an iterable of batches `(x, y)`; targets do not matter.
+        data: Array of inputs, or a dict of them; `(x, y)`; or an iterable of batches `(x, y)`.
+            Targets do not matter.
         batch_size: Size of the batches of arrays.
 
     Returns:
@@ -42,21 +45,27 @@ def disagreement(
         - [Frankle et al., 2020, "Linear mode connectivity and the lottery ticket hypothesis",
           appendix G](https://arxiv.org/abs/1912.05671)
     """
+    check_model(model_a, "model_a")
+    check_model(model_b, "model_b")
     check_integer("batch_size", batch_size, low=1)
-    if isinstance(data, np.ndarray):
-        data = (data, data)
     different = total = 0
-    for x, _ in batches(data, batch_size):
-        outputs = [keras.ops.convert_to_numpy(m(x, training=False)) for m in (model_a, model_b)]
-        shapes = [output.shape for output in outputs]
+    for x, _ in batches(without_targets(data), batch_size):
+        outputs = [model(x, training=False) for model in (model_a, model_b)]
+        shapes = [getattr(output, "shape", ()) for output in outputs]
         if shapes[0] != shapes[1] or len(shapes[0]) < 2 or shapes[0][-1] < 2:
             raise ValueError(
                 "Both models must have one output of the same shape (batch, …, classes), of two "
-                f"classes or more. Received: {shapes[0]} and {shapes[1]}"
+                f"classes or more. Received: {_describe(outputs[0])} and {_describe(outputs[1])}"
             )
-        a, b = (output.argmax(axis=-1) for output in outputs)
+        a, b = (keras.ops.convert_to_numpy(output).argmax(axis=-1) for output in outputs)
         different += int(np.count_nonzero(a != b))
         total += a.size
     if not total:
         raise ValueError("`data` has no examples.")
     return different / total
+
+
+def _describe(outputs: Any) -> str:
+    if hasattr(outputs, "shape"):
+        return str(tuple(outputs.shape))
+    return f"{len(keras.tree.flatten(outputs))} outputs in a {type(outputs).__name__}"

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
+from keras_tickets._checks import check_loss, check_model
 
 
 def gradient_flow(
@@ -47,10 +48,11 @@ def gradient_flow(
         - [Evci et al., 2022, "Gradient flow in sparse neural networks and how lottery tickets
           win", section 3](https://arxiv.org/abs/2010.03533)
     """
+    check_model(model)
     records = masks.masked_kernels(model)
     if not records:
         raise ValueError(f"Model {model.name!r} has no masked kernels.")
-    function = keras.losses.get(loss)
+    function = check_loss(loss)
     kernels = [tf.convert_to_tensor(record.kernel) for record in records]
     with tf.GradientTape() as tape:
         tape.watch(kernels)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets._kernels.paths import weight_paths
+from keras_tickets.analysis.batches import map_tensors
 
 
 def statistics_paths(model: keras.Model) -> set[str]:
@@ -70,7 +71,7 @@ class RecomputedStatistics:
             values[position] = tf.zeros_like(values[position])
         sums, count = [0.0] * len(self._positions), 0
         for x, _ in batches:
-            found = self._averages(values, tf.convert_to_tensor(x))
+            found = self._averages(values, map_tensors(x))
             sums = [total + value for total, value in zip(sums, found, strict=True)]
             count += 1
         if not count:

@@ -54,7 +54,8 @@ class Custom(Distribution):
     ) -> Allocation:
         regexes = {compile_regex("sparsity", p): float(s) for p, s in self.sparsities.items()}
         for regex in regexes:
-            if not any(regex.search(kernel.path) for kernel in kernels):
+            # The empty regex means all kernels, which may be none.
+            if regex.pattern and not any(regex.search(kernel.path) for kernel in kernels):
                 raise ValueError(
                     f"`sparsity`: regex {regex.pattern!r} matches no kernel. "
                     f"Kernels: {[kernel.path for kernel in kernels]}"

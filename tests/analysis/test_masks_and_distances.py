@@ -171,7 +171,7 @@ def test_disagreement_counts_different_classes():
     single = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match=r"two classes or more. Received: \(40, 1\) and"):
         kt.analysis.disagreement(single, single, X)
-    with pytest.raises(ValueError, match="same length. Received: 40 and 3"):
+    with pytest.raises(ValueError, match="same length. Received: 40, 3"):
         kt.analysis.disagreement(a, b, (X, Y[:3]))
     with pytest.raises(TypeError, match="an object of class str"):
         kt.analysis.disagreement(a, b, "digits")
