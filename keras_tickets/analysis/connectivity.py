@@ -144,7 +144,7 @@ def connectivity(
     if batch_norm == "recompute":
         recompute = RecomputedStatistics(model_a, line.variables)
     alphas = np.linspace(0.0, 1.0, points)
-    results = {name: [] for name in named}
+    results: dict[str, list[tuple[float, float]]] = {name: [] for name in named}
     for alpha in alphas:
         values = line.at(alpha)
         if recompute is not None and train_data is not None:
@@ -207,7 +207,7 @@ def _evaluation(model, variables, loss):
     def evaluate(values, x, y):
         with _keras_compat.masked_scope(list(zip(variables, values, strict=True))):
             outputs = model(x, training=False)
-        shape = getattr(outputs, "shape", ())
+        shape: tuple = getattr(outputs, "shape", ())
         if len(shape) != 2 or shape[-1] < 2:
             shapes = [tuple(output.shape) for output in keras.tree.flatten(outputs)]
             raise ValueError(

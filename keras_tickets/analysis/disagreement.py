@@ -51,7 +51,7 @@ def disagreement(
     different = total = 0
     for x, _ in batches(without_targets(data), batch_size):
         outputs = [model(x, training=False) for model in (model_a, model_b)]
-        shapes = [getattr(output, "shape", ()) for output in outputs]
+        shapes: list[tuple] = [getattr(output, "shape", ()) for output in outputs]
         if shapes[0] != shapes[1] or len(shapes[0]) < 2 or shapes[0][-1] < 2:
             raise ValueError(
                 "Both models must have one output of the same shape (batch, …, classes), of two "

@@ -157,9 +157,10 @@ def barriers(
 
 def _by_level(runs, field, label_of_axis, factor):
     figure, axes = _figure(runs, "runs")
-    ticks = []
+    ticks: list[float] = []
     for label, summaries in runs.items():
-        densities, values = {}, {}
+        densities: dict[int, list[float]] = {}
+        values: dict[int, list[float]] = {}
         for row in (row for summary in summaries for row in summary["levels"]):
             if missing := [name for name in ("level", "density", field) if name not in row]:
                 raise ValueError(f"`runs[{label!r}]`: a level has no {missing[0]!r}, only {row}.")

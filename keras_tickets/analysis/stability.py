@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from keras_tickets._checks import check_seed
+from keras_tickets._checks import check_seed, check_some_of
 from keras_tickets.analysis.distance import distance
 from keras_tickets.analysis.networks import Masks, Network, masks_of, weights_of
 from keras_tickets.analysis.random_masks import random_masks
@@ -185,7 +185,9 @@ def stability(
     if not isinstance(model, SparseModel):
         raise TypeError(f"`model` must be a kt.SparseModel. Received: {type(model).__name__}")
     check_seed(seed)
-    kinds = _check_kinds(kinds)
+    kinds = check_some_of("kinds", kinds, KINDS)
+    if not kinds:
+        raise ValueError(f"`kinds` must be among {KINDS}. Received: kinds={kinds!r}")
     checked = _check_orders(orders, 2 if "data_order" in kinds else 1)
     masks = masks_of(masks)
     _check_within(masks, get_masks(model))
@@ -296,13 +298,6 @@ class _State:
     def restore(self):
         for variable, value in self._values:
             variable.assign(value)
-
-
-def _check_kinds(kinds):
-    kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-    if not kinds or any(kind not in KINDS for kind in kinds):
-        raise ValueError(f"`kinds` must be among {KINDS}. Received: kinds={kinds!r}")
-    return kinds
 
 
 def _check_orders(orders, least):

@@ -17,14 +17,14 @@ from keras_tickets.compact.channelwise import (
 )
 from keras_tickets.compact.joining import Concatenate, Flatten, Merge, Reshape
 from keras_tickets.compact.mixing import (
-    Dense,
+    MatrixProduct,
     Mixing,
     SeparableConvolution,
     TransposedConvolution,
 )
 
 _BY_NAME = {
-    Dense: "Dense",
+    MatrixProduct: "Dense",
     Mixing: "Conv1D Conv2D Conv3D",
     TransposedConvolution: "Conv1DTranspose Conv2DTranspose Conv3DTranspose",
     SeparableConvolution: "SeparableConv1D SeparableConv2D",

@@ -93,7 +93,7 @@ def is_graph(model: Any) -> bool:
 
 def read(model: keras.Model) -> Graph:
     """The graph of a functional or Sequential model, with each call understood."""
-    times = collections.Counter()
+    times: collections.Counter[int] = collections.Counter()
     _count(model, times)
     return _read(model, "", times, {})
 
@@ -110,7 +110,7 @@ def _read(model, prefix, times, graphs):
     if id(model) in graphs:
         return graphs[id(model)]
     inputs, outputs, nodes = _keras_compat.read_graph(model)
-    known = {}
+    known: dict[int, Channels] = {}
 
     def channels(value):
         if not isinstance(value, keras.KerasTensor):
@@ -157,7 +157,8 @@ def build(graph: Graph, layers: dict[int, keras.layers.Layer] | None = None) -> 
         graph: The graph, analyzed.
         layers: The layers made so far, by the id of what they stand for.
     """
-    tensors, layers = {}, {} if layers is None else layers
+    layers = {} if layers is None else layers
+    tensors: dict[Channels, Any] = {}
 
     def tensor(value):
         return tensors[value] if isinstance(value, Channels) else value

@@ -130,7 +130,7 @@ class Mixing(Call):
         return self.resized(**size, use_bias="bias" in self.weights())
 
 
-class Dense(Mixing):
+class MatrixProduct(Mixing):
     """A dense layer."""
 
     size_name = "units"

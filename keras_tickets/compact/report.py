@@ -81,7 +81,7 @@ class CompactionReport:
             table,
             f"{self.compact_parameters:,} of {self.parameters:,} weights ({share:.1%})",
         ]
-        by_reason = {}
+        by_reason: dict[str, list[str]] = {}
         for entry in self.stayed:
             count = f" ({entry.channels} dead)" if entry.channels else ""
             by_reason.setdefault(entry.reason, []).append(entry.path + count)

@@ -63,7 +63,7 @@ class Translation:
         self.unwrap = unwrap
         self.custom_objects = dict(custom_objects or {})
         self.layers: list[tuple[Any, keras.layers.Layer]] = []
-        self._made = {}
+        self._made: dict[Any, Any] = {}
 
     def model(self, legacy) -> keras.Model:
         """The Keras 3 model of the same function.
@@ -214,7 +214,7 @@ def _refusal(legacy, reason):
 
 def _parameters(cls):
     """Names of the arguments that a layer class takes, as far up as it passes them on."""
-    names = set()
+    names: set[str] = set()
     for ancestor in cls.__mro__:
         if "__init__" not in vars(ancestor):
             continue
