@@ -23,28 +23,82 @@ from keras_tickets.compact.mixing import (
     TransposedConvolution,
 )
 
-_BY_NAME = {
-    MatrixProduct: "Dense",
-    Mixing: "Conv1D Conv2D Conv3D",
-    TransposedConvolution: "Conv1DTranspose Conv2DTranspose Conv3DTranspose",
-    SeparableConvolution: "SeparableConv1D SeparableConv2D",
-    DepthwiseConvolution: "DepthwiseConv1D DepthwiseConv2D",
-    BatchNormalization: "BatchNormalization",
-    PReLU: "PReLU",
-    Elementwise: "Activation ReLU LeakyReLU ELU",
-    Channelwise: "Identity Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout "
-    "GaussianDropout GaussianNoise ActivityRegularization RepeatVector "
-    "MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D AveragePooling3D "
-    "GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GlobalAveragePooling1D "
-    "GlobalAveragePooling2D GlobalAveragePooling3D UpSampling1D UpSampling2D UpSampling3D "
-    "Cropping1D Cropping2D Cropping3D",
-    ZeroPadding: "ZeroPadding1D ZeroPadding2D ZeroPadding3D",
-    Merge: "Add Subtract Multiply Average Maximum Minimum",
-    Concatenate: "Concatenate",
-    Flatten: "Flatten",
-    Reshape: "Reshape",
+_BY_CLASS: dict[type[Call], tuple[type[keras.layers.Layer], ...]] = {
+    MatrixProduct: (layers.Dense,),
+    Mixing: (
+        layers.Conv1D,
+        layers.Conv2D,
+        layers.Conv3D,
+    ),
+    TransposedConvolution: (
+        layers.Conv1DTranspose,
+        layers.Conv2DTranspose,
+        layers.Conv3DTranspose,
+    ),
+    SeparableConvolution: (
+        layers.SeparableConv1D,
+        layers.SeparableConv2D,
+    ),
+    DepthwiseConvolution: (
+        layers.DepthwiseConv1D,
+        layers.DepthwiseConv2D,
+    ),
+    BatchNormalization: (layers.BatchNormalization,),
+    PReLU: (layers.PReLU,),
+    Elementwise: (
+        layers.Activation,
+        layers.ReLU,
+        layers.LeakyReLU,
+        layers.ELU,
+    ),
+    Channelwise: (
+        layers.Identity,
+        layers.Dropout,
+        layers.SpatialDropout1D,
+        layers.SpatialDropout2D,
+        layers.SpatialDropout3D,
+        layers.AlphaDropout,
+        layers.GaussianDropout,
+        layers.GaussianNoise,
+        layers.ActivityRegularization,
+        layers.RepeatVector,
+        layers.MaxPooling1D,
+        layers.MaxPooling2D,
+        layers.MaxPooling3D,
+        layers.AveragePooling1D,
+        layers.AveragePooling2D,
+        layers.AveragePooling3D,
+        layers.GlobalMaxPooling1D,
+        layers.GlobalMaxPooling2D,
+        layers.GlobalMaxPooling3D,
+        layers.GlobalAveragePooling1D,
+        layers.GlobalAveragePooling2D,
+        layers.GlobalAveragePooling3D,
+        layers.UpSampling1D,
+        layers.UpSampling2D,
+        layers.UpSampling3D,
+        layers.Cropping1D,
+        layers.Cropping2D,
+        layers.Cropping3D,
+    ),
+    ZeroPadding: (
+        layers.ZeroPadding1D,
+        layers.ZeroPadding2D,
+        layers.ZeroPadding3D,
+    ),
+    Merge: (
+        layers.Add,
+        layers.Subtract,
+        layers.Multiply,
+        layers.Average,
+        layers.Maximum,
+        layers.Minimum,
+    ),
+    Concatenate: (layers.Concatenate,),
+    Flatten: (layers.Flatten,),
+    Reshape: (layers.Reshape,),
 }
-FAMILIES = {getattr(layers, name): cls for cls, names in _BY_NAME.items() for name in names.split()}
+FAMILIES = {layer: cls for cls, known in _BY_CLASS.items() for layer in known}
 FAMILIES |= dict.fromkeys(MERGING_OPERATIONS.values(), Merge)
 FAMILIES |= dict.fromkeys(ELEMENTWISE_OPERATIONS, Elementwise)
 

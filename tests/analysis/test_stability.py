@@ -125,7 +125,7 @@ def test_wrong_arguments():
     for change, message in (
         ({"orders": 1}, "`orders` must be 2 or more different integers.*orders=1"),
         ({"orders": [3, 3]}, r"orders=\[3, 3\]"),
-        ({"kinds": ["order"]}, r"`kinds` must be among .*Received: kinds=\('order',\)"),
+        ({"kinds": ["order"]}, r"`kinds` must be among .*Received: kinds=\['order'\]"),
         ({"masks": {"k": np.ones(2)}}, "names 'k', which is not a masked kernel"),
         ({"masks": {"fc1/kernel": np.ones(2)}}, r"shape \(2,\), not \(6, 8\)"),
     ):
