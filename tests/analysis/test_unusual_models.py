@@ -14,6 +14,11 @@ import keras_tickets as kt
 Y = np.arange(12) % 3
 
 
+@pytest.fixture(autouse=True)
+def same_weights():
+    keras.utils.set_random_seed(0)
+
+
 def without_kernels():
     return keras.Sequential([keras.Input((8,)), keras.layers.BatchNormalization()])
 
