@@ -133,7 +133,15 @@ def test_other_families_with_every_option(method, inner, option):
 
 
 @pytest.mark.parametrize("method", ["plain", "Static", "SET"])
-@pytest.mark.parametrize("inner", ["adagrad", "muon"])
+@pytest.mark.parametrize(
+    "inner",
+    [
+        pytest.param("momentum", marks=pytest.mark.slow),
+        pytest.param("adam", marks=pytest.mark.slow),
+        "adagrad",
+        "muon",
+    ],
+)
 def test_with_every_method(method, inner):
     model = kt.sparsify(network(), 0.7)
     before = model.masks
