@@ -93,7 +93,7 @@ def site(tmp_path_factory):
         [sys.executable, "tools/docs_site.py", str(pages / "docs")], cwd=ROOT, check=True
     )
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    settings = settings.replace("build/docs", str(pages / "docs")).replace("[.]", f"[{ROOT}]")
+    settings = settings.replace("build/docs", str(pages / "docs")).replace("[., ", f"[{ROOT}, ")
     (pages / "mkdocs.yml").write_text(settings, encoding="utf-8")
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", "site"]
     built = subprocess.run(command, cwd=pages, capture_output=True, text=True)

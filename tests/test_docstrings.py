@@ -18,14 +18,19 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def docstrings():
-    """`{place: docstring}` of the package, private modules included; a place is `file.py:line`."""
+    """`{place: docstring}` of the package, private modules included; a place is `file.py:line`.
+
+    Those that are made at run time have the public path as their place.
+    """
     found = {}
     for file in sorted((ROOT / "keras_tickets").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, DOCUMENTED) and (text := ast.get_docstring(node)):
                 line = node.body[0].lineno
                 found[f"{file.relative_to(ROOT / 'keras_tickets')}:{line}"] = text
-    return found
+    known = set(found.values())
+    made = {path: inspect.getdoc(value) or "" for path, value in public_api.objects().items()}
+    return found | {path: text for path, text in made.items() if text not in known}
 
 
 def blocks(text):

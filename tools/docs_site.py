@@ -3,11 +3,14 @@
     python tools/docs_site.py build/docs
 
 The pages are those of `docs/`, the README and its like, and a reference: a page for each public
-package, with every name of its `__all__`. Sources are read and never imported, so that the site
-builds without TensorFlow and in seconds. Nothing here depends on the builder of the site.
+package, with every name of its `__all__`. Sources are read, not imported; only functions that are
+made at run time, such as those of `kt.models`, are written out as source for the reference. Nothing
+here depends on the builder of the site.
 """
 
 import ast
+import importlib
+import inspect
 import pathlib
 import posixpath
 import re
@@ -21,6 +24,7 @@ PAGES_FROM_ROOT = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }
+MADE = "made_at_run_time"
 ENTRY = """[](){{ #{path} }}
 
 ::: {origin}
@@ -40,6 +44,7 @@ def write_site(directory):
         text = (ROOT / source).read_text(encoding="utf-8")
         (directory / page).write_text(lead_links(text, source), encoding="utf-8")
     (directory / "api").mkdir()
+    (directory / f"{MADE}.py").write_text(source_of_what_is_made(), encoding="utf-8")
     for page, text in reference().items():
         (directory / page).write_text(text, encoding="utf-8")
 
@@ -65,6 +70,18 @@ def lead_links(text, source):
 def reference():
     """`{page: Markdown}` of the reference, one page a public package."""
     return {_page(module): _render(module) for module in public_modules()}
+
+
+def source_of_what_is_made():
+    """Signatures and docstrings of the public functions that no source defines, as source."""
+    parts = ["from __future__ import annotations"]
+    for name, origin in _all_made():
+        module, _, inner = origin.rpartition(".")
+        function = getattr(importlib.import_module(module), inner)
+        if inspect.isfunction(function):
+            docstring = inspect.getdoc(function)
+            parts.append(f"def {name}{inspect.signature(function)}:\n    {docstring!r}")
+    return "\n\n\n".join(parts) + "\n"
 
 
 def public_modules(module=PACKAGE):
@@ -114,8 +131,24 @@ def _render(module):
     for name, origin in names:
         if not _file(origin):
             path = f"{module}.{name}"
-            parts.append(ENTRY.format(path=path, origin=origin, short=short(path)))
+            source = f"{MADE}.{name}" if _is_made(origin) else origin
+            parts.append(ENTRY.format(path=path, origin=source, short=short(path)))
     return "\n\n".join(parts) + "\n"
+
+
+def _all_made():
+    names = [each for module in public_modules() for each in public_names(module)]
+    return [(name, origin) for name, origin in names if _is_made(origin)]
+
+
+def _is_made(origin):
+    """Whether a lower-case name is assigned in its module, and so is a function made by another."""
+    module, _, name = origin.rpartition(".")
+    if name.isupper() or name.startswith("_") or _file(origin) or not _file(module):
+        return False
+    tree = ast.parse(_file(module).read_text(encoding="utf-8"))
+    assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+    return any(ast.unparse(target) == name for node in assigned for target in node.targets)
 
 
 def _docstring(module):

@@ -1,13 +1,13 @@
 """What the makers of networks with batch normalization share: arguments and their description."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import keras
 
 from keras_tickets.models.convolution import Convolution
 
-Initializer = str | dict | keras.initializers.Initializer
+Initializer: TypeAlias = str | dict | keras.initializers.Initializer
 
 _DOCSTRING = """{summary}
 
