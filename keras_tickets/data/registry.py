@@ -24,6 +24,15 @@ class Description:
         streamed: Whether images are read from disk batch by batch; otherwise all are in memory.
         half_of: Name of the data set whose images these are, at half their height and width.
         examples: Number of training examples, before any is held out; None where it is not known.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    known = kt.data.describe("mnist")
+    assert (known.input_shape, known.classes, known.streamed) == ((28, 28, 1), 10, False)
+    ```
     """
 
     input_shape: tuple[int, int, int]

@@ -163,10 +163,10 @@ class Sparse(keras.layers.Wrapper):
         for record in self.masked_kernels:
             record.set(record.mask.numpy())
 
-    def quantize(self, *args, **kwargs):
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError(_refusal(self, "quantized"))
 
-    def enable_lora(self, *args, **kwargs):
+    def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         """Refused: see `Raises`.
 
         Raises:
