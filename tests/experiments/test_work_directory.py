@@ -8,6 +8,7 @@ import keras
 import pytest
 from faults import kill, room_for, start
 
+from keras_tickets.experiments import cli
 from keras_tickets.experiments.work_directory import LOCK, WorkDirectory
 
 CONFIG = "train.seed = 0\n"
@@ -101,3 +102,20 @@ def test_a_model_that_does_not_fit_on_the_disk_leaves_the_one_before(work):
         work.save_model(model)
     assert names(work.path) == ["config.gin", "model.keras"]
     assert (work.path / "model.keras").read_bytes() == before
+
+
+def test_the_command_line_says_in_one_line_that_a_directory_is_in_use(work, capsys):
+    def use():
+        with work.in_use():
+            time.sleep(100)
+
+    process = start(use)
+    while not (work.path / LOCK).exists():
+        time.sleep(0.001)
+    time.sleep(0.05)
+    (work.path / "config.gin").unlink()
+    arguments = ["train", "--gin_file=digits/dense.gin", f"--workdir={work.path}"]
+    assert cli.main(arguments) == 1
+    kill(process)
+    line = capsys.readouterr().err.strip()
+    assert line == f"keras-tickets: work directory {str(work.path)!r} is in use by another process"
