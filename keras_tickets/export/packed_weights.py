@@ -63,7 +63,7 @@ class PackedWeight(tf.saved_model.experimental.TrackableResource):
 def gets_smaller(value: np.ndarray) -> bool:
     """Whether a weight takes fewer bytes on disk as a `PackedWeight`."""
     packed = np.count_nonzero(_nonzero(value)) * value.itemsize + value.size / 8
-    return packed + GRAPH_BYTES < value.nbytes
+    return bool(packed + GRAPH_BYTES < value.nbytes)
 
 
 def _nonzero(value: np.ndarray) -> np.ndarray:

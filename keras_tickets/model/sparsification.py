@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_tickets import _keras_compat, masks, structures
+from keras_tickets import _keras_compat, distributions, masks, structures
 from keras_tickets._checks import check_model, check_one_of, check_seed
 from keras_tickets._kernels.copies import copy_layer
 from keras_tickets._kernels.find import Filters, Kernel, all_kernels, find_kernels, output_kernels
@@ -19,7 +19,7 @@ def sparsify(
     model: keras.Model,
     sparsity: float | dict[str, float],
     *,
-    distribution: str | object = "erk",
+    distribution: str | distributions.Distribution = "erk",
     structure: structures.Structure | None = None,
     mask: str = "random",
     filters: Filters = None,

@@ -172,21 +172,23 @@ class DropAndGrow(PeriodicOptimizer):
         signals = self._signal.read(strategy, states, dense) if dense else []
         for i, state in enumerate(states):
             update = self._drop_and_grow(state, fraction, counts[i], step)
-            signal = (signals[i],) if signals else ()
-            initial = ()
+            given = []
+            if signals:
+                given.append(signals[i])
             if self.grow_init == "initial_dist":
-                initial = (self._initial[id(state.masked)].value,)
-            update_on_devices(strategy, state, update, *signal, *initial)
+                given.append(self._initial[id(state.masked)].value)
+            update_on_devices(strategy, state, update, *given)
 
     def _drop_and_grow(self, state: KernelState, fraction, grown, step: tf.Tensor):
         masked = state.masked
 
-        def update(kernel, mask, *rest, initial):
+        def update(kernel, mask, *given_and_slots, initial):
+            rest = list(given_and_slots)
             gradient = start = None
             if self.needs_dense_gradients:
-                gradient, *rest = tf.convert_to_tensor(rest[0]), *rest[1:]
+                gradient = tf.convert_to_tensor(rest.pop(0))
             if self.grow_init == "initial_dist":
-                start, *rest = tf.convert_to_tensor(rest[0]), *rest[1:]
+                start = tf.convert_to_tensor(rest.pop(0))
             old, values = tf.convert_to_tensor(mask), tf.convert_to_tensor(kernel)
             new = masked.layout.update(
                 old,

@@ -121,7 +121,8 @@ class MagnitudePruning(PeriodicOptimizer):
         return self.in_calendar(step) & _keras_compat.completes_step(self.core_optimizer)
 
     def _sparsity(self, step, target):
-        return self.schedule.sparsity(step, *self.window_in_graph(), target)
+        begin, end = self.window_in_graph()
+        return self.schedule.sparsity(step, begin, end, target)
 
     def _total_sparsity(self, step):
         records = [state.masked for state in self.kernel_states]

@@ -100,8 +100,9 @@ class TfmotRamp(Ramp):
         length = tf.cast(tf.maximum(end - begin, 1), tf.float32)
         progress = tf.minimum(1.0, tf.maximum(0.0, tf.cast(step - begin, tf.float32) / length))
         progress = tf.where(step >= end, 1.0, progress)
-        fall = tf.constant(self.initial_sparsity - self.final_sparsity, tf.float32)
-        return fall * tf.pow(1 - progress, self.power) + self.final_sparsity
+        final: Any = self.final_sparsity  # never None here
+        fall = tf.constant(self.initial_sparsity - final, tf.float32)
+        return fall * tf.pow(1 - progress, self.power) + final
 
     def left(self, units, sparsity):
         kept = tf.round(tf.cast(units, tf.float32) * (1 - sparsity))

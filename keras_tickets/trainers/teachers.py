@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -69,7 +70,7 @@ class Features:
         layer_names: Names of its layers.
     """
 
-    def __init__(self, model: keras.layers.Layer, layer_names: list[str]):
+    def __init__(self, model: keras.layers.Layer, layer_names: Sequence[str]):
         self._model = model
         if layer_names:
             outputs = {name: model.get_layer(name).output for name in layer_names}
@@ -115,7 +116,7 @@ class Teachers:
         self,
         models: list[keras.layers.Layer],
         teacher_outputs: str = "logits",
-        layer_names: list[str] = (),
+        layer_names: Sequence[str] = (),
     ):
         self.models = models
         self._outputs = check_one_of("teacher_outputs", teacher_outputs, OUTPUTS)
