@@ -26,6 +26,7 @@ if not _process.starts_as_command():  # then `experiments.cli` imports the rest,
     from keras_tickets.compact import CompactionReport, compact, compaction_report
     from keras_tickets.export import ExportReport, export
     from keras_tickets.flops import Flops, flops
+    from keras_tickets.gradients import DenseGradientTape
     from keras_tickets.masks import get_masks, set_masks
     from keras_tickets.model import SparseModel, sparsify, strip
     from keras_tickets.plan import SparsityPlan, plan, summary
@@ -35,6 +36,7 @@ if not _process.starts_as_command():  # then `experiments.cli` imports the rest,
 
 __all__ = [
     "CompactionReport",
+    "DenseGradientTape",
     "ExportReport",
     "Flops",
     "SparseModel",

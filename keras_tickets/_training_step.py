@@ -1,5 +1,6 @@
 """The training step of sparse models: one backward pass for masked and dense gradients."""
 
+import warnings
 from collections.abc import Sequence
 
 import keras
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
 from keras_tickets._same_workers import SameOnAllWorkers
-from keras_tickets.layers.sparse import collect_masked_values
+from keras_tickets.gradients import DenseGradientTape
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 from keras_tickets.optimizers.static import Static
 
@@ -38,7 +39,8 @@ class SparseTraining(_keras_compat.DistributedTrainer):
 
         Raises:
             ValueError: The optimizer accumulates gradients or overwrites weights by their average
-                and there are several replicas, which stock Keras cannot do.
+                and there are several replicas, which stock Keras cannot do; or the method cannot
+                start from the masks that `kt.sparsify` was asked for.
         """
         optimizer = keras.optimizers.get(optimizer)
         if not isinstance(optimizer, SparseOptimizer):
@@ -46,6 +48,7 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         if auto_scale_loss and self.dtype_policy.name == "mixed_float16":
             optimizer.enable_loss_scaling()
         self._check_replicas(optimizer.core_optimizer)
+        optimizer.take_first_masks(masks.masked_kernels(self))
         super().compile(optimizer, loss, *args, auto_scale_loss=False, **kwargs)
         on_tpu = isinstance(self.distribute_strategy, tf.distribute.TPUStrategy)
         optimizer.compiles_under_xla = on_tpu or (bool(self.jit_compile) and self._replicas == 1)
@@ -57,7 +60,7 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         """
         if not (self.compiled and self.optimizer.trains_off_mask):
             for record in masks.masked_kernels(self):
-                record.set(record.mask.numpy())
+                record.rest()
         if self.compiled and self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.rest(self.distribute_strategy)
@@ -73,6 +76,7 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         Args:
             weights: Arrays, as `get_weights` of this model or of the dense one returns them.
         """
+        masks.forget_first(self)
         size, records = len(self.weights), masks.masked_kernels(self)
         found = weights[size:] if len(weights) == size + len(records) else []
         super().set_weights(weights[:size] if found else weights)
@@ -82,6 +86,10 @@ class SparseTraining(_keras_compat.DistributedTrainer):
 
     def compile_from_config(self, config):
         """Compiles as a saved model was, for `keras.models.load_model`."""
+        for record in masks.masked_kernels(self):
+            # The model may have been saved in the middle of training, whatever it started from.
+            if record.first is not None and record.first.chosen:
+                record.first = None
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
@@ -113,9 +121,19 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         """As `keras.Model.fit`."""
         callbacks = self.with_callback(SameOnAllWorkers(), callbacks)
         callbacks = self.with_callback(_Begin(), callbacks)
+        if masks.masked_kernels(self):
+            callbacks = self.with_callback(_LogSparsity(), callbacks)
         if self.optimizer is not None and self.optimizer.track_exploration:
             callbacks = self.with_callback(_LogExploration(), callbacks)
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs)
+        history = super().fit(x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs)
+        if shortfall := self.optimizer.shortfall():
+            warnings.warn(
+                f"{shortfall}, after {int(self.optimizer.iterations)} steps. The ramp did not come "
+                "to its end, or weights of an earlier epoch were restored; see "
+                "`kt.callbacks.AfterUpdates`.",
+                stacklevel=2,
+            )
+        return history
 
     def forward(self, x):
         """What the training step computes its loss and metrics from: the outputs, in training."""
@@ -136,26 +154,23 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         differentiate = self._differentiate_compiled if compiled else self._differentiate
         loss, y_pred, gradients, dense = differentiate(x, y, sample_weight)
         self.track_loss(loss, x)
-        if dense:
-            self.optimizer.apply(gradients, self.trainable_weights, dense_gradients=dense)
-        else:
-            self.optimizer.apply(gradients, self.trainable_weights)
+        self.optimizer.apply(gradients, self.trainable_weights, dense_gradients=dense)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def _differentiate(self, x, y, sample_weight):
-        """Loss, predictions, gradients of the weights, and dense gradients by kernel path."""
-        weights = [weight.value for weight in self.trainable_weights]
-        with tf.GradientTape() as tape, collect_masked_values() as masked:
-            tape.watch(weights)
+        """Loss, predictions, gradients of the weights, and their dense gradients."""
+        variables = self.trainable_weights
+        with DenseGradientTape() as tape:
+            tape.watch([variable.value for variable in variables])
             y_pred = self.forward(x)
             loss = self.compute_loss(
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
             )
             scaled = self.optimizer.scale_loss(loss)
         if not self.optimizer.needs_dense_gradients:
-            masked = {}
-        gradients, dense = tape.gradient(scaled, (weights, masked))
-        return loss, y_pred, gradients, {path: _sum(parts) for path, parts in dense.items()}
+            return loss, y_pred, tape.gradient(scaled, [v.value for v in variables]), None
+        gradients, dense = tape.gradients(scaled, variables)
+        return loss, y_pred, gradients, dense
 
     def _differentiate_compiled(self, x, y, sample_weight):
         """`_differentiate` under XLA; what the forward pass assigns is assigned after it."""
@@ -178,6 +193,7 @@ class _Begin(keras.callbacks.Callback):
     """Puts masked weights to rest and tells the optimizer the length of training, if known."""
 
     def on_train_begin(self, logs=None):
+        masks.forget_first(self.model)
         self.model.rest()
         if self.model.horizon:
             self.model.set_total_steps(*self.model.horizon)
@@ -186,13 +202,15 @@ class _Begin(keras.callbacks.Callback):
             self.model.set_total_steps(self.params["epochs"] * steps // per_step, steps // per_step)
 
 
+class _LogSparsity(keras.callbacks.Callback):
+    """Adds the share of zeros over the masked kernels to the logs of each epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["sparsity"] = masks.sparsity_of_masks(self.model)
+
+
 class _LogExploration(keras.callbacks.Callback):
     """Adds the optimizer's `exploration` to the logs of each epoch."""
 
     def on_epoch_end(self, epoch, logs=None):
         logs["exploration"] = self.model.optimizer.exploration
-
-
-def _sum(parts):
-    parts = [tf.convert_to_tensor(part) for part in parts if part is not None]
-    return tf.add_n(parts) if parts else None

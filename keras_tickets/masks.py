@@ -8,10 +8,28 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets._kernels.paths import weight_paths
 from keras_tickets._randomness import random_scores
 from keras_tickets.structures import Layout
 
 MASKS = ("random", "magnitude", "ones")
+
+
+@dataclasses.dataclass
+class FirstMask:
+    """How a kernel's mask was first drawn; kept until the mask is set from elsewhere or trained.
+
+    Attributes:
+        kind: One of `MASKS`.
+        chosen: Whether the user asked for it.
+        mask: The mask that was drawn, where it was not chosen.
+        kernel: The whole kernel before, where the mask was not chosen.
+    """
+
+    kind: str
+    chosen: bool
+    mask: np.ndarray | None = None
+    kernel: np.ndarray | None = None
 
 
 @dataclasses.dataclass(eq=False)
@@ -19,18 +37,23 @@ class MaskedKernel:
     """A kernel and the mask that the layers' `Sparse` wrapper keeps beside it.
 
     Attributes:
-        path: Kernel path, as in `kt.get_masks`.
+        name: What random draws go by: the kernel's path in the model in which it was first masked.
+            Saved with the layer. Its path depends on the model that is asked: `kernels_by_path`.
         kernel: Trainable variable; exactly 0 where the mask is `False`.
         mask: Non-trainable boolean variable of the kernel's shape.
         sparsity: Target share of zeros in [0, 1).
         layout: The sets of weights that the mask may leave.
+        first: How the mask was first drawn, if it still is that one.
+        named: Whether `name` is of a model, and not of a layer alone.
     """
 
-    path: str
+    name: str
     kernel: keras.Variable
     mask: keras.Variable
     sparsity: float
     layout: Layout
+    first: FirstMask | None = None
+    named: bool = False
 
     def __post_init__(self):
         self.kernel.masked_kernel = self
@@ -49,14 +72,49 @@ class MaskedKernel:
         """Number of weights that the mask leaves now."""
         return int(np.count_nonzero(self.mask.numpy()))
 
+    def rest(self) -> None:
+        """Zeroes the kernel off the mask."""
+        self.kernel.assign(np.where(self.mask.numpy(), self.kernel.numpy(), 0))
+
     def set(self, mask: np.ndarray) -> None:
         """Sets the mask and zeroes the kernel off it.
 
         Args:
             mask: Boolean array of the kernel's shape.
         """
+        self.first = None
         self.mask.assign(mask)
-        self.kernel.assign(np.where(mask, self.kernel.numpy(), 0))
+        self.rest()
+
+    def begin(self) -> None:
+        """Zeroes the kernel off its first mask; keeps it whole aside if the mask was not chosen."""
+        if self.first is not None and not self.first.chosen and self.first.kernel is None:
+            self.first.mask, self.first.kernel = self.mask.numpy(), self.kernel.numpy()
+        self.rest()
+
+    def begin_from(self, kind: str) -> None:
+        """Takes another first mask than the one that was drawn without being chosen.
+
+        Args:
+            kind: "ones" for all weights; any other for the mask that was drawn.
+
+        Raises:
+            ValueError: The kernel is no longer what it was when the mask was drawn.
+        """
+        first = self.first
+        if first is None or first.chosen or first.mask is None or first.kernel is None:
+            return
+        present, values = self.mask.numpy(), self.kernel.numpy()
+        mask = np.ones_like(present) if kind == "ones" else first.mask
+        if np.array_equal(present, mask):
+            return
+        if not np.array_equal(values, np.where(present, first.kernel, 0), equal_nan=True):
+            raise ValueError(
+                f"Kernel {self.name!r} has changed since its mask was drawn at random, which is "
+                f'not what the method starts from: pass `mask="{kind}"` to `kt.sparsify`.'
+            )
+        self.mask.assign(mask)
+        self.kernel.assign(np.where(mask, first.kernel, 0))
 
 
 def record_of(variable: keras.Variable) -> MaskedKernel | None:
@@ -64,7 +122,7 @@ def record_of(variable: keras.Variable) -> MaskedKernel | None:
     return getattr(variable, "masked_kernel", None)
 
 
-def masked_kernels(model: keras.Model) -> list[MaskedKernel]:
+def masked_kernels(model: keras.layers.Layer) -> list[MaskedKernel]:
     """The masked kernels of a model, in layer order, each once.
 
     Args:
@@ -87,20 +145,63 @@ def masked_kernels(model: keras.Model) -> list[MaskedKernel]:
     return found
 
 
-def initial_scores(path: str, kernel: keras.Variable, mask: str, seed: int) -> np.ndarray:
+def sparsity_of_masks(model: keras.layers.Layer) -> float:
+    """Share of zeros over the masked kernels of a model; 0 where there are none."""
+    records = masked_kernels(model)
+    size = sum(record.size for record in records)
+    return 1.0 - sum(record.count() for record in records) / size if size else 0.0
+
+
+def forget_first(model: keras.layers.Layer) -> None:
+    """Settles the masks of a model: no method will take others than it has now."""
+    for record in masked_kernels(model):
+        record.first = None
+
+
+def kernels_by_path(model: keras.layers.Layer) -> dict[str, MaskedKernel]:
+    """The masked kernels of a model, by their paths in this model.
+
+    Args:
+        model: As in `masked_kernels`.
+
+    Returns:
+        `{kernel path: record}`, in layer order.
+    """
+    records = {id(record.kernel): record for record in masked_kernels(model)}
+    return {
+        path: records[id(variable)]
+        for path, variable in weight_paths(model).items()
+        if id(variable) in records
+    }
+
+
+def name_kernels(model: keras.layers.Layer) -> None:
+    """Gives the masked kernels that no model has named yet the names of their paths in this one.
+
+    Random draws go by these names, which stay when the layers become part of another model.
+    """
+    taken = set()
+    for path, record in kernels_by_path(model).items():
+        if not record.named or record.name in taken:
+            record.name, record.named = path, True
+        taken.add(record.name)
+
+
+def initial_scores(name: str, kernel: keras.Variable, mask: str | None, seed: int) -> np.ndarray:
     """The scores by which an initial mask ranks the weights of a kernel.
 
     Args:
-        path: Kernel path.
+        name: Kernel path, or what the record of the kernel is named.
         kernel: The kernel.
-        mask: `"random"` or `"magnitude"`; with `"ones"` nothing is ranked and all scores are equal.
-        seed: Non-negative integer, for `"random"`.
+        mask: "random", as for `None`, or "magnitude"; with "ones" nothing is ranked and all scores
+            are equal.
+        seed: Non-negative integer, for "random".
 
     Returns:
         Array of the kernel's shape.
     """
-    if mask == "random":
-        return random_scores(kernel.shape, path, seed, step=0).numpy()
+    if mask in ("random", None):
+        return random_scores(kernel.shape, name, seed, step=0).numpy()
     if mask == "magnitude":
         return np.abs(kernel.numpy().astype(np.float32))
     return np.zeros(tuple(kernel.shape), np.float32)
@@ -126,7 +227,7 @@ def get_masks(model: keras.Model) -> dict[str, np.ndarray]:
     assert masks["fc/kernel"].sum() == 16
     ```
     """
-    return {record.path: record.mask.numpy().astype(bool) for record in masked_kernels(model)}
+    return {path: each.mask.numpy().astype(bool) for path, each in kernels_by_path(model).items()}
 
 
 def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
@@ -158,7 +259,7 @@ def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
     """
     if not isinstance(masks, Mapping):
         raise TypeError(f"`masks` must be a dict {{kernel path: array}}. Received: {masks!r}")
-    records = {record.path: record for record in masked_kernels(model)}
+    records = kernels_by_path(model)
     checked = {}
     for path, mask in masks.items():
         if path not in records:

@@ -70,14 +70,15 @@ def prune(
     check_integer("floor", floor, low=0)
     score = _scorer(scores, iterations)
     pruned = with_full_masks(model, filters)
-    records = masks.masked_kernels(pruned)
+    by_path = masks.kernels_by_path(pruned)
+    records = list(by_path.values())
     if not records:
         return pruned
     sizes = [record.size for record in records]
     for i in range(1, iterations + 1):
         share = 1 - (1 - sparsity) ** (i / iterations) if i < iterations else sparsity
         scored = score(pruned)
-        ranked = [_checked(scored, record) for record in records]
+        ranked = [_checked(scored, path, record) for path, record in by_path.items()]
         if scope == "global":
             parts = highest(ranked, nonzeros(sum(sizes), share), floor)
         else:
@@ -85,7 +86,7 @@ def prune(
         for record, part in zip(records, parts, strict=True):
             record.set(part.reshape(record.mask.shape))
     settle_counts(pruned, records)
-    if collapsed := [record.path for record in records if not record.count()]:
+    if collapsed := [path for path, record in by_path.items() if not record.count()]:
         warnings.warn(
             f"Layer collapse: no weight is left in {', '.join(collapsed)}. Use a lower sparsity, "
             '`floor`, `scope="local"`, or synflow in rounds.',
@@ -120,11 +121,11 @@ def _scorer(scores, iterations) -> Callable:
     return lambda model: scores
 
 
-def _checked(scores, record) -> np.ndarray:
+def _checked(scores, path, record) -> np.ndarray:
     """The flat scores of a kernel, -inf where its mask is `False` already."""
-    if record.path not in scores:
-        raise ValueError(f"`scores` has none for kernel {record.path!r}; it has {list(scores)}.")
-    score = check_scores(record.path, tuple(record.kernel.shape), scores[record.path])
+    if path not in scores:
+        raise ValueError(f"`scores` has none for kernel {path!r}; it has {list(scores)}.")
+    score = check_scores(path, tuple(record.kernel.shape), scores[path])
     return np.where(record.mask.numpy().reshape(-1), score, -np.inf)
 
 

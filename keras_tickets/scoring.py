@@ -355,7 +355,7 @@ def _finish(model, scores: Scores, name: str | None = None) -> Scores:
             f"{name} scores all weights of model {model.name!r} 0: no gradient reaches them. A "
             "softmax at the end (use logits), dead units or a batch of zeros may be the cause."
         )
-    for record in masks.masked_kernels(model):
-        if record.path in scores:
-            scores[record.path][~record.mask.numpy()] = -np.inf
+    for path, record in masks.kernels_by_path(model).items():
+        if path in scores:
+            scores[path][~record.mask.numpy()] = -np.inf
     return scores

@@ -131,7 +131,7 @@ class Ticket:
         """
         check_model(model)
         _check_same_shapes(weight_paths(model), self.weights, "the ticket")
-        masked = [record.path for record in masks.masked_kernels(model)]
+        masked = list(masks.kernels_by_path(model))
         if not masked:
             model = self._sparsify(model)
         elif not isinstance(model, SparseModel):

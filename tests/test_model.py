@@ -384,9 +384,9 @@ def test_weights_of_the_dense_model_load_under_the_masks(make, tmp_path):
     model.load_weights(tmp_path / "dense.weights.h5")
     expected = {kernel.path: kernel.variable.numpy() for kernel in find_kernels(trained)[0]}
     for record in masked_kernels(model):
-        np.testing.assert_array_equal(record.mask.numpy(), masks[record.path])
+        np.testing.assert_array_equal(record.mask.numpy(), masks[record.name])
         np.testing.assert_array_equal(
-            record.kernel.numpy(), np.where(masks[record.path], expected[record.path], 0)
+            record.kernel.numpy(), np.where(masks[record.name], expected[record.name], 0)
         )
 
 

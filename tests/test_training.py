@@ -189,7 +189,7 @@ def test_the_mean_dense_gradient_of_a_step_is_what_rigl_grows_by():
         optimizer.apply(
             [tf.constant(np.where(record.mask.numpy(), gradient, 0))],
             [record.kernel],
-            dense_gradients={record.path: tf.constant(gradient)},
+            dense_gradients={record.name: tf.constant(gradient)},
         )
     grown = np.argwhere(record.mask.numpy() & ~mask).tolist()
     assert grown == [[3, 0], [3, 1]]

@@ -136,7 +136,7 @@ def _train(model, x, eager):
     assert [mask.sum() for mask in model.masks.values()] == counts, "counts change"
     for record in kt.masks.masked_kernels(model):
         off = record.kernel.numpy()[~record.mask.numpy()]
-        assert off.size and not off.any(), f"{record.path} is not zero off its mask"
+        assert off.size and not off.any(), f"{record.name} is not zero off its mask"
 
 
 def _outputs(model, x):

@@ -49,19 +49,19 @@ def gradient_flow(
           win", section 3](https://arxiv.org/abs/2010.03533)
     """
     check_model(model)
-    records = masks.masked_kernels(model)
+    records = masks.kernels_by_path(model)
     if not records:
         raise ValueError(f"Model {model.name!r} has no masked kernels.")
     function = check_loss(loss)
-    kernels = [tf.convert_to_tensor(record.kernel) for record in records]
+    variables = [record.kernel for record in records.values()]
+    kernels = [tf.convert_to_tensor(variable) for variable in variables]
     with tf.GradientTape() as tape:
         tape.watch(kernels)
-        pairs = [(record.kernel, kernel) for record, kernel in zip(records, kernels, strict=True)]
-        with _keras_compat.masked_scope(pairs):
+        with _keras_compat.masked_scope(list(zip(variables, kernels, strict=True))):
             outputs = model(x, training=training)
         result = tf.reduce_mean(function(y, outputs))
     gradients = tape.gradient(result, kernels, unconnected_gradients="zero")
     return {
-        record.path: float(np.linalg.norm(gradient.numpy().astype(np.float64)))
-        for record, gradient in zip(records, gradients, strict=True)
+        path: float(np.linalg.norm(gradient.numpy().astype(np.float64)))
+        for path, gradient in zip(records, gradients, strict=True)
     }

@@ -127,7 +127,9 @@ class Checkpoint(keras.callbacks.Callback):
             return
         self.epochs.append(epoch)
         for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
+            # A run that an older version began goes on with the metrics that it has.
+            if name in self.history or len(self.epochs) == 1:
+                self.history.setdefault(name, []).append(value)
         self.seconds = self._seconds_before + time.monotonic() - self._started
         if not self._writes:
             return

@@ -34,7 +34,7 @@ def train(
     distribution: str | Distribution = "erk",
     filters: str | list[str] | Callable[[str], bool] | None = None,
     structure: Structure | None = None,
-    mask: str = "random",
+    mask: str | None = None,
     scores: Callable[..., Scores] | None = None,
     scope: str = "global",
     iterations: int = 1,

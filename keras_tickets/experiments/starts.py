@@ -63,7 +63,7 @@ class Sparsified:
     sparsity: float | dict[str, float]
     distribution: str | Distribution = "erk"
     structure: Structure | None = None
-    mask: str = "random"
+    mask: str | None = None
 
     def sparse(self, experiment: "Experiment", model: keras.Model) -> SparseModel:
         return sparsify(

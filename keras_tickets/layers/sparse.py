@@ -13,7 +13,7 @@ from keras_tickets import _keras_compat, masks, structures
 from keras_tickets._checks import check_one_of, check_seed, check_sparsity
 from keras_tickets._files.mask_bits import pack_mask, unpack_mask
 from keras_tickets._kernels.find import all_kernels, find_kernels
-from keras_tickets.masks import MaskedKernel
+from keras_tickets.masks import FirstMask, MaskedKernel
 
 _collector = threading.local()
 
@@ -25,21 +25,21 @@ def collect_masked_values():
     Their gradients are the dense gradients by which sparse optimizers grow.
 
     Yields:
-        `{kernel path: [tensor, …]}`, filled as `Sparse` layers are called in this thread; a layer
-        that is called twice adds two tensors.
+        `{record of a kernel: [tensor, …]}`, filled as `Sparse` layers are called in this thread; a
+        layer that is called twice adds two tensors.
     """
-    outer = getattr(_collector, "values", None)
-    _collector.values = {}
+    collected: dict[MaskedKernel, list[tf.Tensor]] = {}
+    outer = getattr(_collector, "open", ())
+    _collector.open = (*outer, collected)
     try:
-        yield _collector.values
+        yield collected
     finally:
-        _collector.values = outer
+        _collector.open = outer
 
 
-def _collect(path, value):
-    collected = getattr(_collector, "values", None)
-    if collected is not None:
-        collected.setdefault(path, []).append(value)
+def _collect(record, value):
+    for collected in getattr(_collector, "open", ()):
+        collected.setdefault(record, []).append(value)
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -61,7 +61,7 @@ class Sparse(keras.layers.Wrapper):
             have no mask.
         structure: Which sets of weights the masks may leave: `None` for single weights, an object
             of `kt.structures`, or `{path: structure}` with paths as in `sparsity`.
-        mask: How the first mask is drawn: `"random"`, `"magnitude"` or `"ones"`.
+        mask: How the first mask is drawn, as in `kt.sparsify`.
         seed: Non-negative integer for `"random"`; the draw also depends on the layer's name.
         **kwargs: Arguments of `keras.layers.Layer`. The name is the inner layer's by default.
 
@@ -90,7 +90,7 @@ class Sparse(keras.layers.Wrapper):
         sparsity: float | dict[str, float] = 0.0,
         *,
         structure: structures.Structure | dict[str, structures.Structure] | None = None,
-        mask: str = "random",
+        mask: str | None = None,
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -109,9 +109,10 @@ class Sparse(keras.layers.Wrapper):
             self.structure = {path: structures.get(each) for path, each in structure.items()}
         else:
             self.structure = structures.get(structure)
-        self.mask = check_one_of("mask", mask, masks.MASKS)
+        self.mask = mask if mask is None else check_one_of("mask", mask, masks.MASKS)
         self.seed = check_seed(seed)
         self.masked_kernels: list[MaskedKernel] = []
+        self.names: dict[str, str] = {}
         self._waits_for_call = False
         self._found_masks = False
         self.supports_masking = layer.supports_masking
@@ -213,15 +214,16 @@ class Sparse(keras.layers.Wrapper):
 
     def load_own_variables(self, store):
         self._found_masks = bool(store.keys())
-        loaded = [(record.mask, _stored_mask(record, store)) for record in self.masked_kernels]
-        known = {mask.name + suffix for mask, _ in loaded for suffix in ("", "_shape")}
+        loaded = [(record, _stored_mask(record, store)) for record in self.masked_kernels]
+        known = {record.mask.name + suffix for record, _ in loaded for suffix in ("", "_shape")}
         if unknown := sorted(set(store.keys()) - known):
             raise ValueError(
                 f"The file holds {unknown}, for which layer {self.name!r} has no masked kernel. "
-                f"Its masked kernels: {[record.path for record in self.masked_kernels]}"
+                f"Its masked kernels: {[record.name for record in self.masked_kernels]}"
             )
-        for mask, value in loaded:
-            mask.assign(value)
+        for record, value in loaded:
+            record.first = None
+            record.mask.assign(value)
 
     def _create_masks(self):
         if isinstance(self.sparsity, dict):
@@ -235,18 +237,22 @@ class Sparse(keras.layers.Wrapper):
             each = {kernel.path: each for kernel in kernels}
         self._check_paths("sparsity", chosen, kernels)
         self._check_paths("structure", each, kernels)
-        records = []
+        records, paths = [], []
         for kernel in kernels:
             if kernel.path in chosen:
                 sparsity = check_sparsity(chosen[kernel.path], f"sparsity[{kernel.path!r}]")
-                path = f"{self.layer.name}/{kernel.path}"
+                name = self.names.get(kernel.path, f"{self.layer.name}/{kernel.path}")
                 structure = structures.get(each.get(kernel.path))
                 sparsity, layout = structures.fit(structure, kernel, sparsity)
-                mask = self._add_mask(kernel, path, sparsity, layout)
-                records.append(MaskedKernel(path, kernel.variable, mask, sparsity, layout))
+                mask = self._add_mask(kernel, name, sparsity, layout)
+                first = FirstMask(self.mask or "random", chosen=self.mask is not None)
+                named = kernel.path in self.names
+                record = MaskedKernel(name, kernel.variable, mask, sparsity, layout, first, named)
+                records.append(record)
+                paths.append(kernel.path)
                 if _keras_compat.is_initialized(mask):
-                    records[-1].set(mask.numpy())
-        self.masked_kernels = records
+                    record.begin()
+        self.masked_kernels, self._kernel_paths = records, paths
         for record in records:
             # `tf.train.Checkpoint` follows attributes, not lists.
             setattr(self, record.mask.name, record.mask)
@@ -259,12 +265,12 @@ class Sparse(keras.layers.Wrapper):
                 f"kernels of {self.layer.name!r}: {paths}"
             )
 
-    def _add_mask(self, kernel, path, sparsity, layout):
+    def _add_mask(self, kernel, name, sparsity, layout):
         def initialize(shape, dtype=None):
             if self.mask == "ones" or not tf.executing_eagerly():
                 # In a graph the variable holds nothing yet, and any values will do.
                 return tf.ones(shape, tf.bool)
-            scores = masks.initial_scores(path, kernel.variable, self.mask, self.seed)
+            scores = masks.initial_scores(name, kernel.variable, self.mask, self.seed)
             return tf.constant(layout.draw(scores, sparsity))
 
         return self.add_weight(
@@ -282,7 +288,7 @@ class Sparse(keras.layers.Wrapper):
             kernel = _keras_compat.uncast(record.kernel)
             value = masks.apply_mask(_keras_compat.uncast(record.mask), kernel)
             values.append((record.kernel, value))
-            _collect(record.path, value)
+            _collect(record, value)
         with _keras_compat.masked_scope(values) as scope:
             outputs = self.layer(*args, **kwargs)
         for variable, value in scope.assigned:
@@ -309,14 +315,23 @@ class Sparse(keras.layers.Wrapper):
             "structure": keras.saving.serialize_keras_object(self.structure),
             "mask": self.mask,
             "seed": self.seed,
+            "names": self._given_names(),
         }
+
+    def _given_names(self):
+        """What random draws go by, `{path from the layer on: name}`, where a model has said it."""
+        if not self.built:
+            return dict(self.names)
+        pairs = zip(self._kernel_paths, self.masked_kernels, strict=True)
+        return {path: record.name for path, record in pairs if record.named}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         structure = keras.saving.deserialize_keras_object(config["structure"], custom_objects)
         config = {**config, "structure": structure}
-        name = config.pop("layer_name", None)
+        name, names = config.pop("layer_name", None), config.pop("names", {})
         wrapper = super().from_config(config, custom_objects)
+        wrapper.names = dict(names)
         if name is not None:
             # The configuration of a layer without `get_config` may not say its name.
             wrapper.layer.name = name
@@ -335,13 +350,13 @@ def _stored_mask(record, store):
     stored = set(store.keys())
     if not {name, f"{name}_shape"} <= stored:
         raise ValueError(
-            f"The file holds no mask for kernel {record.path!r} of shape {shape}: it was not "
+            f"The file holds no mask for kernel {record.name!r} of shape {shape}: it was not "
             "masked in the model that was saved."
         )
     found = tuple(int(size) for size in store[f"{name}_shape"])
     if found != shape:
         raise ValueError(
-            f"The file's mask for kernel {record.path!r} has shape {found}; the kernel has {shape}."
+            f"The file's mask for kernel {record.name!r} has shape {found}; the kernel has {shape}."
         )
     return unpack_mask(np.asarray(store[name]), shape)
 

@@ -11,7 +11,6 @@ import numpy as np
 from keras_tickets import _keras_compat, masks
 from keras_tickets._checks import check_model
 from keras_tickets._kernels.calls import last_call, tensor_arguments
-from keras_tickets._kernels.find import all_kernels
 from keras_tickets._kernels.graphs import graph_of
 from keras_tickets._training_step import SparseTraining
 from keras_tickets.layers.sparse import Sparse, SparseRoot, root_of
@@ -59,19 +58,17 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
         # These names are those of Keras's functional models: it makes a model from its config only
         # where they are.
         super().__init__(**_functional_arguments(inputs, outputs, name, **kwargs))
-        kernels = all_kernels(self)
-        paths = {id(kernel.variable): kernel.path for kernel in kernels}
         records = masks.masked_kernels(self)
         if len({id(record.kernel) for record in records}) < len(records):
             raise ValueError(
                 "A kernel that two Sparse layers share would have two masks. Received: masked "
-                f"kernels {[record.path for record in records]}. Put both layers into one model or "
+                f"kernels {[record.name for record in records]}. Put both layers into one model or "
                 "layer, and that into `kt.layers.Sparse`."
             )
+        masks.name_kernels(self)
         for record in records:
-            record.path = paths[id(record.kernel)]
             if _keras_compat.is_initialized(record.mask):
-                record.set(record.mask.numpy())
+                record.begin()
         if (root := root_of(self)) is not None:
             self.delegate_to(root, self._arguments_of_root)
 
@@ -182,9 +179,7 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
     @property
     def sparsity(self) -> float:
         """Share of zeros over the masked kernels; 0 where there are none."""
-        records = masks.masked_kernels(self)
-        size = sum(record.size for record in records)
-        return 1.0 - sum(record.count() for record in records) / size if size else 0.0
+        return masks.sparsity_of_masks(self)
 
     @property
     def plan(self) -> SparsityPlan:

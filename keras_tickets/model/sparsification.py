@@ -21,7 +21,7 @@ def sparsify(
     *,
     distribution: str | distributions.Distribution = "erk",
     structure: structures.Structure | None = None,
-    mask: str = "random",
+    mask: str | None = None,
     filters: Filters = None,
     seed: int = 0,
     in_place: bool = False,
@@ -40,7 +40,8 @@ def sparsify(
         structure: Which sets of weights the masks may leave: `None` for single weights, or an
             object of `kt.structures`.
         mask: How the first masks are drawn: "random", "magnitude" or "ones" (dense at first, for
-            methods that prune on the way).
+            methods that prune on the way). `None`: "random", unless the model is compiled with a
+            method that starts from all weights, which then has them.
         filters: Which kernels to mask: a regex, a list of regexes, or a callable on kernel paths.
             By default all but embeddings, depthwise and Fourier kernels.
         seed: Non-negative integer for random masks. The same seed gives the same masks everywhere.
@@ -65,7 +66,8 @@ def sparsify(
     assert abs(model.sparsity - 0.9) < 0.01
     ```
     """
-    check_one_of("mask", mask, masks.MASKS)
+    if mask is not None:
+        check_one_of("mask", mask, masks.MASKS)
     check_seed(seed)
     check_model(model)
     if masks.masked_kernels(model):
@@ -76,7 +78,7 @@ def sparsify(
     kernels, _ = find_kernels(model, filters)
     scores = {k.path: masks.initial_scores(k.path, k.variable, mask, seed) for k in kernels}
     chosen = allocate(kernels, sparsity, distribution, structure, scores).sparsity
-    if mask == "random" and any(chosen.values()) and _looks_trained(model):
+    if mask in ("random", None) and any(chosen.values()) and _looks_trained(model):
         warnings.warn(
             'The model looks trained, and mask="random" removes weights whatever their size. Pass '
             'mask="magnitude" to keep the largest.',
@@ -84,11 +86,7 @@ def sparsify(
         )
     _warn_of_lost_methods(model)
     each = _structures_of(model, kernels, structures.get(structure))
-    sparse_model = _wrap(model, kernels, chosen, each, {"mask": mask, "seed": seed}, in_place)
-    for record in masks.masked_kernels(sparse_model):
-        if mask != "ones":
-            record.set(record.layout.draw(scores[record.path], record.sparsity))
-    return sparse_model
+    return _wrap(model, kernels, chosen, each, {"mask": mask, "seed": seed}, in_place)
 
 
 def with_full_masks(model: keras.Model, filters: Filters = None) -> SparseModel:
@@ -127,7 +125,8 @@ def _structures_of(model, kernels: list[Kernel], structure) -> dict[int, structu
 
 def _wrap(model, kernels: list[Kernel], chosen, each, options, in_place) -> SparseModel:
     by_variable = {id(k.variable): chosen[k.path] for k in kernels if k.path in chosen}
-    owners = {}
+    names = {id(k.variable): k.path for k in kernels}
+    owners: dict[int, keras.layers.Layer] = {}
 
     def convert(layer, wrapper=Sparse):
         if not isinstance(layer, keras.layers.Layer):
@@ -148,7 +147,9 @@ def _wrap(model, kernels: list[Kernel], chosen, each, options, in_place) -> Spar
         structure = {k.path: each[id(k.variable)] for k in own if k.path in shares}
         if len(set(map(id, structure.values()))) == 1:
             structure = next(iter(structure.values()))
-        return wrapper(layer, sparsity=shares, structure=structure or None, **options)
+        sparse = wrapper(layer, sparsity=shares, structure=structure or None, **options)
+        sparse.names = {k.path: names[id(k.variable)] for k in own if k.path in shares}
+        return sparse
 
     inputs, outputs = graph_of(model, convert, lambda model: convert(model, SparseRoot))
     return SparseModel(inputs, outputs, name=model.name)

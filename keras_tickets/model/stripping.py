@@ -50,9 +50,9 @@ def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
 
     found = masks.get_masks(sparse_model)
     plain = unwrap(sparse_model, finish)
-    if inside := masks.masked_kernels(plain):
+    if inside := masks.kernels_by_path(plain):
         raise ValueError(
-            f"Kernels {[record.path for record in inside]} belong to Sparse layers inside other "
+            f"Kernels {list(inside)} belong to Sparse layers inside other "
             "layers, which cannot be stripped. Wrap the outer layers instead."
         )
     for kernel in all_kernels(plain):

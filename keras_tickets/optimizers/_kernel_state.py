@@ -92,7 +92,7 @@ def add_beside_mask(
             initializer=initializer,
             dtype=dtype,
             aggregation="only_first_replica",
-            name=f"{name}_{state.masked.path.replace('/', '_')}",
+            name=f"{name}_{state.masked.name.replace('/', '_')}",
         )
 
 

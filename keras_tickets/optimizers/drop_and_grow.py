@@ -104,6 +104,7 @@ class DropAndGrow(PeriodicOptimizer):
                 "Use a larger `update_every`, or `skip_gradient_step=False`."
             )
         self._signal = PresentGradient(self)
+        self.warn_of_empty_window()
 
     @_keras_compat.without_tracking
     def build(self, variables):
@@ -201,7 +202,7 @@ class DropAndGrow(PeriodicOptimizer):
             )
             if self.grow_init != "zeros":
                 grown_value = grown_values(
-                    self.grow_init, values, old, gradient, start, masked.path, self.seed, step
+                    self.grow_init, values, old, gradient, start, masked.name, self.seed, step
                 )
                 values = tf.where(new & ~old, grown_value / self.grow_divisor, values)
             for variable, rest_value in zip((kernel, *rest), (0.0, *initial), strict=True):

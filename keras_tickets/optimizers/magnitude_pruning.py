@@ -1,6 +1,7 @@
 """What methods that prune by magnitude share: a ramp, and one ranking for each update."""
 
 import inspect
+import warnings
 
 import keras
 import numpy as np
@@ -102,11 +103,11 @@ class MagnitudePruning(PeriodicOptimizer):
         for state in self.kernel_states:
             masked, layout = state.masked, state.masked.layout
             if self.schedule.final_sparsity is None:
-                self.schedule.check_rises(masked.sparsity, f"target of {masked.path!r}")
+                self.schedule.check_rises(masked.sparsity, f"target of {masked.name!r}")
             if self.scope == "global" and (layout.groups, layout.unit_size) != (1, 1):
                 raise ValueError(
                     '`scope="global"` needs masks of single weights. Received: kernel '
-                    f'{masked.path!r} with a structure; use `scope="local"`.'
+                    f'{masked.name!r} with a structure; use `scope="local"`.'
                 )
 
     def in_calendar(self, step: tf.Tensor) -> tf.Tensor:
@@ -117,8 +118,43 @@ class MagnitudePruning(PeriodicOptimizer):
             due |= tf.equal(step, end)
         return due & (step >= begin) & (step <= end)
 
-    def update_due(self, step):
-        return self.in_calendar(step) & _keras_compat.completes_step(self.core_optimizer)
+    def can_start_from(self, kernel):
+        """Also from sparse masks of which the ramp prunes more, unless pruned weights return."""
+        final = self.schedule.final_sparsity
+        prunes = final is not None and kernel.count() > kernel.layout.count(final)
+        return prunes and not self.trains_off_mask
+
+    def check_calendar(self, total_steps):
+        """Warns where a training of so many steps ends before the ramp does."""
+        begin, end = self.window or (0, 0)
+        if min(end, self._last_update(end)) >= total_steps:
+            when = "begins" if begin >= total_steps else "ends"
+            warnings.warn(
+                f"The ramp of {type(self).__name__} goes from step {begin} to {end}. Training has "
+                f"{total_steps} steps and is over before the ramp {when}: the target will not be "
+                "reached.",
+                stacklevel=3,
+            )
+
+    def _last_update(self, end):
+        """The last step with an update of a ramp that need not have one at its end."""
+        begin, _ = self.window or (0, 0)
+        return end if self.schedule.reaches_end else end - (end - begin) % self.update_every
+
+    def shortfall(self):
+        if not self.built:
+            return None
+        kernels = [state.masked for state in self.kernel_states]
+        final = self.schedule.final_sparsity
+        left = [k.layout.count(k.sparsity if final is None else final) for k in kernels]
+        found, wanted = sum(kernel.count() for kernel in kernels), sum(left)
+        size = sum(kernel.size for kernel in kernels)
+        if found <= wanted + len(kernels):  # Schedules round in their own ways.
+            return None
+        return (
+            f"{type(self).__name__} was to reach a sparsity of {1 - wanted / size:.4f}; the model "
+            f"has {1 - found / size:.4f}"
+        )
 
     def _sparsity(self, step, target):
         begin, end = self.window_in_graph()

@@ -63,6 +63,7 @@ class PeriodicOptimizer(SparseOptimizer):
         self.begin = Step(begin)
         self.end = Step(end)
         self._steps_in_training = 0
+        self._checked = False
         self._bounds = ResolvedSteps(
             {"begin": self.begin, "end": self.end},
             self.add_variable,
@@ -72,8 +73,12 @@ class PeriodicOptimizer(SparseOptimizer):
 
     def set_total_steps(self, total_steps, steps_per_epoch=None):
         self._steps_in_training = total_steps
-        if not self._bounds.set_length(total_steps, steps_per_epoch):
-            begin, end = self.window
+        as_before = self._bounds.set_length(total_steps, steps_per_epoch)
+        if not self._checked and int(self.iterations.numpy()) == 0:
+            self.check_calendar(total_steps)
+        self._checked = True
+        if not as_before:
+            begin, end = self.window or (0, 0)
             warnings.warn(
                 f"The masks change from step {begin} to {end}, as found by the first `fit`; a "
                 f"training of {total_steps} steps does not alter that. Compile with a new "
@@ -84,12 +89,44 @@ class PeriodicOptimizer(SparseOptimizer):
     @property
     def window(self) -> tuple[int, int] | None:
         """`begin` and `end` as numbers of steps; `None` while they are not known."""
-        return self._bounds.known
+        known = self._bounds.known
+        return None if known is None else (known[0], known[1])
 
     @property
     def steps_in_training(self) -> int:
         """Optimizer steps of the whole training; those taken so far where its length is unknown."""
         return max(self._steps_in_training, int(self.iterations.numpy()))
+
+    def check_calendar(self, total_steps: int) -> None:
+        """Warns where fewer than two updates fall into a training of so many steps.
+
+        Args:
+            total_steps: Optimizer steps of the whole training.
+        """
+        updates = [step for step in self._first_updates() if step < total_steps]
+        if len(updates) < 2:
+            count = ("no update", "1 update")[len(updates)]
+            self._warn_of_few_updates(f"{count} in {total_steps} steps of training")
+
+    def warn_of_empty_window(self) -> None:
+        """Warns where the window is known already and no update falls into it."""
+        if self.window is not None and not self._first_updates():
+            self._warn_of_few_updates("no update")
+
+    def _first_updates(self) -> list[int]:
+        """The steps of the first updates: two of them, or all if there are fewer."""
+        begin, end = self.window or (0, 0)
+        steps = sorted({*(begin + i * self.update_every for i in range(3)), end})
+        due = self.in_calendar(tf.constant(steps, tf.int64)).numpy()
+        return [step for step, is_due in zip(steps, due, strict=True) if is_due]
+
+    def _warn_of_few_updates(self, found):
+        begin, end = self.window or (0, 0)
+        warnings.warn(
+            f"{type(self).__name__} changes the masks every {self.update_every} steps from step "
+            f"{begin} to {end}: {found}. Use a smaller `update_every`, or a later `end`.",
+            stacklevel=4,
+        )
 
     def _check_bounds(self, begin, end):
         if begin > end:
@@ -98,19 +135,28 @@ class PeriodicOptimizer(SparseOptimizer):
                 f"begin={self.begin.value!r} (step {begin}), end={self.end.value!r} (step {end})."
             )
 
-    def window_in_graph(self) -> list[tf.Tensor]:
+    def window_in_graph(self) -> tuple[tf.Tensor, tf.Tensor]:
         """`begin` and `end` as int64 scalars.
 
         Raises:
             ValueError: They are relative to a length of training that is not known.
         """
-        return self._bounds.in_graph()
+        begin, end = self._bounds.in_graph()
+        return begin, end
 
-    def update_due(self, step):
+    def in_calendar(self, step: tf.Tensor) -> tf.Tensor:
+        """Whether there are updates at some steps: int64 tensor to boolean tensor."""
         begin, end = self.window_in_graph()
         in_window = (step > 0) & (step >= begin) & (step < end)
-        on_beat = tf.equal((step - begin) % self.update_every, 0)
-        return in_window & on_beat & _keras_compat.completes_step(self.core_optimizer)
+        return in_window & tf.equal((step - begin) % self.update_every, 0)
+
+    def update_due(self, step):
+        return self.in_calendar(step) & _keras_compat.completes_step(self.core_optimizer)
+
+    @property
+    def has_settled(self):
+        """Whether the window of updates lies behind."""
+        return self.window is not None and int(self.iterations.numpy()) > self.window[1]
 
     def progress(self, step: tf.Tensor) -> tf.Tensor:
         """(t - begin) / (end - begin) at step t, a float64 scalar."""

@@ -31,4 +31,4 @@ class SET(DropAndGrow):
     """
 
     def grow_scores(self, state, gradient, step):
-        return random_scores(state.masked.kernel.shape, state.masked.path, self.seed, step)
+        return random_scores(state.masked.kernel.shape, state.masked.name, self.seed, step)

@@ -97,7 +97,7 @@ class SNFS(DropAndGrow):
             if self.redistribution and (layout.groups, layout.unit_size) != (1, 1):
                 raise ValueError(
                     "`redistribution` needs masks of single weights. Received: redistribution="
-                    f"{self.redistribution!r} with kernel {state.masked.path!r}; use None."
+                    f"{self.redistribution!r} with kernel {state.masked.name!r}; use None."
                 )
 
     def grow_scores(self, state, gradient, step):

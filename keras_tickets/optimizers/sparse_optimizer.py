@@ -1,12 +1,12 @@
 """The base of every sparse optimizer: any Keras optimizer, with masks that it respects."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
-from keras_tickets.masks import MaskedKernel
+from keras_tickets.masks import record_of
 from keras_tickets.optimizers._exploration import Exploration
 from keras_tickets.optimizers._kernel_state import (
     KernelState,
@@ -17,10 +17,11 @@ from keras_tickets.optimizers._kernel_state import (
     update_on_devices,
     when,
 )
+from keras_tickets.optimizers._method import Method
 from keras_tickets.optimizers._wrapper import OptimizerWrapper
 
 
-class SparseOptimizer(OptimizerWrapper):
+class SparseOptimizer(Method, OptimizerWrapper):
     """Wraps any Keras optimizer and keeps masked weights and their slots at rest.
 
     After every step a kernel is exactly 0 where its mask is `False`, and a slot of the kernel's
@@ -29,7 +30,8 @@ class SparseOptimizer(OptimizerWrapper):
     step is finite is decided once for all replicas, and a step that is not finite neither changes
     weights nor masks.
 
-    Subclasses say when the masks change (`update_due`) and how (`update_masks`).
+    Subclasses say when the masks change (`update_due`) and how (`update_masks`), what the method
+    needs and what it starts from.
 
     Args:
         inner: Keras optimizer, its name or its config; not built yet.
@@ -38,13 +40,7 @@ class SparseOptimizer(OptimizerWrapper):
         name: Name of the optimizer.
 
     Attributes:
-        needs_dense_gradients: Whether `apply` needs dense gradients.
-        trains_off_mask: Whether weights off the mask are trained too, so that a kernel is not 0
-            there. What the layers compute with is masked all the same.
-        skip_gradient_step: Whether an update of the masks replaces the gradient step.
         compiles_under_xla: Whether XLA compiles `apply`.
-        first_masks: The values of `mask` in `kt.sparsify` that the method can start from, the one
-            that it starts from where none was chosen first.
 
     Raises:
         ValueError: `inner` is itself sparse, or built already.
@@ -70,10 +66,7 @@ class SparseOptimizer(OptimizerWrapper):
     """
 
     first_masks: tuple[str, ...] = ("random", "magnitude", "ones")
-    needs_dense_gradients = False
-    trains_off_mask = False
-    skip_gradient_step = False
-    compiles_under_xla = False
+    compiles_under_xla: bool = False
 
     def __init__(
         self,
@@ -118,25 +111,28 @@ class SparseOptimizer(OptimizerWrapper):
             )
         return self._exploration.share()
 
-    # --- One step -------------------------------------------------------------------------------
-
+    # In a `tf.function` of the user's, AutoGraph would rewrite all that is called here.
+    @tf.autograph.experimental.do_not_convert
     def apply(
         self,
         grads: Sequence[tf.Tensor],
         trainable_variables: Sequence[keras.Variable] | None = None,
-        dense_gradients: dict[str, tf.Tensor] | None = None,
+        dense_gradients: Sequence[tf.Tensor | None] | Mapping[str, tf.Tensor] | None = None,
     ) -> None:
         """Steps, updates the masks, or both.
 
         Args:
             grads: One gradient for each variable.
             trainable_variables: The variables; those that the optimizer was built with by default.
-            dense_gradients: `{kernel path: gradient of the masked kernel}`, each of its kernel's
-                shape, also where the mask is `False`. Needed where `needs_dense_gradients` is true.
+            dense_gradients: Gradients of the masked kernels, also where the masks are `False`, as
+                `kt.DenseGradientTape` gives them: one for each variable, `None` for those without a
+                mask; or `{kernel path: gradient}`, by the paths in the model in which the kernels
+                were first masked. Needed where `needs_dense_gradients` is true.
 
         Raises:
-            ValueError: Dense gradients are needed and missing, the optimizer is not built and no
-                variables are given, or the call is not made in a replica context.
+            ValueError: Dense gradients are needed and missing, or not of these variables; the
+                optimizer is not built and no variables are given; or the call is not made in a
+                replica context.
         """
         if not self.built:
             if trainable_variables is None:
@@ -150,19 +146,13 @@ class SparseOptimizer(OptimizerWrapper):
         context = tf.distribute.get_replica_context()
         if context is None:
             raise ValueError(f"{type(self).__name__}.apply() must be called in a replica context.")
-        trained = {id(variable) for variable in variables}
-        states = [t for t in self._kernel_states if id(t.masked.kernel) in trained]
+        trained = {id(variable): i for i, variable in enumerate(variables)}
+        states = [s for s in self._kernel_states if id(s.masked.kernel) in trained]
+        dense = []
         if self.needs_dense_gradients:
-            if dense_gradients is None:
-                raise ValueError(
-                    f"{type(self).__name__} grows by dense gradients, which only a "
-                    "`kt.SparseModel` computes: train with `kt.SparseModel(inputs, outputs)`, or "
-                    "pass `dense_gradients=` to `apply`."
-                )
-            states = [t for t in states if dense_gradients.get(t.masked.path) is not None]
-            dense = [tf.convert_to_tensor(dense_gradients[t.masked.path]) for t in states]
-        else:
-            dense = []
+            given = self._dense_of(variables, dense_gradients)
+            states = [s for s in states if given[trained[id(s.masked.kernel)]] is not None]
+            dense = [tf.convert_to_tensor(given[trained[id(s.masked.kernel)]]) for s in states]
         if self.trains_off_mask:
             grads = self._gradients_off_mask(grads, variables, states, dense)
         used = [*grads, *dense] if self.dense_gradient_every == 0 else grads
@@ -172,6 +162,48 @@ class SparseOptimizer(OptimizerWrapper):
             self._apply_across_replicas(strategy, grads, variables, states, dense, finite)
 
         context.merge_call(across, args=(list(grads), dense, finite))
+
+    def _dense_of(self, variables, dense_gradients) -> list:
+        """The dense gradient of each variable; `None` for one that has none."""
+        if dense_gradients is None:
+            raise ValueError(
+                f"{type(self).__name__} needs dense gradients. `fit` of a `kt.SparseModel` has "
+                "them; in a loop of your own, take them from a `kt.DenseGradientTape` and pass "
+                "`dense_gradients=` to `apply`."
+            )
+        if isinstance(dense_gradients, Mapping):
+            names = [getattr(record_of(variable), "name", None) for variable in variables]
+            if unknown := sorted(set(dense_gradients) - set(names)):
+                known = [name for name in names if name is not None]
+                raise ValueError(
+                    f"`dense_gradients` names {unknown}, which are not masked kernels among the "
+                    f"variables: {known}"
+                )
+            return [dense_gradients.get(name) for name in names]
+        if len(dense_gradients) != len(variables):
+            raise ValueError(
+                "`dense_gradients` must have one entry for each of the "
+                f"{len(variables)} variables. Received: {len(dense_gradients)} entries"
+            )
+        return list(dense_gradients)
+
+    def apply_gradients(
+        self,
+        grads_and_vars: Iterable[tuple[tf.Tensor, keras.Variable]],
+        dense_gradients: Sequence[tf.Tensor | None] | Mapping[str, tf.Tensor] | None = None,
+    ) -> keras.Variable:
+        """`apply` for pairs of gradients and variables, as in Keras.
+
+        Args:
+            grads_and_vars: `(gradient, variable)` pairs.
+            dense_gradients: As in `apply`.
+
+        Returns:
+            The step counter.
+        """
+        grads, variables = zip(*grads_and_vars, strict=True)
+        self.apply(list(grads), list(variables), dense_gradients)
+        return self.iterations
 
     def _all_finite(self, grads, context) -> tf.Tensor | None:
         """Whether the gradients of all replicas are finite; `None` without loss scaling."""
@@ -272,70 +304,6 @@ class SparseOptimizer(OptimizerWrapper):
         """The `method` of `_selection.choose` for where `apply` runs."""
         return "bit_search" if self.compiles_under_xla else "histogram"
 
-    # --- What a method adds ---------------------------------------------------------------------
-
-    @property
-    def dense_gradient_every(self) -> int | None:
-        """Steps between dense gradients, 0 where every step takes one, `None` where none does."""
-        return None
-
-    def gradient_off_mask(self, state: KernelState, gradient: tf.Tensor) -> tf.Tensor:
-        """The gradient for a whole kernel, for methods that train weights off the mask.
-
-        Args:
-            state: The kernel.
-            gradient: Its dense gradient on this replica.
-        """
-        return gradient
-
-    def observe(
-        self,
-        strategy: tf.distribute.Strategy,
-        states: list[KernelState],
-        dense: list[tf.Tensor],
-        step: tf.Tensor,
-    ) -> None:
-        """Sees the dense gradients of every finite step before it, in cross-replica context.
-
-        Args:
-            strategy: The `tf.distribute` strategy; the default one where there is none.
-            states: The kernels that are trained at this step.
-            dense: The dense gradient of each, of each replica; see `summed`.
-            step: int64 scalar, optimizer steps taken before this one.
-        """
-
-    def update_due(self, step: tf.Tensor) -> tf.Tensor | None:
-        """Whether the masks change at this step; `None` where they never do.
-
-        Args:
-            step: int64 scalar, optimizer steps taken before this one.
-        """
-        return None
-
-    def update_masks(
-        self,
-        strategy: tf.distribute.Strategy,
-        states: list[KernelState],
-        dense: list[tf.Tensor],
-        step: tf.Tensor,
-    ) -> None:
-        """Changes the masks, in cross-replica context.
-
-        Args:
-            strategy: The `tf.distribute` strategy; the default one where there is none.
-            states: The kernels that are trained at this step.
-            dense: As in `observe`; empty unless `needs_dense_gradients`.
-            step: int64 scalar, optimizer steps taken before this one.
-        """
-
-    def set_total_steps(self, total_steps: int, steps_per_epoch: int | None = None) -> None:
-        """Tells the optimizer how long training is; `fit` does this by itself.
-
-        Args:
-            total_steps: Optimizer steps from step 0 to the end of training.
-            steps_per_epoch: Optimizer steps per epoch, for steps given as `"10ep"`.
-        """
-
     def take_step(
         self, strategy: tf.distribute.Strategy, states: list[KernelState], step: Callable[[], None]
     ) -> None:
@@ -349,14 +317,6 @@ class SparseOptimizer(OptimizerWrapper):
         step()
         if not (self._keeps_zeros or self.trains_off_mask):
             self.rest(strategy)
-
-    def weights_in_training(self, masked: MaskedKernel) -> list[tuple[int, float]]:
-        """`(steps, weights)`: for how many steps of training a kernel has how many weights.
-
-        Args:
-            masked: The kernel. Unless a method knows better, it always has as many as now.
-        """
-        return [(1, masked.count())]
 
     def get_config(self) -> dict:
         return {

@@ -87,6 +87,8 @@ class DistillationTrainer(SparseTraining, keras.Model):
           https://arxiv.org/abs/2101.03255v2)
     """
 
+    hides_child_in_paths = True  # The paths of kernels are those in the student.
+
     def __init__(
         self,
         student: keras.Model,

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_tickets import _keras_compat
 from keras_tickets._same_workers import without_names
-from keras_tickets.masks import masked_kernels, set_masks
+from keras_tickets.masks import kernels_by_path, set_masks
 from keras_tickets.tickets import Ticket
 from keras_tickets.trainers.controls import CONTROLS, FROM_STEP_0
 from keras_tickets.trainers.level_report import LevelReport
@@ -108,7 +108,10 @@ class LevelRun:
             "steps_per_epoch": self.training.batches_per_epoch,
             **self.settings.in_files(),
             "optimizer": without_names(self.start.optimizer),
-            "kernels": {r.path: list(r.kernel.shape) for r in masked_kernels(self.model)},
+            "kernels": {
+                path: list(record.kernel.shape)
+                for path, record in kernels_by_path(self.model).items()
+            },
             "initial_state": self.start.digest(),
         }
 
@@ -186,7 +189,7 @@ class LevelRun:
         before = self.store.trained(level - 1)
         first = {path: int(mask.sum()) for path, mask in self.start.masks.items()}
         masks = next_masks(
-            masked_kernels(self.model),
+            kernels_by_path(self.model),
             before.masks,
             before.weights,
             self.settings.counts(first, level),

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def remaining(first: int, rate: float, level: int) -> int:
 
 
 def next_masks(
-    records: Sequence[MaskedKernel],
+    records: Mapping[str, MaskedKernel],
     masks: Mapping[str, np.ndarray],
     weights: Mapping[str, np.ndarray],
     counts: Mapping[str, int] | int,
@@ -51,7 +51,7 @@ def next_masks(
     """Masks of the largest weights among those that are left.
 
     Args:
-        records: The masked kernels; one with a structure loses whole units of it.
+        records: `{kernel path: masked kernel}`; one with a structure loses whole units of it.
         masks: `{kernel path: boolean array}`, the weights that are left.
         weights: `{kernel path: array}` of their values.
         counts: Number of weights to keep: in all, by one ranking, or `{kernel path: number}`. Ties
@@ -64,13 +64,11 @@ def next_masks(
         ValueError: One ranking is asked of kernels with a structure.
     """
     scores = {
-        record.path: np.where(
-            masks[record.path], np.abs(weights[record.path].astype(np.float32)), -np.inf
-        )
-        for record in records
+        path: np.where(masks[path], np.abs(weights[path].astype(np.float32)), -np.inf)
+        for path in records
     }
     if isinstance(counts, int):
-        if structured := [r.path for r in records if r.layout.units != r.size]:
+        if structured := [path for path, r in records.items() if r.layout.units != r.size]:
             raise ValueError(
                 '`scope="global"` ranks single weights, and there are structures: use '
                 f'scope="local". Kernels with a structure: {structured}'
@@ -80,11 +78,9 @@ def next_masks(
         chosen = {path: part.reshape(score.shape) for (path, score), part in pairs}
     else:
         chosen = {
-            record.path: record.layout.draw(
-                scores[record.path], sparsity_of(record.size, counts[record.path])
-            )
-            & masks[record.path]
-            for record in records
+            path: record.layout.draw(scores[path], sparsity_of(record.size, counts[path]))
+            & masks[path]
+            for path, record in records.items()
         }
     lost = [path for path, mask in chosen.items() if masks[path].any() and not mask.any()]
     if lost:

@@ -16,7 +16,7 @@ from keras_tickets._checks import (
 from keras_tickets._kernels.find import find_kernels
 from keras_tickets._same_workers import count_workers
 from keras_tickets._training_step import SparseTraining
-from keras_tickets.masks import masked_kernels
+from keras_tickets.masks import kernels_by_path, masked_kernels
 from keras_tickets.model import with_full_masks
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
@@ -60,7 +60,8 @@ class RewindTrainer(keras.Model):
 
     Args:
         model: Built Keras model, copied and left as it is; or a `kt.SparseModel`, or a
-            `kt.trainers.DistillationTrainer`, trained as it is from the masks that it has.
+            `kt.trainers.DistillationTrainer`, trained as it is: from the masks that were chosen for
+            it, or from all weights where none were.
         levels: Number of prunings, at least 0. More can be added later, with the same `store`.
         rate: Share in [0, 1) of the remaining weights that goes at each level. Level n has
             `round((1 - rate)**n * weights)`.
@@ -154,7 +155,7 @@ class RewindTrainer(keras.Model):
             seed=check_seed(seed),
         )
         self.model = _prunable(model)
-        self.settings.kernel_rates([record.path for record in masked_kernels(self.model)])
+        self.settings.kernel_rates(list(kernels_by_path(self.model)))
         self.store = None if store is None else str(store)
         self._temporary = tempfile.TemporaryDirectory() if store is None else None
         self.level_store = LevelStore(self._temporary.name if store is None else store)
@@ -333,6 +334,9 @@ def _prunable(model):
             model = with_full_masks(model)
     if not masked_kernels(model):
         raise ValueError(f"Model {model.name!r} has no kernels to prune.")
+    for record in masked_kernels(model):
+        record.begin_from("ones")
+        record.first = None
     return model
 
 

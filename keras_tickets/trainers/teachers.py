@@ -11,7 +11,6 @@ import tensorflow as tf
 from keras_tickets import _keras_compat
 from keras_tickets._checks import check_one_of
 from keras_tickets._files.home import expand_home
-from keras_tickets.layers.sparse import collect_masked_values
 
 OUTPUTS = ("logits", "probabilities")
 FINAL = "final_output"
@@ -124,8 +123,7 @@ class Teachers:
 
     def __call__(self, x) -> dict[str, tf.Tensor]:
         """float32 logits as `FINAL`, and the outputs of layers by name, without gradients."""
-        with collect_masked_values():  # A sparse teacher's own kernels are nobody's to grow.
-            each = [features(x, training=False) for features in self._features]
+        each = [features(x, training=False) for features in self._features]
         logits = [self._logits(features[FINAL]) for features in each]
         mean = logits[0] if len(logits) == 1 else tf.add_n(logits) / len(logits)
         return {name: tf.stop_gradient(value) for name, value in {**each[0], FINAL: mean}.items()}

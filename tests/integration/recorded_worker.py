@@ -31,7 +31,7 @@ def main():
 
     def apply(gradient):
         share = gradient / replicas  # Exact: the replicas' shares add up to the recording.
-        optimizer.apply([tf.zeros(SHAPE)], [record.kernel], dense_gradients={record.path: share})
+        optimizer.apply([tf.zeros(SHAPE)], [record.kernel], dense_gradients={record.name: share})
 
     step = tf.function(apply, jit_compile=True) if SPEC.get("jit_compile") else apply
 

@@ -53,7 +53,7 @@ for schedule in CASES:
             # The gradient step of size 0 keeps what is on the mask: set the raw weights after it.
             optimizer._step_inner = lambda *args: record.kernel.assign(raw)
             optimizer.apply([tf.zeros((11, 13))], [record.kernel],
-                            dense_gradients={record.path: tf.zeros((11, 13))})
+                            dense_gradients={record.name: tf.zeros((11, 13))})
             optimizer.inner_optimizer.iterations.assign(step + 1)
             np.testing.assert_array_equal(record.mask.numpy(), mask.numpy() > 0.5)
             changes += int((before != mask.numpy()).any())

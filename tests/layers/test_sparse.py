@@ -188,7 +188,7 @@ def test_chosen_kernels_only():
     )
     layer(tf.ones((1, 3, 8)), tf.ones((1, 3, 8)))
     (record,) = layer.masked_kernels
-    assert record.path == "mha/query/kernel"
+    assert record.name == "mha/query/kernel"
     assert record.count() == 16
 
 

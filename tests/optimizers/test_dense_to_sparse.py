@@ -43,7 +43,7 @@ def stepper(optimizer, records, jit_compile=False):
     @tf.function(jit_compile=jit_compile)
     def step(gradients):
         grads = [tf.where(r.mask.value, g, 0.0) for r, g in zip(records, gradients, strict=True)]
-        dense = {r.path: g for r, g in zip(records, gradients, strict=True)}
+        dense = {r.name: g for r, g in zip(records, gradients, strict=True)}
         optimizer.apply(grads, [r.kernel for r in records], dense_gradients=dense)
 
     return step

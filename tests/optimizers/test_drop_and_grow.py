@@ -73,7 +73,7 @@ def test_agrees_with_the_oracle_over_fifty_updates(method, case):
     record.kernel.assign(kernel)
     record.set(mask)
     kernel, done = np.where(mask, kernel, 0), 0
-    step = stepper(optimizer, record.kernel, record.path, case["jit_compile"])
+    step = stepper(optimizer, record.kernel, record.name, case["jit_compile"])
 
     for t in range(end):
         gradient = gradients(rng, case["shape"], case["zeros"])
@@ -84,7 +84,7 @@ def test_agrees_with_the_oracle_over_fifty_updates(method, case):
         if is_due:
             scores = np.abs(gradient)
             if method == "SET":
-                scores = oracle.random_scores(case["shape"], record.path, case["seed"], t)
+                scores = oracle.random_scores(case["shape"], record.name, case["seed"], t)
             progress = (t - begin) / (end - begin)
             fraction = oracle.DROP_FRACTIONS[case["schedule"]](case["alpha"], progress)
             mask, kernel = oracle.drop_and_grow(kernel, mask, scores, fraction)
@@ -110,7 +110,7 @@ def test_reference_step_patterns(begin, end, frequency, pattern):
     )
     layer = sparse_layer((4, 4), 0.5)
     (record,) = layer.masked_kernels
-    step = stepper(optimizer, record.kernel, record.path)
+    step = stepper(optimizer, record.kernel, record.name)
     stepped = ""
     for _ in pattern:
         before = record.kernel.numpy()
@@ -142,7 +142,7 @@ def test_hand_made_vector(fraction, active):
     (record,) = layer.masked_kernels
     record.kernel.assign(WEIGHTS[None])
     record.set(MASK[None])
-    step = stepper(optimizer, record.kernel, record.path)
+    step = stepper(optimizer, record.kernel, record.name)
     ((slot, initial),) = optimizer.kernel_states[0].slots
     step(tf.zeros((1, 12)))
     slot.assign(np.where(MASK, 0.1 * np.arange(1, 13), 0)[None])
@@ -189,7 +189,7 @@ def test_a_fraction_of_an_unknown_total_is_refused():
     layer = sparse_layer((4, 4), 0.5)
     (record,) = layer.masked_kernels
     with pytest.raises(ValueError, match="set_total_steps"):
-        stepper(optimizer, record.kernel, record.path)(tf.ones((4, 4)))
+        stepper(optimizer, record.kernel, record.name)(tf.ones((4, 4)))
 
 
 def test_needs_dense_gradients():
@@ -240,7 +240,7 @@ def test_grow_init_touches_only_new_weights(choice, divisor):
     )
     layer = sparse_layer((40, 30), 0.8)
     (record,) = layer.masked_kernels
-    step = stepper(optimizer, record.kernel, record.path)
+    step = stepper(optimizer, record.kernel, record.name)
     gradient = np.random.default_rng(0).normal(size=(40, 30)).astype(np.float32)
     step(tf.zeros((40, 30)))
     old_mask, old = record.mask.numpy(), record.kernel.numpy()
@@ -279,13 +279,13 @@ def test_grown_weights_start_from_the_initial_distribution(method, jit_compile):
     layer = sparse_layer((40, 30), 0.8)
     (record,) = layer.masked_kernels
     initial = record.kernel.numpy()[record.mask.numpy()]
-    step = stepper(optimizer, record.kernel, record.path, jit_compile)
+    step = stepper(optimizer, record.kernel, record.name, jit_compile)
     rng, drawn = np.random.default_rng(0), []
     for t in range(8):
         old = record.mask.numpy()
         step(tf.constant(rng.normal(size=(40, 30)).astype(np.float32)))
         new = record.mask.numpy() & ~old
-        bits = oracle.random_scores((40, 30), record.path + "/grow_init", 7, t).astype(float)
+        bits = oracle.random_scores((40, 30), record.name + "/grow_init", 7, t).astype(float)
         expected = initial[(bits * initial.size).astype(int)] / 2
         np.testing.assert_array_equal(record.kernel.numpy()[new], expected[new])
         assert (new.sum() > 30) == (t % 2 == 1)

@@ -116,7 +116,7 @@ def test_agrees_with_the_oracle(case):
     @tf.function(jit_compile=case["jit_compile"])
     def step(gradients):
         masked = [tf.where(r.mask.value, g, 0.0) for r, g in zip(records, gradients, strict=True)]
-        dense = {r.path: g for r, g in zip(records, gradients, strict=True)}
+        dense = {r.name: g for r, g in zip(records, gradients, strict=True)}
         optimizer.apply(masked, [r.kernel for r in records], dense_gradients=dense)
 
     rng = np.random.default_rng(case["seed"])
@@ -174,7 +174,7 @@ def test_sparsity_moves_to_the_kernel_with_the_larger_gradients():
     rng = np.random.default_rng(0)
     for _ in range(9):
         gradients = [scale * rng.normal(size=(20, 20)).astype(np.float32) for scale in (1, 9)]
-        dense = {r.path: tf.constant(g) for r, g in zip(records, gradients, strict=True)}
+        dense = {r.name: tf.constant(g) for r, g in zip(records, gradients, strict=True)}
         zeros = [tf.zeros((20, 20))] * 2
         optimizer.apply(zeros, [r.kernel for r in records], dense_gradients=dense)
     first, second = (record.count() for record in records)
@@ -219,7 +219,7 @@ def test_a_dense_gradient_that_overflows_stops_the_step(make):
     dense[~record.mask.numpy()] = np.inf
     before, grads = record.kernel.numpy(), np.where(record.mask.numpy(), 1, 0).astype("float32")
     for gradient in (dense, dense):
-        gradients = {record.path: tf.constant(gradient)}
+        gradients = {record.name: tf.constant(gradient)}
         optimizer.apply([tf.constant(grads)], [record.kernel], dense_gradients=gradients)
     assert int(optimizer.iterations) == 0
     np.testing.assert_array_equal(record.kernel.numpy(), before)
@@ -239,7 +239,7 @@ def test_grown_weights_start_from_gradients_without_the_loss_scale(method):
     before = record.mask.numpy()
     gradient = np.where(before, 0.0, 3.0).astype(np.float32)
     for _ in range(3):
-        dense = {record.path: tf.constant(1024 * gradient)}
+        dense = {record.name: tf.constant(1024 * gradient)}
         optimizer.apply([tf.zeros((8, 8))], [record.kernel], dense_gradients=dense)
     grown = record.mask.numpy() & ~before
     assert grown.sum() == 16

@@ -219,7 +219,7 @@ def test_a_grown_weight_starts_with_resting_slots():
         dense = RNG.normal(size=(8, 8)).astype("float32")
         masked = np.where(record.mask.numpy(), dense, 0)
         optimizer.apply(
-            [tf.constant(masked)], [record.kernel], dense_gradients={record.path: dense}
+            [tf.constant(masked)], [record.kernel], dense_gradients={record.name: dense}
         )
     grown = record.mask.numpy() & ~old
     assert grown.any()

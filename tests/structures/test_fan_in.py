@@ -79,7 +79,7 @@ def test_ablation_agrees_with_the_oracle(case):
 
     @tf.function(jit_compile=case["jit_compile"])
     def step(gradient):
-        optimizer.apply([zeros], [record.kernel], dense_gradients={record.path: gradient})
+        optimizer.apply([zeros], [record.kernel], dense_gradients={record.name: gradient})
 
     mask = before = record.mask.numpy()
     live = set()
@@ -156,7 +156,7 @@ def test_a_neuron_comes_back_when_its_gradients_are_salient():
 
 
 def ablations(model):
-    return {record.path: record.layout.ablation for record in masks.masked_kernels(model)}
+    return {record.name: record.layout.ablation for record in masks.masked_kernels(model)}
 
 
 def two_outputs():

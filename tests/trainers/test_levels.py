@@ -42,19 +42,19 @@ def test_one_ranking_leaves_a_power_of_four_fifths(level):
     assert abs(remaining(266_200, 0.2, level) - 266_200 * 0.8**level) <= 0.5
 
 
-def record(path, shape):
+def record(shape):
     """What `next_masks` reads of a masked kernel."""
     layer = keras.layers.Dense(shape[1])
     layer.build((None, shape[0]))
     sparse = kt.layers.Sparse(layer)
     sparse.build((None, shape[0]))
     (found,) = masked_kernels(sparse)
-    return types.SimpleNamespace(path=path, layout=found.layout, size=int(np.prod(shape)))
+    return types.SimpleNamespace(layout=found.layout, size=int(np.prod(shape)))
 
 
 def test_thirty_levels_of_lenet_prune_exactly_and_never_bring_a_weight_back():
     shapes = {"fc1": (784, 300), "fc2": (300, 100), "logits": (100, 10)}
-    records = [record(path, shape) for path, shape in shapes.items()]
+    records = {path: record(shape) for path, shape in shapes.items()}
     rng = np.random.default_rng(0)
     first = {path: np.ones(shape, bool) for path, shape in shapes.items()}
     rates = rates_of(list(shapes), 0.2, {"logits": 0.1})
@@ -79,7 +79,7 @@ def test_thirty_levels_of_lenet_prune_exactly_and_never_bring_a_weight_back():
 
 
 def test_ties_go_to_the_first_kernel_and_the_lowest_index():
-    records = [record("a", (2, 3)), record("b", (2, 3))]
+    records = {"a": record((2, 3)), "b": record((2, 3))}
     masks = {"a": np.ones((2, 3), bool), "b": np.ones((2, 3), bool)}
     weights = {path: np.full((2, 3), 0.5, "float32") for path in masks}
     chosen = next_masks(records, masks, weights, 7)
@@ -88,7 +88,7 @@ def test_ties_go_to_the_first_kernel_and_the_lowest_index():
 
 
 def test_a_kernel_that_loses_all_weights_is_named():
-    records = [record("a", (2, 3)), record("b", (2, 3))]
+    records = {"a": record((2, 3)), "b": record((2, 3))}
     masks = {"a": np.ones((2, 3), bool), "b": np.ones((2, 3), bool)}
     weights = {"a": np.ones((2, 3), "float32"), "b": np.full((2, 3), 2.0, "float32")}
     with pytest.warns(UserWarning, match="no weight is left in a"):

@@ -1,0 +1,69 @@
+"""Dense gradients: those of whole kernels, by which methods such as RigL grow."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from keras_tickets.layers.sparse import collect_masked_values
+from keras_tickets.masks import record_of
+
+
+class DenseGradientTape(tf.GradientTape):
+    """A `tf.GradientTape` that also gives the dense gradients of masked kernels.
+
+    The dense gradient of a kernel is the gradient of the loss with respect to the masked kernel
+    that the layers computed with: it is there for weights off the mask too. It comes from the same
+    backward pass. Use the tape in training loops of your own; `fit` does by itself.
+
+    Takes the arguments of `tf.GradientTape`.
+
+    Example:
+
+    ```python
+    import keras
+    import numpy as np
+    import keras_tickets as kt
+
+    x, y = np.ones((8, 4), "float32"), np.ones((8, 2), "float32")
+    model = kt.sparsify(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]), 0.5)
+    optimizer = kt.optimizers.RigL("sgd", update_every=10, end=1000)
+    with kt.DenseGradientTape() as tape:
+        loss = keras.ops.mean((model(x, training=True) - y) ** 2)
+    gradients, dense = tape.gradients(loss, model.trainable_variables)
+    optimizer.apply(gradients, model.trainable_variables, dense_gradients=dense)
+    ```
+    """
+
+    def __enter__(self):
+        self._collecting = collect_masked_values()
+        self._masked = self._collecting.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *failure):
+        super().__exit__(*failure)
+        self._collecting.__exit__(*failure)
+
+    def gradients(
+        self, target: tf.Tensor, variables: Sequence[keras.Variable]
+    ) -> tuple[list[tf.Tensor | None], list[tf.Tensor | None]]:
+        """The gradients of a loss, and the dense gradients beside them.
+
+        Args:
+            target: The loss, a scalar.
+            variables: Trainable variables of models that were called under the tape.
+
+        Returns:
+            A gradient for each variable, and a dense gradient for each; `None` where the loss does
+            not depend on it, and as dense gradient of a variable without a mask.
+        """
+        parts = [self._masked.get(record_of(variable), []) for variable in variables]
+        values = [getattr(variable, "value", variable) for variable in variables]
+        gradients, parts = self.gradient(target, (values, parts))
+        return gradients, [_sum(each) for each in parts]
+
+
+def _sum(parts):
+    """The sum over the calls of a layer."""
+    parts = [tf.convert_to_tensor(part) for part in parts if part is not None]
+    return tf.add_n(parts) if parts else None

@@ -1,0 +1,138 @@
+"""What a method of sparse training says: when masks change, how, and what it starts from."""
+
+from collections.abc import Iterable
+
+import tensorflow as tf
+
+from keras_tickets.masks import MaskedKernel
+from keras_tickets.optimizers._kernel_state import KernelState
+
+
+class Method:
+    """What sparse optimizers differ in; the defaults are those of a fixed mask.
+
+    Attributes:
+        needs_dense_gradients: Whether `apply` needs dense gradients.
+        trains_off_mask: Whether weights off the mask are trained too, so that a kernel is not 0
+            there. What the layers compute with is masked all the same.
+        skip_gradient_step: Whether an update of the masks replaces the gradient step.
+        first_masks: The values of `mask` in `kt.sparsify` that the method can start from; first the
+            one that it takes where none was chosen.
+    """
+
+    needs_dense_gradients: bool = False
+    trains_off_mask: bool = False
+    skip_gradient_step: bool = False
+    first_masks: tuple[str, ...] = ("random", "magnitude", "ones")
+
+    def take_first_masks(self, kernels: Iterable[MaskedKernel]) -> None:
+        """Gives kernels whose masks nobody chose those that the method starts from.
+
+        Args:
+            kernels: The masked kernels of a model. Where masks have been set or trained since they
+                were drawn, they stay as they are.
+
+        Raises:
+            ValueError: The method cannot start from the masks that were chosen.
+        """
+        for kernel in kernels:
+            if kernel.first is None or kernel.target == kernel.size:
+                continue
+            if not kernel.first.chosen:
+                kernel.begin_from(self.first_masks[0])
+            elif kernel.first.kind not in self.first_masks and not self.can_start_from(kernel):
+                why = "never changes how many weights a mask leaves"
+                if self.first_masks == ("ones",):
+                    why = "chooses among all weights"
+                allowed = " or ".join(f'"{mask}"' for mask in self.first_masks)
+                raise ValueError(
+                    f"{type(self).__name__} {why}: pass mask={allowed} to `kt.sparsify`, or leave "
+                    f"it out. Received: mask={kernel.first.kind!r}"
+                )
+
+    def can_start_from(self, kernel: MaskedKernel) -> bool:
+        """Whether a mask that is none of `first_masks` leaves the method something to do.
+
+        Args:
+            kernel: The kernel with its mask.
+        """
+        return False
+
+    @property
+    def dense_gradient_every(self) -> int | None:
+        """Steps between dense gradients, 0 where every step takes one, `None` where none does."""
+        return None
+
+    def gradient_off_mask(self, state: KernelState, gradient: tf.Tensor) -> tf.Tensor:
+        """The gradient for a whole kernel, for methods that train weights off the mask.
+
+        Args:
+            state: The kernel.
+            gradient: Its dense gradient on this replica.
+        """
+        return gradient
+
+    def observe(
+        self,
+        strategy: tf.distribute.Strategy,
+        states: list[KernelState],
+        dense: list[tf.Tensor],
+        step: tf.Tensor,
+    ) -> None:
+        """Sees the dense gradients of every finite step before it, in cross-replica context.
+
+        Args:
+            strategy: The `tf.distribute` strategy; the default one where there is none.
+            states: The kernels that are trained at this step.
+            dense: The dense gradient of each, of each replica; see `summed`.
+            step: int64 scalar, optimizer steps taken before this one.
+        """
+
+    def update_due(self, step: tf.Tensor) -> tf.Tensor | None:
+        """Whether the masks change at this step; `None` where they never do.
+
+        Args:
+            step: int64 scalar, optimizer steps taken before this one.
+        """
+        return None
+
+    def update_masks(
+        self,
+        strategy: tf.distribute.Strategy,
+        states: list[KernelState],
+        dense: list[tf.Tensor],
+        step: tf.Tensor,
+    ) -> None:
+        """Changes the masks, in cross-replica context.
+
+        Args:
+            strategy: The `tf.distribute` strategy; the default one where there is none.
+            states: The kernels that are trained at this step.
+            dense: As in `observe`; empty unless `needs_dense_gradients`.
+            step: int64 scalar, optimizer steps taken before this one.
+        """
+
+    def set_total_steps(self, total_steps: int, steps_per_epoch: int | None = None) -> None:
+        """Tells the optimizer how long training is; `fit` does this by itself.
+
+        Args:
+            total_steps: Optimizer steps from step 0 to the end of training.
+            steps_per_epoch: Optimizer steps per epoch, for steps given as `"10ep"`.
+        """
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether the last change of the masks that the method plans lies behind."""
+        return True
+
+    def shortfall(self) -> str | None:
+        """What of the sparsity asked for has not been reached, in words; `None` for nothing."""
+        return None
+
+    def weights_in_training(self, masked: MaskedKernel) -> list[tuple[int, float]]:
+        """`(steps, weights)`: for how many steps of training a kernel has how many weights.
+
+        Args:
+            masked: The kernel. Unless a method knows better, it always has as many as now.
+        """
+        return [(1, masked.count())]

@@ -1,0 +1,132 @@
+"""Masks that will never change, ramps that do not end, targets not reached: each is said."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from networks import mlp
+
+import keras_tickets as kt
+
+X, Y = np.random.default_rng(0).normal(size=(32, 10)), np.zeros((32, 3))
+
+
+def said(optimizer, epochs, callbacks=()):
+    """The warnings of `fit`, of two steps an epoch, and the model."""
+    model = kt.sparsify(mlp(), 0.75)
+    model.compile(optimizer, "mse")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, Y, batch_size=16, epochs=epochs, callbacks=list(callbacks), verbose=0)
+    return [str(w.message) for w in caught if "numpy" not in str(w.message)], model
+
+
+@pytest.mark.parametrize("window", [{"end": 10}, {"begin": 60, "end": 60}])
+def test_a_window_without_an_update_is_said_at_once(window):
+    with pytest.warns(UserWarning, match="every 50 steps.*: no update"):
+        kt.optimizers.RigL("sgd", update_every=50, **window)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kt.optimizers.RigL("sgd", update_every=50, end=51)
+        kt.optimizers.RigL("sgd", update_every=50, begin=5, end=6)
+        kt.optimizers.GradualMagnitude("sgd", update_every=50, begin=5, end=5)
+
+
+@pytest.mark.parametrize("method", ["SET", "RigL", "SNFS"])
+@pytest.mark.parametrize(
+    "arguments, found",
+    [
+        ({}, "no update in 12 steps"),
+        ({"update_every": 5, "end": 6}, "1 update in 12 steps"),
+        ({"update_every": 10, "end": 100}, "1 update in 12 steps"),
+        ({"update_every": 5}, "1 update in 12 steps"),
+        ({"update_every": 4, "end": 12}, None),
+        ({"update_every": 4, "end": "75%", "begin": 3}, None),
+    ],
+)
+def test_a_fit_with_hardly_an_update_is_said(method, arguments, found):
+    optimizer = getattr(kt.optimizers, method)("sgd", **arguments)
+    messages, _ = said(optimizer, epochs=6)
+    assert len(messages) == (found is not None), messages
+    assert found is None or found in messages[0]
+
+
+@pytest.mark.parametrize(
+    "arguments, found",
+    [
+        ({"begin": 12, "end": 20}, "before the ramp begins"),
+        ({"begin": 2, "end": 20}, "before the ramp ends"),
+        ({"begin": 2, "end": 11}, None),
+        ({"begin": 2, "end": 0.5}, None),
+        ({"begin": 4, "end": 4}, None),
+    ],
+)
+def test_a_ramp_that_training_does_not_reach_is_said(arguments, found):
+    optimizer = kt.optimizers.GradualMagnitude("sgd", update_every=2, **arguments)
+    messages, model = said(optimizer, epochs=6)
+    if found is None:
+        assert messages == [] and abs(model.sparsity - 0.75) < 0.02
+        return
+    at_start, at_end = messages
+    assert found in at_start
+    assert "was to reach a sparsity of 0.7452" in at_end
+    assert f"has {model.sparsity:.4f}, after 12 steps" in at_end
+
+
+def test_sparsity_is_in_the_logs_of_every_sparse_model():
+    optimizer = kt.optimizers.GradualMagnitude("sgd", update_every=1, begin=0, end=7)
+    model = kt.sparsify(mlp(), 0.75)
+    model.compile(optimizer, "mse")
+    seen = []
+    see = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs))
+    history = model.fit(X, Y, batch_size=16, epochs=4, callbacks=[see], verbose=0).history
+    assert history["sparsity"] == [logs["sparsity"] for logs in seen]
+    assert history["sparsity"][0] < history["sparsity"][-1] == model.sparsity
+    dense = kt.SparseModel(mlp())
+    dense.compile("sgd", "mse")
+    assert "sparsity" not in dense.fit(X, Y, verbose=0).history
+
+
+class Scripted(keras.callbacks.Callback):
+    """Makes the losses that another callback sees those of a script: the first is the best."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["loss"] = float(epoch)
+
+
+def gradual():
+    return kt.optimizers.GradualMagnitude("sgd", update_every=1, begin=0, end=6)
+
+
+def test_a_best_epoch_before_the_target_is_said():
+    stop = keras.callbacks.EarlyStopping("loss", patience=10, restore_best_weights=True)
+    messages, model = said(gradual(), 6, [Scripted(), stop])
+    assert model.sparsity < 0.7
+    assert len(messages) == 1 and "weights of an earlier epoch" in messages[0]
+
+
+@pytest.mark.parametrize("kind", ["stopping", "checkpoint"])
+def test_the_best_epoch_and_patience_count_from_the_end_of_the_ramp_on(kind, tmp_path):
+    path = tmp_path / "best.keras"
+    callback = {
+        "stopping": lambda: keras.callbacks.EarlyStopping(
+            "loss", patience=2, restore_best_weights=True
+        ),
+        "checkpoint": lambda: keras.callbacks.ModelCheckpoint(
+            path, monitor="loss", save_best_only=True
+        ),
+    }[kind]()
+    messages, model = said(gradual(), 9, [Scripted(), kt.callbacks.AfterUpdates(callback)])
+    assert messages == []
+    if kind == "checkpoint":
+        model = keras.models.load_model(path)
+        assert int(model.optimizer.iterations) == 8
+    else:
+        assert len(model.history.epoch) == 6, "seen from epoch 4 on, and stopped 2 later"
+    assert abs(model.sparsity - 0.75) < 0.02
+
+
+def test_after_updates_takes_callbacks():
+    with pytest.raises(TypeError, match="`callback` must be a Keras callback"):
+        kt.callbacks.AfterUpdates(lambda epoch: None)
