@@ -53,7 +53,9 @@ class ResolvedSteps:
             values = tuple(int(value) for value in self._variable.numpy().reshape(-1))
         return None if values[-1] < 0 else values
 
-    def set_length(self, total_steps: int, steps_per_epoch: int | None = None) -> bool:
+    def set_length(
+        self, total_steps: int, steps_per_epoch: int | None = None
+    ) -> tuple[int, ...] | None:
         """Resolves the steps, unless they are known.
 
         Args:
@@ -61,7 +63,7 @@ class ResolvedSteps:
             steps_per_epoch: Optimizer steps of an epoch.
 
         Returns:
-            Whether the known steps are those of this length.
+            The steps that were known before, where this length would give others; else `None`.
 
         Raises:
             ValueError: A step cannot be resolved, or they are not allowed.
@@ -69,7 +71,7 @@ class ResolvedSteps:
         self._length = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
         if self.known is None:
             self._keep()
-        return self.known == self._resolve()
+        return self.known if self.known != self._resolve() else None
 
     def in_graph(self) -> list[tf.Tensor]:
         """The steps as int64 scalars.

@@ -16,7 +16,7 @@ class Owner(keras.layers.Layer):
 def test_absolute_steps_are_known_at_once():
     steps = Owner().steps(begin=3, end="500it")
     assert steps.known == (3, 500)
-    assert steps.set_length(10) and steps.known == (3, 500)
+    assert steps.set_length(10) is None and steps.known == (3, 500)
 
 
 def test_relative_steps_are_known_from_the_first_length_on():
@@ -24,9 +24,9 @@ def test_relative_steps_are_known_from_the_first_length_on():
     assert steps.known is None
     with pytest.raises(ValueError, match="`steps_per_epoch` is not known"):
         steps.in_graph()
-    assert steps.set_length(100, 10) and steps.known == (20, 50)
-    assert not steps.set_length(200, 10) and steps.known == (20, 50)
-    assert steps.set_length(100, 10)
+    assert steps.set_length(100, 10) is None and steps.known == (20, 50)
+    assert steps.set_length(200, 10) == steps.known == (20, 50)
+    assert steps.set_length(100, 10) is None
 
 
 @pytest.mark.parametrize("values", [{"end": 7}, {"begin": 0, "end": 7}])

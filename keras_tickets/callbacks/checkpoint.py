@@ -20,6 +20,7 @@ from keras_tickets._files.checkpoints import (
     write_checkpoint,
 )
 from keras_tickets._files.home import expand_home
+from keras_tickets._same_workers import count_workers
 
 SCHEMA = {
     "epochs": [int],
@@ -55,7 +56,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     Raises:
         ValueError: In `fit`, where a file is damaged (the error names it), where the checkpoint is
-            of another model or optimizer, or where `fit` starts at another epoch.
+            of another model or optimizer, of epochs of another length (as with another batch size)
+            or of another number of replicas or workers, or where `fit` starts at another epoch.
 
     Example:
 
@@ -98,6 +100,7 @@ class Checkpoint(keras.callbacks.Callback):
         found = self._read()
         if found is not None:
             path, description, arrays = found
+            self._check_training(path, description.get("training", {}))
             self._restore(path, description, arrays)
             self.history = description["history"]
             self.epochs = description["epochs"]
@@ -137,6 +140,7 @@ class Checkpoint(keras.callbacks.Callback):
             "epochs": self.epochs,
             "history": self.history,
             "seconds": self.seconds,
+            "training": self._training(),
             "variables": [
                 {"path": variable.path, "shape": list(variable.shape), "copies": len(copies)}
                 for variable, copies in zip(variables, values, strict=True)
@@ -175,6 +179,29 @@ class Checkpoint(keras.callbacks.Callback):
         weights = [variable for variable in model.variables if id(variable) not in metrics]
         self._weights = len(weights)
         return weights + list(optimizer.variables)
+
+    def _training(self) -> dict[str, int]:
+        """What decides, beside model and optimizer, how training goes on; as far as it is known."""
+        strategy, steps = self.model.distribute_strategy, self.params.get("steps")
+        if horizon := getattr(self.model, "horizon", None):
+            _, steps = horizon  # Here `fit` may train a part of an epoch.
+        known = {"steps_per_epoch": steps} if steps else {}
+        replicas = strategy.num_replicas_in_sync
+        return {**known, "replicas": replicas, "workers": count_workers(strategy)}
+
+    def _check_training(self, path, before):
+        now = self._training()
+        differences = [
+            f"{name} is {now[name]}, was {value}"
+            for name, value in before.items()
+            if name in now and now[name] != value
+        ]
+        if differences:
+            raise ValueError(
+                f"Checkpoint {str(path)!r} cannot be resumed as if it had not been interrupted: "
+                f"{', '.join(differences)}. Train on the same data, with the batch size and the "
+                "strategy that it was written with, or in another directory."
+            )
 
     def _restore(self, path, description, arrays):
         variables, saved = self._variables(), description["variables"]

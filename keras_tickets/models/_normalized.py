@@ -1,13 +1,12 @@
 """What the makers of networks with batch normalization share: arguments and their description."""
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import keras
 
 from keras_tickets.models.convolution import Convolution
-
-Initializer: TypeAlias = str | dict | keras.initializers.Initializer
+from keras_tickets.models.initialization import Initializer
 
 _DOCSTRING = """{summary}
 

@@ -1,14 +1,12 @@
 """Conv-2, Conv-4 and Conv-6, the scaled-down VGG networks of the lottery-ticket paper."""
 
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import keras
 from keras import layers
 
-from keras_tickets.models.initialization import seeded
+from keras_tickets.models.initialization import Initializer, seeded
 from keras_tickets.models.widths import scaled
-
-Initializer: TypeAlias = str | dict | keras.initializers.Initializer
 
 _DOCSTRING = """Conv-{depth}: pairs of 3x3 convolutions, each pooled, then 256-256-classes units.
 

@@ -1,14 +1,17 @@
 """Kernel initializers that depend on a model's seed and the layer's name."""
 
 import zlib
+from typing import TypeAlias
 
 import keras
 import numpy as np
 
 from keras_tickets._checks import check_seed
 
+Initializer: TypeAlias = str | dict | keras.initializers.Initializer
 
-def seeded(initializer, seed: int | None, name: str) -> keras.initializers.Initializer:
+
+def seeded(initializer: Initializer, seed: int | None, name: str) -> keras.initializers.Initializer:
     """A copy of `initializer` that draws from `seed` and the layer's name.
 
     Args:

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_tickets.models.initialization import seeded
+from keras_tickets.models.initialization import Initializer, seeded
 from keras_tickets.models.widths import scaled
 
 
@@ -12,7 +12,7 @@ def lenet_300_100(
     classes: int = 10,
     *,
     width: float = 1.0,
-    kernel_initializer: str | keras.Initializer = "glorot_normal",
+    kernel_initializer: Initializer = "glorot_normal",
     seed: int | None = None,
 ) -> keras.Model:
     """LeNet-300-100: two hidden layers of 300 and 100 ReLU units.

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from keras_tickets.models.convolution import Convolution
+from keras_tickets.models.initialization import Initializer
 from keras_tickets.models.residual import bottleneck_block, check_image_shape, residual_stages
 from keras_tickets.models.widths import scaled
 
@@ -14,8 +15,8 @@ def resnet50(
     *,
     width: float = 1.0,
     fused_batch_norm: bool = True,
-    kernel_initializer: str | keras.Initializer = "he_normal",
-    gamma_initializer: str | keras.Initializer = "ones",
+    kernel_initializer: Initializer = "he_normal",
+    gamma_initializer: Initializer = "ones",
     seed: int | None = None,
 ) -> keras.Model:
     """ResNet-50: a 7x7 stem, then 3, 4, 6 and 3 bottleneck blocks; 25,502,912 weights in kernels.

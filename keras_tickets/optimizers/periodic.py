@@ -73,12 +73,12 @@ class PeriodicOptimizer(SparseOptimizer):
 
     def set_total_steps(self, total_steps, steps_per_epoch=None):
         self._steps_in_training = total_steps
-        as_before = self._bounds.set_length(total_steps, steps_per_epoch)
+        kept = self._bounds.set_length(total_steps, steps_per_epoch)
         if not self._checked and int(self.iterations.numpy()) == 0:
             self.check_calendar(total_steps)
         self._checked = True
-        if not as_before:
-            begin, end = self.window or (0, 0)
+        if kept is not None:
+            begin, end = kept
             warnings.warn(
                 f"The masks change from step {begin} to {end}, as found by the first `fit`; a "
                 f"training of {total_steps} steps does not alter that. Compile with a new "
@@ -89,8 +89,10 @@ class PeriodicOptimizer(SparseOptimizer):
     @property
     def window(self) -> tuple[int, int] | None:
         """`begin` and `end` as numbers of steps; `None` while they are not known."""
-        known = self._bounds.known
-        return None if known is None else (known[0], known[1])
+        if (known := self._bounds.known) is None:
+            return None
+        begin, end = known
+        return begin, end
 
     @property
     def steps_in_training(self) -> int:

@@ -12,19 +12,25 @@ Arrays = Mapping[str, np.ndarray]
 Control = Callable[[Arrays, Arrays, Arrays, np.random.Generator], tuple[Arrays, Arrays]]
 
 
-def reinit(masks, weights, fresh, generator):
-    """The same masks, all weights drawn anew."""
+def reinit(
+    masks: Arrays, weights: Arrays, fresh: Arrays, generator: np.random.Generator
+) -> tuple[Arrays, Arrays]:
+    """The same masks; all weights are drawn anew."""
     return masks, fresh
 
 
-def reinit_signs(masks, weights, fresh, generator):
-    """The same masks, kernels drawn anew with the sign that each weight had."""
+def reinit_signs(
+    masks: Arrays, weights: Arrays, fresh: Arrays, generator: np.random.Generator
+) -> tuple[Arrays, Arrays]:
+    """The same masks; kernels are drawn anew, but each weight keeps its sign."""
     signed = {path: np.copysign(fresh[path], weights[path]) for path in masks}
     return masks, {**fresh, **signed}
 
 
-def reuse(masks, weights, fresh, generator):
-    """The same masks, each kernel's values drawn with replacement from its surviving ones."""
+def reuse(
+    masks: Arrays, weights: Arrays, fresh: Arrays, generator: np.random.Generator
+) -> tuple[Arrays, Arrays]:
+    """The same masks; each kernel draws its values, with replacement, from those that survived."""
     drawn = {}
     for path, mask in masks.items():
         survivors = weights[path][mask]
@@ -34,21 +40,27 @@ def reuse(masks, weights, fresh, generator):
     return masks, {**weights, **drawn}
 
 
-def random(masks, weights, fresh, generator):
-    """Random masks with as many weights in each kernel, all weights in their places."""
+def random(
+    masks: Arrays, weights: Arrays, fresh: Arrays, generator: np.random.Generator
+) -> tuple[Arrays, Arrays]:
+    """Random masks, which leave each kernel the same number of weights; no weight moves."""
     return {path: _permuted(mask, generator) for path, mask in masks.items()}, weights
 
 
-def random_global(masks, weights, fresh, generator):
-    """Random masks with as many weights in all, all weights in their places."""
+def random_global(
+    masks: Arrays, weights: Arrays, fresh: Arrays, generator: np.random.Generator
+) -> tuple[Arrays, Arrays]:
+    """Random masks, which leave the same number of weights in all; no weight moves."""
     flat = generator.permutation(np.concatenate([mask.reshape(-1) for mask in masks.values()]))
     parts = np.split(flat, np.cumsum([mask.size for mask in masks.values()])[:-1])
     pairs = zip(masks.items(), parts, strict=True)
     return {path: part.reshape(mask.shape) for (path, mask), part in pairs}, weights
 
 
-def shuffled(masks, weights, fresh, generator):
-    """Each kernel's weights moved to other places, mask and value together."""
+def shuffled(
+    masks: Arrays, weights: Arrays, fresh: Arrays, generator: np.random.Generator
+) -> tuple[Arrays, Arrays]:
+    """Each kernel's weights move to other places, mask and value together."""
     moved_masks, moved = {}, {}
     for path, mask in masks.items():
         order = generator.permutation(mask.size)

@@ -120,7 +120,7 @@ class DistillationTrainer(SparseTraining, keras.Model):
                 {"end": self.end},
                 functools.partial(self.add_weight, trainable=False),
                 "end_of_distillation",
-                check=self._check_end,
+                check=functools.partial(_check_end, end),
             )
         self.built = True
 
@@ -165,25 +165,22 @@ class DistillationTrainer(SparseTraining, keras.Model):
 
     # --- When it ends ---------------------------------------------------------------------------
 
-    def set_total_steps(self, total_steps, steps_per_epoch=None):
+    def set_total_steps(self, total_steps: int, steps_per_epoch: int | None = None) -> None:
         super().set_total_steps(total_steps, steps_per_epoch)
-        if self._end is not None and not self._end.set_length(total_steps, steps_per_epoch):
+        if self._end is None:
+            return
+        if kept := self._end.set_length(total_steps, steps_per_epoch):
             warnings.warn(
-                f"Distillation ends at step {self._end.known[0]}, as found by the first `fit`; a "
+                f"Distillation ends at step {kept[0]}, as found by the first `fit`; a "
                 f"training of {total_steps} steps does not alter that.",
                 stacklevel=2,
             )
 
-    def _check_end(self, end):
-        if end == 0:
-            raise ValueError(
-                "`end` must be after step 0: nothing would be distilled. Received: "
-                f"end={self.end.value!r}; for hard labels alone use alpha=0."
-            )
-
     # --- One step -------------------------------------------------------------------------------
 
-    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, *args: Any, **kwargs: Any
+    ) -> None:
         """As `kt.SparseModel.compile`; `loss` is that of the hard labels.
 
         Raises:
@@ -200,15 +197,22 @@ class DistillationTrainer(SparseTraining, keras.Model):
     def _uses_hard_labels(self) -> bool:
         return self.alpha < 1 or self.end is not None
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         return self.student(inputs)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         if self._feature_losses.student_layers:
             return self._student_features(x, training=True)
         return super().forward(x)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
         """The loss of a batch; outside of training that of the hard labels alone, if there is one.
 
         Args:
@@ -266,7 +270,9 @@ class DistillationTrainer(SparseTraining, keras.Model):
             )
         return {FINAL: tf.cast(logits, tf.float32)}
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
         return super().compute_metrics(x, _unpack(y)[0], by_name(y_pred)[FINAL], sample_weight)
 
     # --- Saving ---------------------------------------------------------------------------------
@@ -295,6 +301,14 @@ class DistillationTrainer(SparseTraining, keras.Model):
             for key in objects
         }
         return cls(**{**config, **made})
+
+
+def _check_end(given, end):
+    if end == 0:
+        raise ValueError(
+            "`end` must be after step 0: nothing would be distilled. Received: "
+            f"end={given!r}; for hard labels alone use alpha=0."
+        )
 
 
 def _check_student(student):

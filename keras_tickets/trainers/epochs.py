@@ -46,6 +46,7 @@ class Epochs:
 
     Attributes:
         steps: Batches in an epoch.
+        batch_size: Examples in a batch; `None` where that is not known.
 
     Raises:
         ValueError: The number of batches in an epoch is not known, an argument is out of range,
@@ -64,9 +65,10 @@ class Epochs:
         for name, value in (("batch_size", batch_size), ("steps_per_epoch", steps_per_epoch)):
             if value is not None:
                 check_integer(name, value, low=1)
+        self.batch_size = None
         if not callable(x) and not isinstance(x, tf.data.Dataset):
             examples = _Arrays(x, y)
-            batch_size = batch_size or DEFAULT_BATCH_SIZE
+            batch_size = self.batch_size = batch_size or DEFAULT_BATCH_SIZE
             self.steps = _steps(steps_per_epoch, examples.available(batch_size))
             self._from = lambda epoch: examples.batches(epoch, batch_size, self.steps, seed)
             return

@@ -106,6 +106,8 @@ class LevelRun:
             "rewind_to": self.rewind_step,
             "steps": self.training.steps,
             "steps_per_epoch": self.training.batches_per_epoch,
+            "batch_size": self.training.data.batch_size,
+            "replicas": self.model.distribute_strategy.num_replicas_in_sync,
             **self.settings.in_files(),
             "optimizer": without_names(self.start.optimizer),
             "kernels": {
@@ -203,14 +205,14 @@ class LevelRun:
 
     def _draw_control(self, level, control, at_k):
         ticket = self.store.ticket(level)
+        assert ticket is not None  # Controls come after their levels.
         salt = zlib.crc32(control.encode())
         generator = np.random.default_rng([self.settings.seed, level, salt])
         fresh: Mapping[str, np.ndarray] = {}
         if control.startswith("reinit"):
             fresh = fresh_weights(self.network, int(generator.integers(2**31)))
         weights = {path: at_k[path] for path in self.state.weights}
-        masks, weights = CONTROLS[control](ticket.masks, weights, fresh, generator)
-        return masks, weights, ticket
+        return *CONTROLS[control](ticket.masks, weights, fresh, generator), ticket
 
     def _early_stop(self, history) -> dict[str, float]:
         """The step with the lowest validation loss, counted from step 0, and its metrics."""

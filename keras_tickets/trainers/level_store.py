@@ -36,6 +36,7 @@ SETTINGS_SCHEMA = {
     "kernels": {str: [int]},
     "initial_state": str,
 }
+LATER_SETTINGS = ("batch_size", "replicas")  # Stores of version 0.1.0.dev0 do not have them.
 RESULT_SCHEMA = {
     "level": int,
     "density": float,
@@ -94,7 +95,7 @@ class LevelStore:
         differences = [
             f"{name} is {now.get(name)!r}, was {before.get(name)!r}"
             for name in dict.fromkeys([*before, *now])
-            if before.get(name) != now.get(name)
+            if before.get(name) != now.get(name) and (name in before or name not in LATER_SETTINGS)
         ]
         if differences:
             raise ValueError(

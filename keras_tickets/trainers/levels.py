@@ -34,7 +34,11 @@ def rates_of(paths: list[str], rate: float, rates: Mapping[str, float] | None) -
         if not any(regex.search(path) for path in paths):
             raise ValueError(f"`rates`: regex {pattern!r} matches no kernel. Kernels: {paths}")
         regexes[regex] = value
-    return {path: next((r for x, r in regexes.items() if x.search(path)), rate) for path in paths}
+    found = {}
+    for path in paths:
+        matching = [value for regex, value in regexes.items() if regex.search(path)]
+        found[path] = matching[0] if matching else rate
+    return found
 
 
 def remaining(first: int, rate: float, level: int) -> int:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -78,13 +79,14 @@ class RewindTrainer(keras.Model):
             large steps at first where slots are fresh and the counter is not 0.
         data_order: "same", each level sees the batches k to T that the dense network saw; or
             "new", level n reads on from n times `epochs` epochs.
-        control: Name or names of controls to train beside each ticket: "reinit", the ticket's masks
-            with freshly drawn weights, from step k; "reinit_from_0", the same for T steps;
-            "reinit_signs", drawn anew with the signs at step k; "reuse", values drawn from the
-            survivors; "random", random masks with as many weights in each kernel; "random_global",
-            in all; "shuffled", masks and values moved to other places.
-        control_levels: The levels that get controls; all from 1 on by default. Those above `levels`
-            get theirs once they are there.
+        control: Name or names of controls to train beside each ticket. "reinit": the ticket's masks
+            with freshly drawn weights, from step k; "reinit_from_0": the same, for T steps;
+            "reinit_signs": drawn anew, with the signs at step k; "reuse": values drawn from the
+            survivors; "random": random masks with the same number of weights in each kernel;
+            "random_global": the same number in all; "shuffled": masks and values moved to other
+            places.
+        control_levels: The levels that get controls; all from 1 on by default. Levels above
+            `levels` get theirs once they exist.
         store: Directory that keeps the levels. A level that is finished is not run again, an
             interrupted one goes on where it was. Processes that share a directory wait for each
             other. None: a temporary one.
@@ -157,16 +159,18 @@ class RewindTrainer(keras.Model):
         self.model = _prunable(model)
         self.settings.kernel_rates(list(kernels_by_path(self.model)))
         self.store = None if store is None else str(store)
-        self._temporary = tempfile.TemporaryDirectory() if store is None else None
-        self.level_store = LevelStore(self._temporary.name if store is None else store)
-        self._start = None
+        if store is None:
+            self._temporary = tempfile.TemporaryDirectory()
+            store = self._temporary.name
+        self.level_store = LevelStore(store)
+        self._start: StartingPoint | None = None
         self._compiled_by_trainer = False
         self.built = True
 
-    def call(self, *args, **kwargs):
+    def call(self, *args: Any, **kwargs: Any) -> Any:
         return self.model(*args, **kwargs)
 
-    def compile(self, *args, **kwargs) -> None:
+    def compile(self, *args: Any, **kwargs: Any) -> None:
         """Configures the training of every level, as `keras.Model.compile` does.
 
         Args:
@@ -196,22 +200,22 @@ class RewindTrainer(keras.Model):
             optimizer.build(self.model.trainable_variables)
         self._compiled_by_trainer, self._start = True, None
 
-    def evaluate(self, *args, **kwargs):
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         return self.model.evaluate(*args, **kwargs)
 
-    def predict(self, *args, **kwargs):
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
         return self.model.predict(*args, **kwargs)
 
     def fit(
         self,
-        x,
-        y=None,
+        x: Any,
+        y: Any = None,
         *,
         batch_size: int | None = None,
         epochs: int = 1,
         steps_per_epoch: int | None = None,
-        validation_data=None,
-        callbacks: list | Callable[[str], list] = (),
+        validation_data: Any = None,
+        callbacks: Sequence | Callable[[str], Sequence] = (),
         verbose: int | str = "auto",
     ) -> keras.callbacks.History:
         """Runs all levels that are not finished.
@@ -228,7 +232,8 @@ class RewindTrainer(keras.Model):
             validation_data: As in `keras.Model.fit`.
             callbacks: As in `keras.Model.fit`; or a function from the directory of a level to the
                 callbacks of that level.
-            verbose: As in `keras.Model.fit`.
+            verbose: As in `keras.Model.fit`. Unless it is 0, each level is announced. With "auto"
+                and no terminal, each level is one line with its results.
 
         Returns:
             A `keras.callbacks.History` with `history["levels"]`, as `results`.

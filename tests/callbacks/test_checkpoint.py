@@ -21,8 +21,8 @@ def network(units=8, optimizer=None):
     return model
 
 
-def train(directory, epochs, model=None, keep=1, callbacks=()):
-    digits = data.load("digits", batch_size=200, seed=1)
+def train(directory, epochs, model=None, keep=1, callbacks=(), batch_size=200):
+    digits = data.load("digits", batch_size=batch_size, seed=1)
     model = model or network()
     checkpoint = Checkpoint(directory, keep=keep)
     model.fit(
@@ -46,6 +46,21 @@ def state(model):
 def assert_same(model, other):
     for a, b in zip(state(model), state(other), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_steps_per_call_may_change_between_runs_and_what_an_epoch_is_may_not(tmp_path, monkeypatch):
+    whole, _ = train(tmp_path / "whole", 2)
+    train(tmp_path / "parts", 1)
+    with pytest.raises(ValueError, match="steps_per_epoch is 14, was 7.* batch size"):
+        train(tmp_path / "parts", 2, batch_size=100)
+    with monkeypatch.context() as patch:
+        patch.setattr("keras_tickets.callbacks.checkpoint.count_workers", lambda strategy: 2)
+        with pytest.raises(ValueError, match="workers is 2, was 1"):
+            train(tmp_path / "parts", 2)
+    model = network()
+    model.steps_per_execution = 7
+    resumed, _ = train(tmp_path / "parts", 2, model)
+    assert_same(whole, resumed)
 
 
 def test_resumed_run_ends_as_the_uninterrupted_one(tmp_path):
@@ -131,7 +146,7 @@ def test_fit_must_start_where_the_checkpoint_ends(tmp_path):
     digits = data.load("digits", batch_size=200)
     with pytest.raises(ValueError, match="after 2 epochs, but `fit` starts at epoch 0"):
         network().fit(
-            digits.train(), steps_per_epoch=2, callbacks=[Checkpoint(tmp_path)], verbose=0
+            digits.train(), steps_per_epoch=7, callbacks=[Checkpoint(tmp_path)], verbose=0
         )
 
 

@@ -140,3 +140,19 @@ def test_what_fit_leaves_is_the_same_after_a_resume(tmp_path):
     pairs = zip(first.model.optimizer.variables, resumed.model.optimizer.variables, strict=True)
     for a, b in pairs:
         np.testing.assert_array_equal(a, b)
+
+
+def test_steps_per_call_may_change_between_runs_and_what_an_epoch_is_may_not(tmp_path):
+    whole = trainer(levels=1, store=tmp_path / "whole")
+    fit(whole)
+    arguments = {"levels": 1, "store": tmp_path / "parts"}
+    with pytest.raises(KeyboardInterrupt):
+        fit(trainer(**arguments), [Stop(2)])
+    with pytest.raises(ValueError, match="steps_per_epoch is 3, was 6; batch_size is 20, was 10"):
+        fit(trainer(**arguments), batch_size=20)
+    with pytest.raises(ValueError, match="configuration: batch_size is 5, was 10"):
+        fit(trainer(**arguments), batch_size=5, steps_per_epoch=STEPS)
+    parts = trainer(**arguments, compiled={"steps_per_execution": 4})
+    fit(parts)
+    for path, value in whole.level_store.trained(1).weights.items():
+        assert value.tobytes() == parts.level_store.trained(1).weights[path].tobytes()
