@@ -26,7 +26,7 @@ def total_steps() -> int:
     """The steps of the training that an optimizer is being made for.
 
     Raises:
-        RuntimeError: None is.
+        RuntimeError: No optimizer is being made.
 
     Example:
 

@@ -60,11 +60,14 @@ def _is_empty_place(path: pathlib.Path, format: Format) -> bool:
 
 @contextlib.contextmanager
 def folder_beside(target: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A new folder on the same disk, gone afterwards."""
+    """A new folder on the same disk, gone afterwards.
+
+    Its path is absolute: the process that converts may have been started in another directory.
+    """
     with contextlib.ExitStack() as stack:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            folder = stack.enter_context(room_beside(target))
+            folder = stack.enter_context(room_beside(target)).absolute()
         except OSError as error:
             raise ValueError(
                 f"`path` cannot be written: {error}. Received: path={str(target)!r}"

@@ -100,3 +100,11 @@ def test_the_growth_of_memory_is_seen():
         block = np.ones(50_000_000, "uint8")
         del block
     assert growth.bytes is None or 40e6 < growth.bytes < 100e6
+
+
+def test_a_relative_path_is_that_of_the_directory_of_the_call(tmp_path, monkeypatch):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        kt.export(small(), "model.tflite", format="litert")
+        assert (tmp_path / name / "model.tflite").is_file()
