@@ -24,6 +24,7 @@ if not _process.starts_as_command():  # then `experiments.cli` imports the rest,
     )
     from keras_tickets._kernels.paths import weight_paths
     from keras_tickets.compact import CompactionReport, compact, compaction_report
+    from keras_tickets.compare import Comparison, compare
     from keras_tickets.export import ExportReport, export
     from keras_tickets.flops import Flops, flops
     from keras_tickets.gradients import DenseGradientTape
@@ -36,6 +37,7 @@ if not _process.starts_as_command():  # then `experiments.cli` imports the rest,
 
 __all__ = [
     "CompactionReport",
+    "Comparison",
     "DenseGradientTape",
     "ExportReport",
     "Flops",
@@ -48,6 +50,7 @@ __all__ = [
     "callbacks",
     "compact",
     "compaction_report",
+    "compare",
     "data",
     "distributions",
     "export",

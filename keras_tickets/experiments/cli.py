@@ -66,6 +66,9 @@ def _export_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_boolean("packed", False, "Non-zero values and bits in the SavedModel.", values)
     flags.DEFINE_string("quantize", None, "int8: kernels of the LiteRT file as int8.", values)
+    flags.DEFINE_boolean(
+        "overwrite", False, "Replace the output if it is an export of the same format.", values
+    )
 
 
 COMMANDS = {

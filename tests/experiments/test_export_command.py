@@ -50,6 +50,15 @@ def test_exports_and_prints_the_report(saved, tmp_path, capsys):
     np.testing.assert_allclose(artifact.serve(inputs), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_an_export_is_replaced_only_with_the_flag(saved, tmp_path, capsys):
+    arguments = [f"--model={saved}", f"--output={tmp_path / 'served'}"]
+    assert cli.main(["export", *arguments]) == 0
+    capsys.readouterr()
+    assert "exists already" in fail(capsys, *arguments)
+    assert cli.main(["export", *arguments, "--packed", "--overwrite"]) == 0
+    assert "lie on disk as" in " ".join(capsys.readouterr().out.split())
+
+
 def test_int8(saved, tmp_path, capsys):
     arguments = ["--format=litert", "--quantize=int8", f"--output={tmp_path / 'm.tflite'}"]
     assert cli.main(["export", f"--model={saved}", *arguments]) == 0

@@ -24,6 +24,7 @@ def run(values: flags.FlagValues) -> int:
         format=values.format,
         packed=values.packed,
         quantize=values.quantize or None,
+        overwrite=values.overwrite,
     )
     print(report)
     for file in report.files:
