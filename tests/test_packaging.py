@@ -31,8 +31,10 @@ def declared():
 
 def imported():
     """The names of all top-level modules that the package imports, wherever in a file."""
-    found = set()
+    found, own = set(), {"keras_tickets", "__future__"}
     for file in (ROOT / "keras_tickets").rglob("*.py"):
+        if file.name == "__main__.py":  # a program, which imports what lies beside it by name
+            own |= {beside.stem for beside in file.parent.glob("*.py")}
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
@@ -40,7 +42,7 @@ def imported():
                 found.add(node.module.partition(".")[0])
             elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "import_optional":
                 found.add(node.args[0].value.partition(".")[0])
-    return found - set(sys.stdlib_module_names) - {"keras_tickets", "__future__"}
+    return found - set(sys.stdlib_module_names) - own
 
 
 def test_every_import_is_declared():
