@@ -1,9 +1,10 @@
 """What decides the masks and weights of pruning levels."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from keras_tickets._checks import check_integer
 from keras_tickets.step import Step
 from keras_tickets.trainers.levels import rates_of, remaining
 
@@ -68,3 +69,11 @@ class LevelSettings:
             "data_order": self.data_order,
             "seed": self.seed,
         }
+
+
+def levels_with_controls(values: int | Iterable[int] | None) -> list[int] | None:
+    """The levels that get controls, checked; `None` for all."""
+    if values is None:
+        return None
+    levels = values if isinstance(values, Iterable) else [values]
+    return [check_integer("control_levels", level, low=0) for level in levels]

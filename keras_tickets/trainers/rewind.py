@@ -1,7 +1,7 @@
 """`RewindTrainer`: lottery tickets by iterative magnitude pruning with rewinding."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -33,6 +33,7 @@ from keras_tickets.trainers.level_settings import (
     OPTIMIZER_STATES,
     REWINDS,
     LevelSettings,
+    levels_with_controls,
 )
 from keras_tickets.trainers.level_store import LevelStore
 from keras_tickets.trainers.resumable_training import ResumableTraining
@@ -145,7 +146,7 @@ class RewindTrainer(keras.Model):
             )
         self.levels = check_integer("levels", levels, low=0)
         self.control = check_some_of("control", control or (), tuple(CONTROLS))
-        self.control_levels = _levels_of(control_levels)
+        self.control_levels = levels_with_controls(control_levels)
         self.settings = LevelSettings(
             rate=check_number("rate", rate, "[0, 1)"),
             rates=rates,
@@ -343,10 +344,3 @@ def _prunable(model):
         record.begin_from("ones")
         record.first = None
     return model
-
-
-def _levels_of(values):
-    if values is None:
-        return None
-    levels = values if isinstance(values, Iterable) else [values]
-    return [check_integer("control_levels", level, low=0) for level in levels]
