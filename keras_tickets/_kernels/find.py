@@ -17,9 +17,12 @@ from keras_tickets._kernels.axes import (
 )
 from keras_tickets._kernels.paths import Walk
 from keras_tickets._kernels.tracing import first_convolutions, last_layers, recurrent_layers
+from keras_tickets._kernels.uses import unmultiplied
 
 _VECTOR_LIKE = re.compile(r"(^|_)(gamma|beta|alpha|scale|offset)(_|$)|embed")
+_ADDED_BY_NAME = re.compile(r"(^|_)(cls|class|token|tokens|pos|position|positions)(_|$)")
 _FROZEN = "frozen: trainable=False"
+_ADDED = "added or looked up, not multiplied: dense unless `filters` asks for it"
 
 Filters = str | list[str] | Callable[[str], bool] | None
 
@@ -85,7 +88,9 @@ def find_kernels(
     """Finds the kernels of a model, in layer order, each once.
 
     A kernel is a trainable weight of rank 2 or more that is not a bias, a scale or the like, in
-    layers of any class, through nested models, lists and dicts. `Sparse` wrappers add no name to
+    layers of any class, through nested models, lists and dicts. By default those weights of custom
+    layers are left out that a model adds or looks up and never multiplies by as a matrix, such as
+    class tokens and position tables. `Sparse` wrappers add no name to
     the paths. A repeated path gets `_1`, `_2`, … in layer order. Below a layer that is neither
     functional nor Sequential, layers with automatic names (`dense_7`) are numbered from their own
     parent on (`dense`, `dense_1`), because their names change from process to process.
@@ -119,10 +124,12 @@ def find_kernels(
     selects = _Selection(filters)
     kernels, skipped = [], []
     walk = Walk(model)
-    for path, layer, variable, is_frozen in walk:
+    entries = list(walk)
+    added = _added_weights(model, entries)
+    for path, layer, variable, is_frozen in entries:
         reason = _why_no_kernel(layer, variable, is_frozen)
         if reason is None or (frozen and reason == _FROZEN):
-            default = stays_dense(layer, variable)
+            default = _ADDED if id(variable) in added else stays_dense(layer, variable)
             if selects(path, by_default=default is None):
                 kernels.append(_kernel(path, layer, variable, walk.conv_lstm_cells))
                 continue
@@ -201,6 +208,26 @@ def _why_no_kernel(layer, variable, frozen):
     if not embedding and _VECTOR_LIKE.search(variable.name):
         return f"not a kernel by its name ({variable.name})"
     return None
+
+
+def _added_weights(model, entries) -> set[int]:
+    """The `id`s of weights of custom layers that are not multiplied by, as position tables are.
+
+    How the layers of Keras use their weights is known.
+    """
+    unknown = [
+        variable
+        for _, layer, variable, frozen in entries
+        if _why_no_kernel(layer, variable, frozen) in (None, _FROZEN)
+        and type(layer).__module__.split(".")[0] != "keras"
+    ]
+    if not unknown:
+        return set()
+    if isinstance(model, keras.Model) and tf.executing_eagerly():
+        found = unmultiplied(model, unknown)
+        if found is not None:
+            return found
+    return {id(variable) for variable in unknown if _ADDED_BY_NAME.search(variable.name)}
 
 
 def _kernel(path, layer, variable, conv_lstm_cells):

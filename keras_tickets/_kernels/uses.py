@@ -1,0 +1,103 @@
+"""How a model uses its weights: multiplied by what comes in, or only added, looked up or scaled."""
+
+from collections.abc import Iterable
+
+import keras
+import tensorflow as tf
+
+from keras_tickets import _keras_compat
+from keras_tickets._kernels.calls import call_arguments
+
+# What combines a weight with data without multiplying by it as a matrix. Anything else, such as a
+# product, a convolution or a loop, is taken for a use as a kernel.
+_NO_PRODUCTS = frozenset(
+    (
+        *("Add", "AddN", "AddV2", "BiasAdd", "Sub", "Mul", "RealDiv", "DivNoNan"),
+        *("Maximum", "Minimum", "SquaredDifference", "Select", "SelectV2"),
+        *("Concat", "ConcatV2", "Pack", "Tile", "BroadcastTo", "StridedSlice", "Slice"),
+        *("Gather", "GatherV2", "GatherNd", "ResourceGather"),
+    )
+)
+_SHAPES = frozenset(("Shape", "ShapeN", "Size", "Rank"))
+
+
+def unmultiplied(model: keras.layers.Layer, variables: Iterable[keras.Variable]) -> set[int] | None:
+    """Those of some weights that a model never multiplies its data by as a matrix.
+
+    The model is traced once, for inference, and the weights are followed to where they first meet
+    the data: class tokens are joined to it, positions added, tables looked up, scales multiplied
+    element by element.
+
+    Args:
+        model: Built Keras model.
+        variables: The weights in question.
+
+    Returns:
+        The `id`s of the weights; `None` where the model cannot be traced.
+    """
+    variables = list(variables)
+    try:
+        inputs, weights, graph = _trace(model, variables)
+    except Exception:
+        # Whatever a user's `call` raises: names decide then.
+        return None
+    data = _dependent_on(inputs, graph)
+    return {
+        id(variable)
+        for variable, weight in zip(variables, weights, strict=True)
+        if _is_never_multiplied(weight, data)
+    }
+
+
+def _trace(model, variables):
+    """The symbolic inputs and weights of a call of the model, and the graph."""
+    args, kwargs = call_arguments(model)
+    inputs = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
+    stand_ins = {}
+
+    def run(given, values):
+        stand_ins.update(inputs=given, weights=values)
+        by_id = dict(zip(map(id, inputs), given, strict=True))
+        filled = keras.tree.map_structure(lambda x: by_id.get(id(x), x), (args, kwargs))
+        scope = _keras_compat.masked_scope(list(zip(variables, values, strict=True)))
+        with scope:
+            return model(*filled[0], **filled[1], training=False)
+
+    specs = [tf.TensorSpec((1, *x.shape[1:]), x.dtype) for x in inputs]
+    values = [tf.TensorSpec(v.shape, v.dtype) for v in variables]
+    graph = tf.function(run, autograph=False).get_concrete_function(specs, values).graph
+    return stand_ins["inputs"], stand_ins["weights"], graph
+
+
+def _dependent_on(inputs, graph) -> set:
+    """References to the tensors of a graph whose values, not just shapes, depend on its inputs."""
+    found = {tensor.ref() for tensor in inputs}
+    for operation in graph.get_operations():
+        depends = any(tensor.ref() in found for tensor in operation.inputs)
+        if depends and operation.type not in _SHAPES:
+            found.update(tensor.ref() for tensor in operation.outputs)
+    return found
+
+
+def _is_never_multiplied(weight, data) -> bool:
+    waiting, seen, meets_data = [weight], set(), False
+    while waiting:
+        tensor = waiting.pop()
+        for operation in tensor.consumers():
+            if operation in seen or operation.type in _SHAPES:
+                continue
+            seen.add(operation)
+            if not any(output.ref() in data for output in operation.outputs):
+                waiting.extend(operation.outputs)
+            elif operation.type not in _NO_PRODUCTS or _is_summed(operation):
+                return False
+            else:
+                meets_data = True
+    return meets_data
+
+
+def _is_summed(operation) -> bool:
+    """Whether an elementwise product is summed over at once, as a matrix product is."""
+    return operation.type == "Mul" and any(
+        consumer.type == "Sum" for consumer in operation.outputs[0].consumers()
+    )
