@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets import _keras_compat, masks
+from keras_tickets import masks
 from keras_tickets._checks import check_loss, check_model, check_number, check_seed
+from keras_tickets._forward import masked_values, ones_that_fit, run_with
 from keras_tickets._kernels.find import Filters, Kernel, find_kernels
 from keras_tickets._randomness import random_scores
 
@@ -18,9 +19,6 @@ __all__ = ["SCORES", "grasp", "magnitude", "random", "snip", "synflow", "takes"]
 Scores = dict[str, np.ndarray]
 # What a score may take beside the model: it is given by whoever prunes, and not configured.
 GIVEN = ("x", "y", "loss", "seed")
-# What synflow tries for a size that the model leaves open: a global view needs one position, a
-# convolution without padding more.
-OPEN_SIZES = (1, 32, 256)
 
 
 def takes(score: Callable[..., Scores]) -> tuple[str, ...]:
@@ -137,12 +135,12 @@ def snip(
           Algorithm 1](https://arxiv.org/abs/1810.02340)
     """
     kernels = _kernels(model, filters)
-    values = _masked_values(model, kernels)
+    values = masked_values(model, kernels)
     loss_function = check_loss(loss)
 
     with tf.GradientTape() as tape:
         tape.watch(values)
-        result = tf.reduce_mean(loss_function(y, _run(model, kernels, values, x)))
+        result = tf.reduce_mean(loss_function(y, run_with(model, kernels, values, x)))
     gradients = _numpy(_gradient(tape, result, values))
     scored = [np.abs(v * g) for v, g in zip(_numpy(values), gradients, strict=True)]
     return _finish(model, _by_path(kernels, scored), "snip")
@@ -196,14 +194,14 @@ def grasp(
     """
     check_number("temperature", temperature, "(0, inf)")
     kernels = _kernels(model, filters)
-    values = _masked_values(model, kernels)
+    values = masked_values(model, kernels)
     loss_function = check_loss(loss)
 
     with tf.GradientTape() as outer:
         outer.watch(values)
         with tf.GradientTape() as inner:
             inner.watch(values)
-            outputs = _run(model, kernels, values, x) / temperature
+            outputs = run_with(model, kernels, values, x) / temperature
             result = tf.reduce_mean(loss_function(y, outputs))
         first = _gradient(inner, result, values)
         flow = tf.add_n([tf.reduce_sum(g * tf.stop_gradient(g)) for g in first])
@@ -246,7 +244,7 @@ def synflow(model: keras.Model, *, filters: Filters = None) -> Scores:
           synaptic flow", Algorithm 1](https://arxiv.org/abs/2006.05467)
     """
     kernels = _kernels(model, filters)
-    absolute = [tf.abs(value) for value in _masked_values(model, kernels)]
+    absolute = [tf.abs(value) for value in masked_values(model, kernels)]
     values = [_unit_flow(v, k) for v, k in zip(absolute, kernels, strict=True)]
     replaced = {id(k.variable) for k in kernels}
     others = []
@@ -255,11 +253,11 @@ def synflow(model: keras.Model, *, filters: Filters = None) -> Scores:
             value = tf.abs(tf.convert_to_tensor(variable))
             shift = len(variable.shape) < 2 and variable.name in ("bias", "beta")
             others.append((variable, tf.zeros_like(value) if shift else value))
-    inputs = _ones_that_fit(model)
+    inputs = ones_that_fit(model)
 
     with tf.GradientTape() as tape:
         tape.watch(values)
-        outputs = _run(model, kernels, values, *inputs, training=False, others=others)
+        outputs = run_with(model, kernels, values, *inputs, training=False, others=others)
         sums = [tf.reduce_sum(tf.cast(output, tf.float64)) for output in tf.nest.flatten(outputs)]
         flow = tf.add_n(sums)
     gradients = _numpy(_gradient(tape, flow, values))
@@ -282,49 +280,6 @@ def _kernels(model, filters) -> list[Kernel]:
 
 def _values(kernel):
     return kernel.variable.numpy().astype(np.float32)
-
-
-def _masked_values(model, kernels) -> list[tf.Tensor]:
-    found = {id(r.kernel): r.mask for r in masks.masked_kernels(model)}
-    values = [tf.convert_to_tensor(kernel.variable) for kernel in kernels]
-    return [
-        masks.apply_mask(tf.convert_to_tensor(found[id(k.variable)]), v)
-        if id(k.variable) in found
-        else v
-        for k, v in zip(kernels, values, strict=True)
-    ]
-
-
-def _ones_that_fit(model) -> list:
-    """The positional arguments of the model: ones, in the structures that it takes."""
-    signature = _keras_compat.input_signature(model)
-
-    def ones(size):
-        def fill(spec):
-            return tf.ones([size if n is None else n for n in [1, *spec.shape[1:]]], spec.dtype)
-
-        return tf.nest.map_structure(fill, signature)
-
-    if all(None not in spec.shape[1:] for spec in tf.nest.flatten(signature)):
-        return ones(1)
-    for size in OPEN_SIZES:
-        try:
-            model(*ones(size), training=False)
-        except (ValueError, tf.errors.InvalidArgumentError) as error:
-            refused = error
-        else:
-            return ones(size)
-    raise ValueError(
-        f"synflow runs model {model.name!r} on inputs of ones, and it takes none in which the open "
-        f"sizes are one of {OPEN_SIZES}: {refused} Build it with the sizes that it is used with."
-    ) from refused
-
-
-def _run(model, kernels, values, *inputs, training=True, others=()):
-    """The model's outputs with other values for its kernels; nothing it assigns is kept."""
-    mapping = [(k.variable, v) for k, v in zip(kernels, values, strict=True)]
-    with _keras_compat.masked_scope([*mapping, *others]):
-        return model(*inputs, training=training)
 
 
 def _gradient(tape, result, values):

@@ -1,7 +1,5 @@
 """`Sparse`: any Keras layer with masked kernels."""
 
-import contextlib
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,33 +11,8 @@ from keras_tickets import _keras_compat, masks, structures
 from keras_tickets._checks import check_one_of, check_seed, check_sparsity
 from keras_tickets._files.mask_bits import pack_mask, unpack_mask
 from keras_tickets._kernels.find import all_kernels, find_kernels
+from keras_tickets.layers._masked_values import collect
 from keras_tickets.masks import FirstMask, MaskedKernel
-
-_collector = threading.local()
-
-
-@contextlib.contextmanager
-def collect_masked_values():
-    """Collects the masked-kernel tensors of a forward pass.
-
-    Their gradients are the dense gradients by which sparse optimizers grow.
-
-    Yields:
-        `{record of a kernel: [tensor, …]}`, filled as `Sparse` layers are called in this thread; a
-        layer that is called twice adds two tensors.
-    """
-    collected: dict[MaskedKernel, list[tf.Tensor]] = {}
-    outer = getattr(_collector, "open", ())
-    _collector.open = (*outer, collected)
-    try:
-        yield collected
-    finally:
-        _collector.open = outer
-
-
-def _collect(record, value):
-    for collected in getattr(_collector, "open", ()):
-        collected.setdefault(record, []).append(value)
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -288,7 +261,7 @@ class Sparse(keras.layers.Wrapper):
             kernel = _keras_compat.uncast(record.kernel)
             value = masks.apply_mask(_keras_compat.uncast(record.mask), kernel)
             values.append((record.kernel, value))
-            _collect(record, value)
+            collect(record, value)
         with _keras_compat.masked_scope(values) as scope:
             outputs = self.layer(*args, **kwargs)
         for variable, value in scope.assigned:
@@ -359,23 +332,3 @@ def _stored_mask(record, store):
             f"The file's mask for kernel {record.name!r} has shape {found}; the kernel has {shape}."
         )
     return unpack_mask(np.asarray(store[name]), shape)
-
-
-@keras.saving.register_keras_serializable("keras_tickets")
-class SparseRoot(Sparse):
-    """A whole subclassed model as the one layer of a `kt.SparseModel`.
-
-    The model's name is not part of the kernel paths: they are the same before and after wrapping.
-    """
-
-    hides_child_in_paths = True
-
-    def build_from_config(self, config):
-        """Waits for the call: shapes alone do not tell what a model is called with."""
-        self._waits_for_call = True
-
-
-def root_of(model: keras.Model) -> SparseRoot | None:
-    """The one layer of a sparse model that stands for a subclassed one, otherwise `None`."""
-    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    return layers[0] if len(layers) == 1 and isinstance(layers[0], SparseRoot) else None

@@ -10,7 +10,8 @@ from keras_tickets._checks import check_model, check_one_of, check_seed
 from keras_tickets._kernels.copies import copy_layer
 from keras_tickets._kernels.find import Filters, Kernel, all_kernels, find_kernels, output_kernels
 from keras_tickets._kernels.graphs import graph_of
-from keras_tickets.layers.sparse import Sparse, SparseRoot
+from keras_tickets.layers._sparse_root import SparseRoot
+from keras_tickets.layers.sparse import Sparse
 from keras_tickets.model.sparse_model import SparseModel
 from keras_tickets.plan import allocate
 

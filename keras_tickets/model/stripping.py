@@ -11,8 +11,9 @@ from keras_tickets._kernels.calls import fresh_call
 from keras_tickets._kernels.copies import copy_layer
 from keras_tickets._kernels.find import all_kernels
 from keras_tickets._kernels.graphs import graph_of
+from keras_tickets.layers._sparse_root import root_of
 from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
-from keras_tickets.layers.sparse import Sparse, root_of
+from keras_tickets.layers.sparse import Sparse
 
 
 def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
