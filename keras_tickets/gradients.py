@@ -57,7 +57,8 @@ class DenseGradientTape(tf.GradientTape):
             A gradient for each variable, and a dense gradient for each; `None` where the loss does
             not depend on it, and as dense gradient of a variable without a mask.
         """
-        parts = [self._masked.get(record_of(variable), []) for variable in variables]
+        records = [record_of(variable) for variable in variables]
+        parts = [self._masked.get(record, []) if record else [] for record in records]
         values = [getattr(variable, "value", variable) for variable in variables]
         gradients, parts = self.gradient(target, (values, parts))
         return gradients, [_sum(each) for each in parts]

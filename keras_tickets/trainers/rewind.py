@@ -308,9 +308,8 @@ class RewindTrainer(keras.Model):
 
     def _controls(self) -> list[tuple[int, str]]:
         """The controls to train, each with its level."""
-        levels = self.control_levels
-        if levels is None:
-            levels = range(1, self.levels + 1)
+        every = range(1, self.levels + 1)
+        levels = every if self.control_levels is None else self.control_levels
         return [(level, name) for level in levels if level <= self.levels for name in self.control]
 
     def get_config(self):
