@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets import _keras_compat
+from keras_tickets import _keras_compat, masks
 from keras_tickets._checks import check_one_of
 from keras_tickets._files.home import expand_home
 
@@ -159,14 +159,21 @@ class Teachers:
                 )
 
     def digest(self) -> str:
-        """SHA-256 of the teachers' weights, as hexadecimal digits."""
+        """SHA-256 of the teachers' weights and masks, as hexadecimal digits."""
         total = hashlib.sha256(self._outputs.encode())
         for model in self.models:
-            for weight in model.weights:
+            for weight in _weights_and_masks(model):
                 value = np.ascontiguousarray(weight.numpy())
                 total.update(f"{value.dtype.name}{value.shape}".encode())
                 total.update(value.tobytes())
         return total.hexdigest()
+
+
+def _weights_and_masks(model):
+    """In the order of `variables`: files of logits hold a digest of them in that order."""
+    kept = [*model.weights, *(record.mask for record in masks.masked_kernels(model))]
+    ids = set(map(id, kept))
+    return [variable for variable in model.variables if id(variable) in ids]
 
 
 def ends_in_softmax(model: keras.layers.Layer) -> bool:

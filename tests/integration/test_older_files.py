@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 import keras_tickets as kt
+from keras_tickets.masks import masked_kernels
+from keras_tickets.trainers.teachers import Teachers, load_teachers
 
 OLD = pathlib.Path(__file__).parents[1] / "data" / "version_0_1_0_dev0"
 IMAGES = np.random.default_rng(0).normal(size=(64, 6, 6, 1)).astype("float32")
 LABELS = np.random.default_rng(1).integers(0, 3, 64)
+SPARSE_TEACHER = "865e6e8a4503d8b40a421197a20caea425d928aa61f9b7178176dcf7fe2ad15d"
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -105,3 +108,12 @@ def test_a_teachers_logits_are_found(tmp_path):
     assert pathlib.Path(file).read_bytes() == (OLD / "teacher_logits.npz").read_bytes()
     with pytest.raises(ValueError, match="is of another teacher"):
         kt.trainers.cache_logits(file, OLD / "rigl.keras", IMAGES)
+
+
+def test_logits_of_a_sparse_teacher_are_told_by_its_weights_and_masks():
+    """By the digest that the older version put into its files of logits."""
+    (teacher,) = load_teachers(OLD / "rigl.keras")
+    assert Teachers([teacher]).digest() == SPARSE_TEACHER
+    record = next(iter(masked_kernels(teacher)))
+    record.mask.assign(~record.mask.numpy())
+    assert Teachers([teacher]).digest() != SPARSE_TEACHER
