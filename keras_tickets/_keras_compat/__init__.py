@@ -1,6 +1,6 @@
 """The only place that touches Keras internals; everything else uses public names.
 
-`tests/test_keras_compat.py` fails loudly on a Keras version where one of them no longer fits.
+`tests/test_keras_compat*.py` fail loudly on a Keras version where one of them no longer fits.
 """
 
 from keras.src import backend

@@ -72,6 +72,7 @@ def _recording(optimizer, slots):
     return add_variable_from_reference
 
 
+@without_tracking
 def build_without_slots(
     optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
 ) -> None:
