@@ -1,4 +1,4 @@
-"""What tickets are like: how far apart, how connected, how stable, how alike."""
+"""Measurements of tickets: distance, connectivity, stability and overlap."""
 
 from keras_tickets.analysis import figures
 from keras_tickets.analysis.connectivity import Connectivity, barrier, connectivity

@@ -17,7 +17,7 @@ def map_tensors(x: Any) -> Any:
 
 
 def without_targets(x: Any) -> Data:
-    """Inputs as data, if they are arrays; else as they are."""
+    """The inputs as data if they are arrays; otherwise unchanged."""
     arrays = isinstance(x, (np.ndarray, dict)) or tf.is_tensor(x)
     return (x, np.zeros(len(keras.tree.flatten(x)[0]))) if arrays else x
 
@@ -26,8 +26,8 @@ def batches(data: Data, batch_size: int) -> Iterator[tuple]:
     """Batches of inputs and targets, in order.
 
     Args:
-        data: `(x, y)` as arrays, cut into batches, where `x` may be a dict or a list of arrays for
-            a model of several inputs; or an iterable of batches `(x, y)`, such as a
+        data: `(x, y)` as arrays, which are split into batches (`x` may be a dict or a list of
+            arrays for a model with several inputs); or an iterable of batches `(x, y)`, such as a
             `tf.data.Dataset`, which must give the same ones each time.
         batch_size: Size of the batches of arrays; the last one may be smaller.
 
@@ -35,7 +35,7 @@ def batches(data: Data, batch_size: int) -> Iterator[tuple]:
         `(x, y)`.
 
     Raises:
-        TypeError: `data` is neither.
+        TypeError: `data` is neither of these.
         ValueError: `x` and `y` have different numbers of examples.
     """
     if isinstance(data, tuple) and len(data) == 2:

@@ -23,10 +23,10 @@ class Connectivity:
     """Errors and losses along the line between two networks.
 
     Attributes:
-        alphas: (points,) from 0, the first network, to 1, the second.
-        errors: `{name of the data: (points,)}`, share of examples that are classified wrongly.
-        losses: `{name of the data: (points,)}`, mean loss; empty where no loss is known.
-        batch_norm: How the statistics of batch normalization were found on the way.
+        alphas: (points,) from 0 (the first network) to 1 (the second).
+        errors: `{name of the data: (points,)}`, share of misclassified examples.
+        losses: `{name of the data: (points,)}`, mean loss; empty if no loss is known.
+        batch_norm: How the statistics of batch normalization were computed along the line.
 
     Example:
 
@@ -57,7 +57,7 @@ class Connectivity:
 
 
 def barrier(values: np.ndarray) -> float:
-    """The highest value along a line, less the mean of its two ends; never negative.
+    """The highest value along a line minus the mean of its two ends; never negative.
 
     Args:
         values: (points,) from one end to the other.
@@ -86,23 +86,24 @@ def connectivity(
 ) -> Connectivity:
     """Evaluates networks on the line between two trained ones.
 
-    All weights are interpolated, those that only one mask has too. Two networks are connected (in
-    the paper: stable) where the barrier of the error is small, below 2 % say. Neither model is
+    All weights are interpolated, including those on only one of the masks. Two networks are
+    connected (in the paper: stable) if the error barrier is small, say below 2 %. Neither model is
     changed. The statistics of batch normalization, which the papers say little about, can be
-    interpolated as the weights are, kept as the first model has them, or recomputed at every
-    point: the mean over the batches of `train_data` of each batch's mean and variance, with the
-    model in training mode.
+    interpolated as the weights are, kept as the first model has them, or recomputed at every point:
+    the mean over the batches of `train_data` of each batch's mean and variance, with the model in
+    training mode.
 
     Args:
         model_a: Built classifier with one output of shape (batch, classes).
         model_b: Another model, a `kt.Ticket` or `{weight path: array}` of the same paths and
             shapes.
-        data: `(x, y)` as arrays, or an iterable of batches `(x, y)` that gives the same ones each
-            time; or `{name: data}` of several. `x` may be a dict or a list of arrays for a model of
-            several inputs. Targets are integers, or vectors of the outputs' shape.
+        data: `(x, y)` as arrays, or an iterable of batches `(x, y)` that yields the same ones each
+            time; or `{name: data}` for several data sets. `x` may be a dict or a list of arrays for
+            a model with several inputs. Targets are integers, or vectors in the shape of the
+            outputs.
         points: Number of points from one end to the other, at least 2.
         batch_norm: "interpolate", "keep" or "recompute".
-        train_data: As `data`, to recompute the statistics on.
+        train_data: Training data, as `data`, for recomputing the statistics.
         loss: Keras loss, or its name; by default the one that `model_a` was compiled with.
         batch_size: Size of the batches of arrays.
 
@@ -110,9 +111,9 @@ def connectivity(
         Errors and losses at every point.
 
     Raises:
-        TypeError: Data or a network is of another type.
-        ValueError: The networks have other paths or shapes; an argument is out of range; the
-            outputs are not of two classes or more; there is no data.
+        TypeError: The data or a network has an unsupported type.
+        ValueError: The paths or shapes of the networks differ; an argument is out of range; the
+            outputs have fewer than two classes; there is no data.
 
     Example:
 

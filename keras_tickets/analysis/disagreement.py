@@ -1,4 +1,4 @@
-"""On how many examples two models predict different classes."""
+"""The share of examples for which two models predict different classes."""
 
 from typing import Any
 
@@ -16,19 +16,19 @@ def disagreement(
 
     Args:
         model_a: Classifier with one output of shape (batch, …, classes): scores, logits or
-            probabilities of two classes or more.
+            probabilities of at least two classes.
         model_b: Another with outputs of the same shape.
         data: Array of inputs, or a dict of them; `(x, y)`; or an iterable of batches `(x, y)`.
-            Targets do not matter.
+            Targets are ignored.
         batch_size: Size of the batches of arrays.
 
     Returns:
         A number in [0, 1]; 0 for a model and itself.
 
     Raises:
-        TypeError: `data` is of another type.
-        ValueError: There is no data; the outputs are not of two classes or more, or not of one
-            shape.
+        TypeError: `data` has an unsupported type.
+        ValueError: There is no data; the outputs have fewer than two classes, or their shapes
+            differ.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""How far apart two networks are, in their masked weights."""
+"""The distance between two networks, in their masked weights."""
 
 import dataclasses
 import math
@@ -11,11 +11,11 @@ from keras_tickets.analysis.networks import Masks, Network, masks_of, shared_mas
 
 @dataclasses.dataclass(frozen=True)
 class Distance:
-    """How far two networks are apart.
+    """The distance between two networks.
 
     Attributes:
         l2: Euclidean distance of their weights.
-        angle: Angle between their weights as vectors, in degrees; NaN where one is all zeros.
+        angle: Angle between their weights as vectors, in degrees; NaN if one of them is all zeros.
 
     Example:
 
@@ -34,23 +34,23 @@ class Distance:
 
 
 def distance(a: Network, b: Network, masks: Masks | None = None) -> Distance:
-    """How far two networks are apart, over the masked weights only.
+    """Measures the distance between two networks, over the masked weights only.
 
     Biases, scales and statistics do not count. Two equal networks have distance 0 and angle 0,
     exactly.
 
     Args:
         a: Model, `kt.Ticket` or `{weight path: array}`.
-        b: The same, of the same paths and shapes.
-        masks: On which weights to compare them: masks by kernel path, or a network whose masks are
-            taken. By default those of `a` and `b`, which must then be the same.
+        b: The same, with the same paths and shapes.
+        masks: The weights to compare: masks by kernel path, or a network whose masks are used. By
+            default the masks of `a` and `b`, which must then be the same.
 
     Returns:
         Distance and angle, computed in float64.
 
     Raises:
-        TypeError: A network is of another type.
-        ValueError: There are no masks, or different ones; a kernel is missing or of another shape.
+        TypeError: A network has an unsupported type.
+        ValueError: There are no masks, or they differ; a kernel is missing, or its shape differs.
 
     Example:
 
@@ -76,8 +76,8 @@ class Travel:
 
     Attributes:
         straight: Distance and angle between the first and the last state.
-        path: Sum of the Euclidean distances from each state to the next; it never is less than
-            `straight.l2`, and grows with the number of states that are recorded.
+        path: Sum of the Euclidean distances from each state to the next; it is never less than
+            `straight.l2`, and grows with the number of recorded states.
 
     Example:
 
@@ -99,8 +99,8 @@ def distance_travelled(states: Iterable[Network], masks: Masks | None = None) ->
     """How far training went, over the masked weights only.
 
     Args:
-        states: Two states or more in order, each as in `distance`. A model that goes on training
-            must be given as copies, such as `kt.Ticket.of(model)`.
+        states: At least two states, in order, each as in `distance`. Pass copies, such as
+            `kt.Ticket.of(model)`, of a model that continues to train.
         masks: As in `distance`.
 
     Returns:
@@ -158,7 +158,7 @@ def _distance(a: np.ndarray, b: np.ndarray) -> Distance:
     norms = np.linalg.norm(a), np.linalg.norm(b)
     if not all(norms):
         return Distance(difference, math.nan)
-    # Unlike the arc cosine this keeps its precision for small angles.
+    # Unlike the arc cosine, this is precise for small angles.
     a, b = a / norms[0], b / norms[1]
     half = math.atan2(np.linalg.norm(a - b), np.linalg.norm(a + b))
     return Distance(difference, math.degrees(2 * half))

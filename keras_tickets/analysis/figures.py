@@ -20,12 +20,13 @@ Runs = Mapping[str, Sequence[Mapping]]
 
 
 def accuracy(runs: Runs, *, field: str = "test_accuracy") -> Figure:
-    """Accuracy against the weights that remain: the mean over seeds, with bars to least and most.
+    """Plots accuracy against remaining weights: the mean over seeds, with minimum and maximum.
 
     Args:
-        runs: `{label: summaries}`, a curve each; a summary is what `summary.json` holds of a run
-            of one seed, with `levels`: `[{"level": …, "density": …, "test_accuracy": …}, …]`.
-        field: What to draw, a number in [0, 1] of each level.
+        runs: `{label: summaries}`, one curve per label; a summary is the content of `summary.json`
+            for a run with one seed, with `levels`: `[{"level": …, "density": …, "test_accuracy":
+            …}, …]`.
+        field: Field to plot, a number in [0, 1] for each level.
 
     Returns:
         The figure; weights remaining in percent, on a logarithmic axis that falls to the right.
@@ -47,11 +48,11 @@ def accuracy(runs: Runs, *, field: str = "test_accuracy") -> Figure:
 
 
 def early_stop(runs: Runs, *, field: str = "early_stop_step") -> Figure:
-    """The step of the lowest validation loss against the weights that remain.
+    """Plots the step of the lowest validation loss against the remaining weights.
 
     Args:
         runs: As in `accuracy`.
-        field: What to draw, a number of steps of each level.
+        field: Field to plot, a number of steps for each level.
 
     Returns:
         The figure, as in `accuracy`.
@@ -75,15 +76,15 @@ def early_stop(runs: Runs, *, field: str = "early_stop_step") -> Figure:
 def against_rewind_step(
     values: Mapping[str, Mapping[int, Sequence[float]]], *, quantity: str
 ) -> Figure:
-    """Stability, or anything else, against the step that is rewound to.
+    """Plots stability, or any other quantity, against the rewind step.
 
     Args:
-        values: `{label: {step: values}}`, a curve each: the mean of the values, with bars to the
-            least and greatest, such as the `l2` of `kt.analysis.Distances`.
+        values: `{label: {step: values}}`, one curve per label, such as the `l2` of
+            `kt.analysis.Distances`: the mean of the values, with bars from minimum to maximum.
         quantity: What the values are, for the axis.
 
     Returns:
-        The figure; steps on an axis that is logarithmic beyond the first step that is not 0.
+        The figure; its step axis is logarithmic from the first nonzero step on.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -112,12 +113,12 @@ def against_rewind_step(
 def barriers(
     lines: Mapping[str, tuple[Sequence[float], np.ndarray]], *, quantity: str = "test error (%)"
 ) -> Figure:
-    """Errors along the line between two networks.
+    """Plots errors along the line between two networks.
 
     Args:
-        lines: `{label: (alphas, errors)}`, a curve each, such as `alphas` and `errors["test"]` of
-            `kt.analysis.Connectivity`; errors in [0, 1] of shape (points,), or (pairs, points) for
-            the mean over pairs with a band from least to greatest.
+        lines: `{label: (alphas, errors)}`, one curve per label, such as `alphas` and
+            `errors["test"]` of `kt.analysis.Connectivity`; errors in [0, 1] of shape (points,), or
+            (pairs, points) for the mean over pairs with a band from minimum to maximum.
         quantity: What the errors are, for the axis.
 
     Returns:
@@ -125,7 +126,7 @@ def barriers(
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: There is nothing to draw, or numbers of points differ.
+        ValueError: There is nothing to draw, or the numbers of points differ.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""How large the gradients are that reach each kernel."""
+"""The size of the gradients that reach each kernel."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def gradient_flow(
     per unit of step size. The norm over all kernels is the root of the sum of the squares.
 
     Args:
-        model: A `kt.SparseModel`; its statistics and seeds are left alone.
+        model: A `kt.SparseModel`; its statistics and seeds do not change.
         x: Batch of inputs: an array or a tensor, or a structure of them.
         y: Batch of targets.
         loss: Keras loss, or its name.

@@ -1,4 +1,4 @@
-"""What the analyses take as a network: a model, a ticket, or arrays by path."""
+"""Networks as the analyses accept them: a model, a ticket, or arrays by path."""
 
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -19,7 +19,7 @@ def weights_of(network: Network) -> dict[str, np.ndarray]:
 
     Args:
         network: Built Keras model, sparse or not; `kt.Ticket`; or `{weight path: array}`, which is
-            taken as it is.
+            used unchanged.
 
     Returns:
         `{weight path: array}`.
@@ -54,7 +54,7 @@ def masks_of(network: Masks) -> dict[str, np.ndarray]:
 
 
 def shared_masks(*networks: Network) -> dict[str, np.ndarray]:
-    """The masks that all networks with masks among those given have in common.
+    """The masks shared by all of the given networks that have masks.
 
     Args:
         *networks: As in `weights_of`; arrays have no masks.

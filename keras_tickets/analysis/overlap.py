@@ -10,7 +10,7 @@ from keras_tickets.analysis.networks import Masks, check_same_kernels, masks_of
 
 @dataclasses.dataclass(frozen=True)
 class OverlapRow:
-    """What two masks of a kernel, or of all kernels, have in common.
+    """The overlap of two masks of a kernel, or of all kernels.
 
     Attributes:
         path: Kernel path, or "total".
@@ -67,7 +67,7 @@ class OverlapRow:
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """What two sets of masks have in common. Prints as a table.
+    """The overlap of two sets of masks. Prints as a table.
 
     In the table, the number in parentheses is the mean for random masks of the same densities.
 
@@ -105,17 +105,17 @@ class Overlap:
 
 
 def overlap(a: Masks, b: Masks) -> Overlap:
-    """How much two sets of masks have in common, beside what random masks would.
+    """Measures the overlap of two sets of masks, compared with random masks.
 
     Args:
         a: Masks by kernel path, or a network whose masks are taken.
-        b: The same, of the same kernels.
+        b: The same, for the same kernels.
 
     Returns:
         Counts and shares by kernel and in total.
 
     Raises:
-        ValueError: A kernel is missing in one of them, or has another shape.
+        ValueError: A kernel is missing in one of them, or the shapes differ.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Random masks to compare a ticket's with."""
+"""Random masks for comparison with a ticket's masks."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from keras_tickets.analysis.networks import Masks, masks_of
 
 
 def random_masks(masks: Masks, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random masks that leave each kernel as many weights as the given ones.
+    """Draws random masks with the same number of weights in each kernel as the given masks.
 
     Args:
         masks: Masks by kernel path, or a network whose masks are taken.
-        seed: Non-negative integer; the same masks everywhere for a seed and a kernel path.
+        seed: Non-negative integer; a seed and a kernel path determine a mask on every machine.
 
     Returns:
         `{kernel path: boolean array}`.

@@ -41,19 +41,19 @@ class Distances:
     angle: np.ndarray
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Mean, sample standard deviation, least and greatest of both, as plain numbers."""
+        """Mean, sample standard deviation, minimum and maximum of both, as plain numbers."""
         return {"l2": _spread(self.l2), "angle": _spread(self.angle)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MaskStability:
-    """How stable training is from one state under one set of masks; the lower, the more.
+    """How stable training is from one state under one set of masks; lower is more stable.
 
     Attributes:
-        pruning: Distances between full and pruned network, trained in the same data order; `None`
-            where not asked for.
-        data_order: Distances between pruned networks trained in different data orders; `None` where
-            not asked for.
+        pruning: Distances between the full and the pruned network, trained in the same data order;
+            `None` if not requested.
+        data_order: Distances between pruned networks trained in different data orders; `None` if
+            not requested.
         scores: What `evaluate` returned for the pruned network of each data order.
 
     Example:
@@ -75,11 +75,12 @@ class MaskStability:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stability:
-    """The stability of a ticket, beside that of random masks.
+    """The stability of a ticket, compared with that of random masks.
 
     Attributes:
-        ticket: Of the masks given.
-        random: Of random masks with as many weights in each kernel; `None` where not asked for.
+        ticket: Stability of the given masks.
+        random: Stability of random masks with the same number of weights in each kernel; `None` if
+            not requested.
         full_scores: What `evaluate` returned for the full network of each data order.
 
     Example:
@@ -138,14 +139,15 @@ def stability(
 
     Args:
         model: The full network at the step from which it is trained, such as `kt.sparsify(dense,
-            0.0)` with the weights of the rewind step. Each copy starts from the state it has now:
-            masks, weights, statistics, seeds and, where it is compiled, optimizer. It has that
-            state again at the end.
-        masks: Masks of the subnetwork, within those of `model`; or a network whose masks are taken.
-        train: `train(model, order)` trains the model in place to the end. All that is random, order
-            and augmentation, must be a function of the integer `order`. Where it compiles the model
-            anew, the optimizer is its own.
-        orders: Number of data orders, or their integers; at least 2 for data order.
+            0.0)` with the weights of the rewind step. Each copy starts from its current state:
+            masks, weights, statistics, seeds and, if it is compiled, optimizer. That state is
+            restored at the end.
+        masks: Masks of the subnetwork, a subset of those of `model`; or a network whose masks are
+            used.
+        train: `train(model, order)` trains the model in place to the end. All randomness, in data
+            order and augmentation, must be a function of the integer `order`. If it compiles the
+            model again, it trains with its own optimizer.
+        orders: Number of data orders, or their integers; at least 2 to measure "data_order".
         kinds: What to measure: "pruning", "data_order" or both. Without "pruning" the full network
             is not trained.
         compare_random: Whether to measure the same for random masks.
@@ -157,7 +159,8 @@ def stability(
 
     Raises:
         TypeError: `model` is not a `kt.SparseModel`.
-        ValueError: An argument is out of range; a mask has a weight that `model` has not.
+        ValueError: An argument is out of range; a mask contains a weight that is off the mask in
+            `model`.
 
     Example:
 
@@ -194,7 +197,7 @@ def stability(
     start = _State(model)
 
     def run(masks):
-        """The trained weights and the score of a copy for each order."""
+        """The trained weights and the score of one copy per order."""
         trained, scores = [], []
         for order in checked:
             start.restore()
@@ -220,7 +223,7 @@ def stability(
 def pruning_distances(
     full: Sequence[Network], pruned: Sequence[Network], masks: Masks, orders: Sequence[int]
 ) -> Distances:
-    """Stability to pruning of runs that are there already.
+    """Stability to pruning of networks that are already trained.
 
     Args:
         full: The trained full network of each data order.
@@ -245,7 +248,7 @@ def pruning_distances(
 
 
 def order_distances(pruned: Sequence[Network], masks: Masks, orders: Sequence[int]) -> Distances:
-    """Stability to data order of runs that are there already.
+    """Stability to data order of networks that are already trained.
 
     Args:
         pruned: The trained subnetwork of each data order.
@@ -284,7 +287,7 @@ def _spread(values):
 
 
 class _State:
-    """All that a model and its optimizer hold, to go back to."""
+    """The complete state of a model and its optimizer, to restore later."""
 
     def __init__(self, model):
         variables = [*model.variables]

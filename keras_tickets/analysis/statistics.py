@@ -1,4 +1,4 @@
-"""Statistics of batch normalization, computed anew for other weights."""
+"""Statistics of batch normalization, recomputed for other weights."""
 
 from collections.abc import Iterable, Sequence
 
@@ -17,18 +17,18 @@ def statistics_paths(model: keras.Model) -> set[str]:
 
 
 class RecomputedStatistics:
-    """The statistics of batch normalization that a model has with other weights.
+    """Recomputes the statistics of batch normalization for other weights of a model.
 
-    The mean over the batches of each batch's mean and variance, with the model in training mode.
-    Layers that are frozen keep theirs. The model is not changed. Each layer is taken to be called
-    once in the model.
+    Each statistic is the mean over batches of the batch's mean or variance, with the model in
+    training mode. Frozen layers keep theirs. The model is not changed. Each layer is assumed to be
+    called once in the model.
 
     Args:
         model: Built Keras model.
-        variables: Variables whose values are given, moving means and variances among them.
+        variables: The variables whose values are given, including moving means and variances.
 
     Raises:
-        ValueError: The averages that a layer makes cannot be undone.
+        ValueError: A layer's moving average cannot be inverted to find the statistics of a batch.
     """
 
     def __init__(self, model: keras.Model, variables: Sequence[keras.Variable]):
@@ -54,7 +54,7 @@ class RecomputedStatistics:
         self._averages = averages
 
     def __call__(self, values: Sequence[tf.Tensor], batches: Iterable[tuple]) -> list[tf.Tensor]:
-        """Other statistics among the values.
+        """Replaces the statistics among the values.
 
         Args:
             values: The value of each variable.
@@ -76,7 +76,7 @@ class RecomputedStatistics:
             count += 1
         if not count:
             raise ValueError("`train_data` has no batches.")
-        # An average that starts at 0 is, after one batch, 1 - momentum times that batch's value.
+        # After one batch, an average that starts at 0 is (1 - momentum) times the batch's value.
         for position, total, scale in zip(self._positions, sums, self._scales, strict=True):
             values[position] = tf.cast(total / (count * scale), values[position].dtype)
         return values

@@ -1,4 +1,4 @@
-"""Which activations act on each channel alone, and what they make of constants."""
+"""Which activations act on each value alone, and their effect on constants."""
 
 from collections.abc import Callable
 
@@ -16,14 +16,14 @@ ELEMENTWISE = frozenset(
 
 
 def is_elementwise(activation: Callable) -> bool:
-    """Whether the activation is one of Keras that acts on each value alone."""
+    """Whether this is a Keras activation that acts on each value alone."""
     return activation in ELEMENTWISE
 
 
 def map_constants(function: Callable, constant: np.ndarray) -> np.ndarray:
     """Applies an elementwise function of tensors to the constants; NaN stays NaN.
 
-    What is not finite becomes NaN, that is live: it cannot be folded.
+    Non-finite values become NaN, which marks a live channel: they cannot be folded.
     """
     live = np.isnan(constant)
     values = keras.ops.convert_to_tensor(np.where(live, 0.0, constant)[None], "float64")

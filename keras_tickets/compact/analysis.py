@@ -1,4 +1,4 @@
-"""Which channels of a graph can go."""
+"""Which channels of a graph can be removed."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ OUTPUT = "an output of the model"
 
 
 def analyze(graph: Graph) -> list[tuple[str, int, str]]:
-    """Marks the channels that are constant, and those that have to stay.
+    """Marks the channels that are constant, and those that must stay.
 
     Args:
         graph: The graph; its `Channels` are changed.
 
     Returns:
-        What stays although it is dead: path of the layer, number of channels, and the reason.
+        What stays although it is dead, as (path of the layer, number of channels, reason).
     """
     steps = list(dict.fromkeys(graph.steps()))
     for call in steps:
@@ -31,7 +31,7 @@ def analyze(graph: Graph) -> list[tuple[str, int, str]]:
 
 
 def _choose(graph, steps):
-    """Marks what is wanted and kept, afresh; returns what is kept because it is the last."""
+    """Marks afresh what is wanted and kept; returns what is kept only as the last channel."""
     for channels in _tensors(steps):
         channels.kept[:], channels.wanted = False, False
     for channels in graph.ends:
@@ -55,7 +55,7 @@ def _wanted(steps):
 
 
 def _settle(steps: Sequence[Call]) -> None:
-    """Keeps what has to stay because of what stays, until nothing changes."""
+    """Marks channels that must stay because others stay, until nothing changes."""
     tensors = _tensors(steps)
     before = -1
     while before != (before := sum(int(channels.kept.sum()) for channels in tensors)):

@@ -10,26 +10,26 @@ from keras_tickets.model import strip
 
 
 def compact(sparse_model: keras.Model) -> keras.Model:
-    """A smaller dense model with the same outputs, without dead units and channels.
+    """Makes a smaller dense model with the same outputs, without dead units and channels.
 
-    A unit of a dense layer or a channel of a convolution goes if nothing reads it, or if its value
-    is the same for every input (it has no weights into it, or reads constants only) and can be
-    folded into the biases of the layers that read it. What goes may leave others dead, which then
-    go too. A branch of an `Add` that is zero everywhere goes with its layers. Channels go through
-    batch normalization, activations, pooling, merging, flattening and nested models; where two
-    branches are merged, a channel goes only if it is dead in all. Constants other than 0 are folded
-    into dense layers and into convolutions without padding (or of size 1). Around a layer of
-    another class, or one that is called more than once, all channels stay, as do the model's
-    inputs and outputs. `kt.compaction_report` lists what stays and why.
+    A unit of a dense layer or a channel of a convolution is removed if nothing reads it, or if its
+    value is the same for every input (it has no incoming weights, or reads only constants) and can
+    be folded into the biases of the layers that read it. Removals may leave others dead, which are
+    then removed too. A branch of an `Add` that is zero everywhere is removed with its layers.
+    Channels are followed through batch normalization, activations, pooling, merging, flattening and
+    nested models; where branches merge, a channel is removed only if it is dead in all of them.
+    Constants other than 0 are folded into dense layers and into convolutions without padding (or of
+    size 1). A layer of another class, or one that is called more than once, keeps all its input and
+    output channels, and so does the model. `kt.compaction_report` lists what stays and why.
 
     Args:
-        sparse_model: A built `kt.SparseModel` or any other built `keras.Model`; it is left as it
-            is. A sparse one is stripped first (`kt.strip`).
+        sparse_model: A built `kt.SparseModel` or any other built `keras.Model`; it is left
+            unchanged. A sparse model is stripped first (`kt.strip`).
 
     Returns:
-        A functional Keras model of the same names, inputs, and outputs to float rounding (at
-        inference), that needs no keras_tickets; not compiled. A subclassed model, whose calls
-        cannot be seen, is a copy as it was.
+        A functional Keras model, not compiled, with the same names and inputs and, at inference,
+        the same outputs up to float rounding. It does not need keras_tickets. A subclassed model,
+        whose calls cannot be seen, is copied unchanged.
 
     Raises:
         TypeError: `sparse_model` is not a Keras 3 model.
@@ -52,7 +52,7 @@ def compact(sparse_model: keras.Model) -> keras.Model:
 
 
 def compaction_report(sparse_model: keras.Model) -> CompactionReport:
-    """Shows what `kt.compact` does to a model: every kernel's shape, and what stays and why.
+    """Reports what `kt.compact` does to a model: every kernel's shape, and what stays and why.
 
     Args:
         sparse_model: As in `kt.compact`.

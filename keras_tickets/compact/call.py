@@ -1,4 +1,4 @@
-"""`Call`: one call of a layer in a graph, and what it means for the channels around it."""
+"""`Call`: one call of a layer in a graph, and its effect on the channels around it."""
 
 from collections.abc import Iterator
 
@@ -10,17 +10,17 @@ from keras_tickets.compact.channels import Channels
 
 
 class Call:
-    """A call of a layer that is left as it is, with all channels into and out of it.
+    """A call of a layer that is left unchanged, with all its input and output channels.
 
-    Subclasses know what a family of layers does to channels.
+    Each subclass knows what a family of layers does to channels.
 
     Args:
         layer: The layer or operation.
-        path: The names on the way to it.
+        path: The names of the enclosing models and of the layer.
         args: Positional arguments, with `Channels` in place of tensors.
         kwargs: Keyword arguments, likewise.
         outputs: `Channels` of its output tensors.
-        reason: Why the layer is left as it is.
+        reason: Why the layer is left unchanged.
     """
 
     shareable = False
@@ -45,41 +45,41 @@ class Call:
         return False
 
     def refusal(self) -> str | None:
-        """Why this call is not one that the class understands; `None` if it is."""
+        """Why the class cannot handle this call; `None` if it can."""
         return None
 
     def steps(self) -> Iterator["Call"]:
-        """The call itself, or the calls that it is made of."""
+        """The call itself, or the calls inside it."""
         yield self
 
     def infer(self) -> None:
         """Sets which channels of the outputs are constant, from those of the inputs."""
 
     def keep(self) -> None:
-        """Marks the channels that have to stay because of others that do."""
+        """Marks the channels that must stay because others stay."""
         for channels in (*self.inputs, *self.outputs):
             channels.kept[:] = True
 
     def keep_constant(self) -> bool:
-        """Keeps a constant channel if one is needed to stand for others; whether it did so."""
+        """Keeps a constant channel if one is needed to represent others; returns whether it did."""
         return False
 
     def drop_branches(self) -> bool:
-        """Takes out inputs that add nothing to the kept channels; whether there were any."""
+        """Removes inputs that add nothing to the kept channels; returns whether there were any."""
         return False
 
     def stayed(self) -> Iterator[tuple[int, str]]:
-        """Pairs of a number of dead channels that stay because of this call, and the reason."""
+        """Pairs of (number of dead channels that stay because of this call, reason)."""
         if self.reason:
             dead = sum(int(channels.is_constant.sum()) for channels in self.inputs)
             yield dead, self.reason
 
     def weights(self) -> dict[str, np.ndarray]:
-        """The layer's weights for the channels that are kept, by attribute."""
+        """The layer's weights for the kept channels, by attribute."""
         return {}
 
     def remake(self) -> keras.layers.Layer:
-        """The layer for the channels that are kept."""
+        """The layer for the kept channels."""
         return copy_layer(self.layer)
 
     def resized(self, **config) -> keras.layers.Layer:

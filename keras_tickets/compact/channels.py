@@ -1,4 +1,4 @@
-"""What is known of the channels of one tensor."""
+"""What is known about the channels of one tensor."""
 
 import keras
 import numpy as np

@@ -10,7 +10,7 @@ PADDED = "a constant other than 0 meets zero padding"
 
 
 class Channelwise(Call):
-    """A call whose channels stay or go with those of its inputs; a constant stays as it is.
+    """A call whose channels stay or go with those of its inputs; constants pass unchanged.
 
     Pooling, dropout at inference, upsampling, cropping.
     """
@@ -22,7 +22,7 @@ class Channelwise(Call):
         return None if len(self.inputs) == 1 else "called on more than one tensor"
 
     def links(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For each input, indices of its channels and of the output channels that go with them."""
+        """For each input, indices of its channels and of the corresponding output channels."""
         channels = np.arange(self.inputs[0].kept.size)
         return [(channels, channels)]
 
@@ -49,7 +49,7 @@ class Channelwise(Call):
 
 
 class ZeroPadding(Channelwise):
-    """Padding with zeros: a channel that is constant at 0 stays so, no other."""
+    """Padding with zeros: only a channel that is constant at 0 stays constant."""
 
     turns_live = PADDED
 
@@ -129,7 +129,7 @@ class BatchNormalization(Channelwise):
 
 
 class DepthwiseConvolution(Channelwise):
-    """A depthwise convolution: some output channels of its own for each input channel."""
+    """A depthwise convolution: each input channel has its own output channels."""
 
     shareable = False
     kernel_name = "kernel"

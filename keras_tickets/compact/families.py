@@ -1,4 +1,4 @@
-"""Which class of call each layer class is."""
+"""The `Call` subclass for each layer class."""
 
 from typing import Any
 
@@ -104,7 +104,7 @@ FAMILIES |= dict.fromkeys(ELEMENTWISE_OPERATIONS, Elementwise)
 
 
 def understand(is_shared: bool, layer: keras.layers.Layer, *where: Any) -> Call:
-    """The call of a layer, of the class that knows what it does to channels.
+    """Returns the call of a layer, as the class that knows what the layer does to channels.
 
     Args:
         is_shared: Whether the layer is called more than once.

@@ -1,4 +1,4 @@
-"""Graphs of calls: read from a model, and built into one again with the channels that are kept."""
+"""Graphs of calls: read from a model, and rebuilt into a model with only the kept channels."""
 
 import collections
 import dataclasses
@@ -21,7 +21,7 @@ class Graph:
         name: Name of the model.
         inputs: `Channels` of its inputs, in its structure.
         outputs: `Channels` of its outputs, in its structure.
-        calls: The calls, in an order in which they can be made.
+        calls: The calls, in an order in which they can be executed.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Graph:
     calls: list[Call]
 
     def steps(self) -> Iterator[Call]:
-        """The calls, with those inside nested models in their place."""
+        """The calls, with nested models replaced by the calls inside them."""
         for call in self.calls:
             yield from call.steps()
 
@@ -41,7 +41,7 @@ class Graph:
 
 
 class Nested(Call):
-    """A nested model that is called once: channels go across its boundary."""
+    """A nested model that is called once: channels are followed across its boundary."""
 
     def __init__(self, layer, path, args, kwargs, outputs, inside: Graph):
         super().__init__(layer, path, args, kwargs, outputs)
@@ -55,7 +55,7 @@ class Nested(Call):
 
 
 class Bounded(Nested):
-    """A nested model whose inputs and outputs stay: channels go inside it only."""
+    """A nested model that keeps its inputs and outputs: channels are removed only inside it."""
 
     def __init__(self, *args, reason):
         super().__init__(*args)
@@ -73,7 +73,7 @@ class Bounded(Nested):
 
 
 class _Boundary(Call):
-    """The way into or out of a nested model: channels stay or go on both sides alike."""
+    """The boundary of a nested model: channels stay or go on both sides alike."""
 
     def infer(self):
         for source, target in zip(self.inputs, self.outputs, strict=True):
@@ -86,13 +86,13 @@ class _Boundary(Call):
 
 
 def is_graph(model: Any) -> bool:
-    """Whether a layer is a functional or Sequential model that computes its graph alone."""
+    """Whether a layer is a functional or Sequential model that computes nothing but its graph."""
     is_model = isinstance(model, keras.Sequential | _keras_compat.Functional)
     return is_model and not _keras_compat.overrides_call(model)
 
 
 def read(model: keras.Model) -> Graph:
-    """The graph of a functional or Sequential model, with each call understood."""
+    """Reads the graph of a functional or Sequential model, with a `Call` for each layer call."""
     times: collections.Counter[int] = collections.Counter()
     _count(model, times)
     return _read(model, "", times, {})
@@ -151,11 +151,11 @@ def _takes(model, args, kwargs):
 
 
 def build(graph: Graph, layers: dict[int, keras.layers.Layer] | None = None) -> keras.Model:
-    """A model of the graph with the kept channels only.
+    """Builds a model of the graph with only the kept channels.
 
     Args:
         graph: The graph, analyzed.
-        layers: The layers made so far, by the id of what they stand for.
+        layers: The layers made so far, by the id of the layer that each replaces.
     """
     layers = {} if layers is None else layers
     tensors: dict[Channels, Any] = {}

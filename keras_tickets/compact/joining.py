@@ -1,4 +1,4 @@
-"""Layers that join tensors, or give one another shape."""
+"""Layers that join tensors or reshape one."""
 
 from typing import Any
 
@@ -30,9 +30,9 @@ def _reads_tensors_only(call):
 
 
 class Merge(Channelwise):
-    """Channel by channel: add, subtract, multiply, average, maximum, minimum.
+    """Channel-by-channel merging: add, subtract, multiply, average, maximum, minimum.
 
-    A branch of an addition that is zero in all channels that are kept is dropped.
+    A branch of an addition is dropped if it is zero in all kept channels.
     """
 
     turns_live = "live in another branch"
@@ -93,7 +93,7 @@ class Concatenate(Channelwise):
 
 
 class Flatten(Channelwise):
-    """All positions of a channel become channels, which stay or go together."""
+    """Flattening: all positions of a channel become channels, which stay or go together."""
 
     def refusal(self):
         if not (self.inputs[0].is_sized and self.outputs[0].is_sized):
@@ -110,7 +110,7 @@ class Flatten(Channelwise):
 
 
 class Reshape(Flatten):
-    """Flattening, or another shape with the same last axis."""
+    """Flattening, or a reshape that keeps the last axis."""
 
     shareable = False
 

@@ -12,9 +12,9 @@ from keras_tickets.compact.channelwise import PADDED, is_unpadded
 class Mixing(Call):
     """A dense layer or convolution of `kernel` (…, input channels, output channels) and `bias`.
 
-    A constant input channel is folded into the bias where every output position reads it alike: in
-    a dense layer, in a convolution without padding, or where the constant is 0. Elsewhere one
-    constant channel is kept, and the weights of the others are added to its own.
+    A constant input channel is folded into the bias if every output position reads it alike: in a
+    dense layer, in a convolution without padding, or if the constant is 0. Otherwise, one constant
+    channel is kept, and the weights of the others are added to its own.
     """
 
     size_name = "filters"
@@ -37,16 +37,16 @@ class Mixing(Call):
         return is_unpadded(self.layer)
 
     def kernel(self) -> np.ndarray:
-        """The kernel, input channels and output channels last."""
+        """The kernel, with input channels and output channels as its last axes."""
         return self.orient(self.layer.kernel.numpy())
 
     def orient(self, kernel: np.ndarray) -> np.ndarray:
-        """From the axes of the layer's kernel to input and output channels last, and back."""
+        """Converts the axes of the layer's kernel to input and output channels last, and back."""
         return kernel
 
     @functools.cached_property
     def _reads(self) -> np.ndarray:
-        """Boolean (input channels, output channels): which have a weight that is not 0."""
+        """Boolean (input channels, output channels): which pairs have a nonzero weight."""
         kernel = self.kernel()
         return (kernel != 0).any(axis=tuple(range(kernel.ndim - 2)))
 
@@ -57,11 +57,11 @@ class Mixing(Call):
 
     @functools.cached_property
     def _merges(self) -> np.ndarray:
-        """Boolean (input channels): constants that one kept channel can stand for."""
+        """Boolean (input channels): constants that one kept channel can represent."""
         return self.inputs[0].is_constant & ~self._folds & np.bool_(self.merges_constants)
 
     def _bias(self, folded: np.ndarray) -> np.ndarray:
-        """The bias, with what the `folded` of the input channels add to it."""
+        """The bias, plus the contributions of the `folded` input channels."""
         bias = np.zeros(self.outputs[0].kept.size)
         if self.layer.use_bias:
             bias += self.layer.bias.numpy()
@@ -116,7 +116,7 @@ class Mixing(Call):
         return kernel
 
     def sliced_kernels(self) -> dict[str, np.ndarray]:
-        """The kernels for the channels that are kept, by attribute."""
+        """The kernels for the kept channels, by attribute."""
         kernel = self._merged_kernel()[..., self.inputs[0].kept, :][..., self.outputs[0].kept]
         return {"kernel": self.orient(kernel)}
 
@@ -147,7 +147,7 @@ class TransposedConvolution(Mixing):
 
 
 class SeparableConvolution(Mixing):
-    """A depthwise convolution and a pointwise one, which are one convolution in effect."""
+    """A depthwise and a pointwise convolution, which together act as one convolution."""
 
     kernel_name = "pointwise_kernel"
     merges_constants = False

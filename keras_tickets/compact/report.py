@@ -7,12 +7,12 @@ from keras_tickets._tables import list_text, render_table, shape_text
 
 @dataclasses.dataclass(frozen=True)
 class CompactionRow:
-    """A kernel whose channels were looked at.
+    """A kernel whose channels were analyzed.
 
     Attributes:
         path: Kernel path.
         shape: Shape of the kernel before.
-        compact_shape: Shape after; `None` where the whole layer goes.
+        compact_shape: Shape after; `None` if the whole layer is removed.
     """
 
     path: str
@@ -22,10 +22,10 @@ class CompactionRow:
 
 @dataclasses.dataclass(frozen=True)
 class Stayed:
-    """A layer that keeps dead channels, or would if it had any, and why.
+    """A layer that must keep its channels, dead or not, and why.
 
     Attributes:
-        path: The names on the way to the layer.
+        path: The names of the enclosing models and of the layer.
         channels: Number of channels known to be dead that stay because of it.
         reason: In words.
     """
@@ -41,8 +41,8 @@ class CompactionReport:
 
     Attributes:
         rows: One `CompactionRow` for each kernel of a dense layer or convolution, in order.
-        stayed: What stays although it may be dead.
-        parameters: Number of weights before, those that are not trained included.
+        stayed: The layers that keep channels that may be dead.
+        parameters: Number of weights before, including weights that are not trained.
         compact_parameters: Number of weights after.
 
     Example:
