@@ -4,61 +4,11 @@ import keras
 import numpy as np
 import oracle
 import pytest
+from small_models import Subclassed, inputs_for, mlp, nested, subclassed
 
 import keras_tickets as kt
 from keras_tickets._kernels.find import find_kernels
 from keras_tickets.masks import masked_kernels
-
-
-def mlp(**kwargs):
-    return keras.Sequential(
-        [
-            keras.Input((16,)),
-            keras.layers.Dense(20, activation="relu", name="a", **kwargs),
-            keras.layers.Dense(12, activation="relu", name="b", **kwargs),
-            keras.layers.Dense(4, name="c", **kwargs),
-        ],
-        name="mlp",
-    )
-
-
-def nested():
-    inputs = keras.Input((8,))
-    encoder = keras.Sequential(
-        [keras.Input((8,)), keras.layers.Dense(8, name="fc"), keras.layers.ReLU()], name="encoder"
-    )
-    x = encoder(encoder(inputs))
-    return keras.Model(inputs, keras.layers.Dense(3, name="head")(x), name="nested")
-
-
-@keras.saving.register_keras_serializable("tests")
-class Subclassed(keras.Model):
-    def __init__(self, units=6, **kwargs):
-        super().__init__(**kwargs)
-        self.units = units
-        self.blocks = [keras.layers.Dense(units, activation="relu", name="block") for _ in range(2)]
-        self.heads = {"head": keras.layers.Dense(3, name="head")}
-        self.drop = keras.layers.Dropout(0.5, seed=1)
-
-    def call(self, x, training=None):
-        for block in self.blocks:
-            x = block(x)
-        return self.heads["head"](self.drop(x, training=training))
-
-    def get_config(self):
-        return {**super().get_config(), "units": self.units}
-
-
-def subclassed():
-    model = Subclassed(name="sub")
-    model(np.zeros((2, 8), "float32"))
-    return model
-
-
-def inputs_for(model, batch=5):
-    shape = model.input_shape if hasattr(model, "input_shape") else (None, 8)
-    return np.random.default_rng(1).normal(size=(batch, *shape[1:])).astype("float32")
-
 
 PATHS = {
     mlp: ["a/kernel", "b/kernel", "c/kernel"],
@@ -213,49 +163,10 @@ def test_a_subclassed_model_of_two_arguments_is_known_by_a_symbolic_call():
     np.testing.assert_array_equal(model([X, OTHER]), dense(X, OTHER))
 
 
-def test_a_sparse_model_is_not_made_sparse_again():
-    with pytest.raises(ValueError, match="sparse already.*kt.strip"):
-        kt.sparsify(kt.sparsify(mlp(), 0.5), 0.5)
-
-
 def test_a_dense_sparse_model_has_nothing_masked():
     model = kt.SparseModel(mlp())
     assert model.masks == {}
     assert model.sparsity == 0.0
-
-
-def test_warns_before_random_masks_wreck_trained_weights():
-    dense = mlp()
-    dense.get_layer("a").bias.assign(np.ones(20))
-    with pytest.warns(UserWarning, match='mask="magnitude"'):
-        kt.sparsify(dense, 0.5)
-
-
-class NoConfig(keras.layers.Layer):
-    def __init__(self, table):
-        super().__init__()
-        self.table = table
-
-    def build(self, input_shape):
-        self.w = self.add_weight(shape=(input_shape[-1], 2), name="w")
-
-    def call(self, x):
-        return x @ self.w
-
-
-def uncopyable():
-    return keras.Sequential([keras.Input((4,)), NoConfig(np.zeros(3))])
-
-
-def test_a_model_that_cannot_be_copied():
-    with pytest.raises(ValueError, match="get_config.*in_place=True"):
-        kt.sparsify(uncopyable(), 0.5)
-    model = kt.sparsify(uncopyable(), 0.5, in_place=True)
-    assert model.sparsity == 0.5
-    with pytest.raises(ValueError, match="in_place=True"):
-        kt.strip(model)
-    x = np.ones((2, 4), "float32")
-    np.testing.assert_array_equal(kt.strip(model, in_place=True)(x), model(x))
 
 
 def test_strip_leaves_no_layer_of_the_package():
@@ -268,43 +179,6 @@ def test_strip_leaves_no_layer_of_the_package():
     assert not any(type(layer).__module__.startswith("keras_tickets") for layer in plain.layers)
     x = np.ones((2, 4, 4, 2), "float32")
     np.testing.assert_allclose(plain(x), model(x), rtol=1e-6)
-
-
-@pytest.mark.parametrize("sparsity", [1.0, -0.1, float("nan"), "0.9", True])
-def test_bad_sparsity(sparsity):
-    with pytest.raises((ValueError, TypeError), match="sparsity"):
-        kt.sparsify(mlp(), sparsity)
-
-
-@pytest.mark.parametrize(
-    "kwargs, message",
-    [
-        ({"distribution": "erdos"}, "erdos"),
-        ({"mask": "best"}, "mask='best'"),
-        ({"filters": "nothing"}, "nothing"),
-        ({"structure": "2:4"}, "structure"),
-        ({"seed": 1.5}, "seed=1.5"),
-    ],
-)
-def test_bad_arguments(kwargs, message):
-    with pytest.raises((ValueError, TypeError), match=message):
-        kt.sparsify(mlp(), 0.5, **kwargs)
-
-
-def test_regex_that_matches_nothing():
-    with pytest.raises(ValueError, match="zzz"):
-        kt.sparsify(mlp(), {"zzz": 0.5})
-
-
-def test_unbuilt_and_foreign_models():
-    with pytest.raises(ValueError, match="built"):
-        kt.sparsify(keras.Sequential([keras.layers.Dense(3)]), 0.5)
-    with pytest.raises(TypeError, match="Keras 3"):
-        kt.sparsify(object(), 0.5)
-    tf_keras = pytest.importorskip("tf_keras")
-    legacy = tf_keras.Sequential([tf_keras.Input((4,)), tf_keras.layers.Dense(2)])
-    with pytest.raises(TypeError, match="Keras 3"):
-        kt.sparsify(legacy, 0.5)
 
 
 def test_adapted_and_vocabulary_layers_are_copied_with_what_they_learned():
@@ -324,53 +198,11 @@ def test_adapted_and_vocabulary_layers_are_copied_with_what_they_learned():
     np.testing.assert_allclose(kt.sparsify(words, 0.5, mask="ones")(batch), words(batch))
 
 
-@keras.saving.register_keras_serializable("tests")
-class Twice(keras.Sequential):
-    def call(self, x, training=None, mask=None):
-        return 2 * super().call(x)
-
-    def train_step(self, data):
-        raise AssertionError("not used by sparse models")
-
-
-def test_an_own_call_is_kept_and_an_own_train_step_is_warned_of():
-    dense = Twice([keras.Input((8,)), keras.layers.Dense(4, name="fc")])
-    x = np.ones((2, 8), "float32")
-    with pytest.warns(UserWarning, match="train_step"):
-        model = kt.sparsify(dense, 0.5, mask="ones")
-    np.testing.assert_allclose(model(x), dense(x))
-    assert list(model.masks) == ["fc/kernel"]
-
-
-class Holder(keras.layers.Layer):
-    def __init__(self, inner, **kwargs):
-        super().__init__(**kwargs)
-        self.inner = inner
-
-    def call(self, x):
-        return self.inner(x)
-
-
-def test_a_kernel_shared_by_two_layers_of_a_graph_is_refused():
-    inputs, shared = keras.Input((4,)), keras.layers.Dense(4, name="d")
-    x = Holder(shared, name="h2")(Holder(shared, name="h1")(inputs))
-    with pytest.raises(ValueError, match="'h1' and 'h2' share kernel"):
-        kt.sparsify(keras.Model(inputs, x), 0.5, in_place=True)
-
-
 def test_a_clone_has_masks_of_the_same_sparsity():
     model = kt.sparsify(mlp(), 0.7)
     clone = keras.models.clone_model(model)
     assert clone.sparsity == model.sparsity
     assert list(clone.masks) == list(model.masks)
-
-
-def test_sparse_layers_inside_others_cannot_be_stripped():
-    inputs = keras.Input((3, 4))
-    inner = kt.layers.Sparse(keras.layers.Dense(6), 0.5)
-    model = kt.SparseModel(inputs, keras.layers.TimeDistributed(inner)(inputs))
-    with pytest.raises(ValueError, match="inside other layers"):
-        kt.strip(model)
 
 
 @pytest.mark.parametrize("make", list(PATHS))

@@ -97,6 +97,27 @@ cases = st.fixed_dictionaries(
 )
 
 
+def dropped_and_grown(case, masks, kernels, momenta, gradients):
+    """The masks and kernels after an update."""
+    fraction = np.float32(case["alpha"])
+    dropped = [int(np.float32(m.sum()) * fraction) for m in masks]
+    grown = dropped
+    if case["redistribution"]:
+        source = momenta if case["redistribution"] == "momentum" else gradients
+        means = [
+            np.float32(np.abs(s[m], dtype=np.float64).mean())
+            for s, m in zip(source, masks, strict=True)
+        ]
+        room = [m.size - m.sum() + d for m, d in zip(masks, dropped, strict=True)]
+        grown = share_oracle(means, sum(dropped), room)
+    after = []
+    for i, (kernel, mask) in enumerate(zip(kernels, masks, strict=True)):
+        kept = oracle.top(np.abs(kernel).ravel(), mask.sum() - dropped[i], mask.ravel())
+        new = kept | oracle.top(np.abs(momenta[i]).ravel(), grown[i], ~kept)
+        after.append(new.reshape(mask.shape))
+    return after, [np.where(m, k, 0) for m, k in zip(after, kernels, strict=True)]
+
+
 @settings(max_examples=10, deadline=None)
 @given(case=cases)
 def test_agrees_with_the_oracle(case):
@@ -143,23 +164,7 @@ def test_agrees_with_the_oracle(case):
             for k, m, g in zip(kernels, masks, gradients, strict=True)
         ]
         if oracle.due(t, 0, end, every):
-            fraction = np.float32(case["alpha"])
-            dropped = [int(np.float32(m.sum()) * fraction) for m in masks]
-            grown = dropped
-            if case["redistribution"]:
-                source = momenta if case["redistribution"] == "momentum" else gradients
-                means = [
-                    np.float32(np.abs(s[m], dtype=np.float64).mean())
-                    for s, m in zip(source, masks, strict=True)
-                ]
-                room = [m.size - m.sum() + d for m, d in zip(masks, dropped, strict=True)]
-                grown = share_oracle(means, sum(dropped), room)
-            for i, (kernel, mask) in enumerate(zip(kernels, masks, strict=True)):
-                flat = mask.ravel()
-                kept = oracle.top(np.abs(kernel).ravel(), mask.sum() - dropped[i], flat)
-                new = kept | oracle.top(np.abs(momenta[i]).ravel(), grown[i], ~kept)
-                masks[i] = new.reshape(mask.shape)
-                kernels[i] = np.where(masks[i], kernel, 0)
+            masks, kernels = dropped_and_grown(case, masks, kernels, momenta, gradients)
         for record, mask, kernel in zip(records, masks, kernels, strict=True):
             np.testing.assert_array_equal(record.mask.numpy(), mask, err_msg=f"step {t}")
             np.testing.assert_array_equal(record.kernel.numpy(), kernel, err_msg=f"step {t}")

@@ -6,7 +6,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-from test_rewind import fit, trainer  # noqa: E402
+from rewound_networks import fit, trainer  # noqa: E402
 
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     made = trainer(levels=1, control="reinit")

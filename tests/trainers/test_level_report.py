@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from networks import LOSS, mlp
-from test_rewind import X, Y
+from rewound_networks import X, Y
 
 import keras_tickets as kt
 

@@ -1,77 +1,30 @@
 """`RewindTrainer`: what each level starts from, on which batches, and what is kept of it."""
 
-import errno
 import os
 import pathlib
 import subprocess
 import sys
-import threading
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from networks import LOSS, mlp
+from networks import LOSS
+from rewound_networks import (
+    EPOCHS,
+    SCHEDULE,
+    STEPS,
+    Spy,
+    Stop,
+    X,
+    Y,
+    fit,
+    network,
+    trainer,
+    without_time,
+)
 
 import keras_tickets as kt
-from keras_tickets.trainers.level_store import LevelStore
-
-STEPS, EPOCHS = 6, 3
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(60, 8)).astype("float32")
-Y = (X[:, 0] + X[:, 1] > 0).astype("int32") + 2 * (X[:, 2] > 0).astype("int32")
-SCHEDULE = keras.optimizers.schedules.PiecewiseConstantDecay([7, 13], [0.1, 0.05, 0.01])
-
-
-def network(seed=0):
-    norm = keras.layers.BatchNormalization
-    return mlp(8, (12,), 4, norm=norm, dropout=0.1, seed=seed)
-
-
-def trainer(model=None, optimizer=None, compiled=None, **arguments):
-    arguments = {"levels": 2, "rewind_to": "8it", **arguments}
-    made = kt.trainers.RewindTrainer(model or network(), **arguments)
-    optimizer = optimizer or keras.optimizers.SGD(SCHEDULE, momentum=0.9)
-    made.compile(optimizer, LOSS, metrics=["accuracy"], **(compiled or {}))
-    return made
-
-
-def fit(made, callbacks=(), **arguments):
-    arguments = {"epochs": EPOCHS, "batch_size": 10, "validation_data": (X, Y), **arguments}
-    return made.fit(X, Y, verbose=0, callbacks=callbacks, **arguments)
-
-
-def without_time(rows):
-    drop = {"seconds"}
-    return [
-        {
-            k: without_time(v.values()) if k == "controls" else v
-            for k, v in r.items()
-            if k not in drop
-        }
-        for r in rows
-    ]
-
-
-class Spy(keras.callbacks.Callback):
-    """Remembers what each call of `fit` starts from, and with which learning rates it steps."""
-
-    def __init__(self):
-        super().__init__()
-        self.starts, self.rates, self.steps = [], [], []
-
-    def on_train_begin(self, logs=None):
-        optimizer = self.model.optimizer
-        weights = kt.weight_paths(self.model)
-        self.starts.append(
-            {
-                "weights": {path: np.asarray(w).copy() for path, w in weights.items()},
-                "masks": self.model.masks,
-                "steps": int(optimizer.iterations),
-                "rate": float(optimizer.learning_rate),
-                "slots": [np.asarray(v).copy() for v in optimizer.variables if len(v.shape)],
-            }
-        )
 
 
 def starts_of_levels(made, spy):
@@ -264,49 +217,6 @@ def test_controls_are_what_they_say(tmp_path):
     assert not found["reinit"].weights["norm1/moving_mean"].any()
 
 
-def test_finished_levels_are_not_run_again_and_more_can_be_added(tmp_path):
-    whole = trainer(levels=2, control="random", store=tmp_path / "whole")
-    fit(whole)
-    fit(trainer(levels=1, store=tmp_path / "parts"))
-    spy = Spy()
-    again = trainer(levels=1, store=tmp_path / "parts")
-    fit(again, [spy])
-    assert not spy.starts
-    more = trainer(levels=2, control="random", store=tmp_path / "parts")
-    fit(more, [spy])
-    assert len(spy.starts) == 2 * 3
-    assert without_time(more.results) == without_time(whole.results)
-
-
-class Stop(keras.callbacks.Callback):
-    """Interrupts the n-th epoch that ends."""
-
-    def __init__(self, n):
-        super().__init__()
-        self.left = n
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize(
-    "epochs_before", [1, 4, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 2, 3, 6))]
-)
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(epochs_before, tmp_path):
-    whole = trainer(levels=1, control="reinit", store=tmp_path / "whole")
-    fit(whole)
-    with pytest.raises(KeyboardInterrupt):
-        fit(trainer(levels=1, control="reinit", store=tmp_path / "parts"), [Stop(epochs_before)])
-    parts = trainer(levels=1, control="reinit", store=tmp_path / "parts")
-    fit(parts)
-    assert without_time(parts.results) == without_time(whole.results)
-    for level, control in ((0, None), (1, None), (1, "reinit")):
-        a, b = (t.level_store.trained(level, control) for t in (whole, parts))
-        assert all(a.weights[path].tobytes() == b.weights[path].tobytes() for path in a.weights)
-
-
 def test_nothing_is_traced_again_between_levels():
     traces = []
 
@@ -361,105 +271,3 @@ def test_the_trainer_is_a_keras_model_that_can_be_saved(tmp_path):
     same = set(made.get_config()) - {"model"}
     assert {k: loaded.get_config()[k] for k in same} == {k: made.get_config()[k] for k in same}
     assert (loaded(X).numpy() == made(X).numpy()).all()
-
-
-def test_who_shares_a_store_waits(tmp_path):
-    held, free = threading.Event(), threading.Event()
-    order = []
-
-    def hold():
-        with LevelStore(tmp_path).locked():
-            held.set()
-            free.wait(5)
-            order.append("first")
-
-    other = threading.Thread(target=hold)
-    other.start()
-    held.wait(5)
-    threading.Timer(0.3, free.set).start()
-    with LevelStore(tmp_path).locked():
-        order.append("second")
-    other.join()
-    assert order == ["first", "second"]
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"levels": -1}, "`levels` must be a non-negative integer. Received: levels=-1"),
-        ({"rate": 1.0}, "`rate` must be .* rate=1.0"),
-        ({"scope": "layer"}, "`scope` must be one of"),
-        ({"rates": {"fc": 0.1}}, '`rates` needs scope="local"'),
-        ({"rewind": "weight"}, "`rewind` must be among"),
-        ({"optimizer_state": "kept"}, "`optimizer_state` must be one of"),
-        ({"data_order": "old"}, "`data_order` must be one of"),
-        ({"control": "reinitialise"}, "`control` must be among"),
-        ({"rewind": 5}, "`rewind` must be among .* rewind=5"),
-        (
-            {"control": "random", "control_levels": [-1]},
-            "`control_levels` must be a non-negative integer",
-        ),
-        ({"rewind_to": 1.5}, "A step must be"),
-        ({"seed": -1}, "`seed` must be"),
-    ],
-)
-def test_wrong_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        trainer(**arguments)
-
-
-def test_wrong_use(tmp_path):
-    with pytest.raises(ValueError, match="which is step 18 of 18"):
-        fit(trainer(rewind_to="18it"))
-    with pytest.raises(ValueError, match="must not change masks"):
-        trainer(optimizer=kt.optimizers.RigL(keras.optimizers.SGD(0.1)))
-    with pytest.raises(ValueError, match="use_ema=True"):
-        trainer(optimizer=keras.optimizers.SGD(0.1, use_ema=True))
-    with pytest.raises(ValueError, match="has no kernels to prune"):
-        kt.trainers.RewindTrainer(
-            keras.Sequential([keras.Input((4,)), keras.layers.ReLU()]), levels=1
-        )
-    with pytest.raises(TypeError, match="`rates` must be a dict"):
-        trainer(scope="local", rates=[0.1])
-    with pytest.raises(ValueError, match="`epochs` must be a positive integer"):
-        fit(trainer(), epochs=2.5)
-    with pytest.raises(ValueError, match="no ticket of level 1"):
-        trainer().ticket(1)
-    structured = kt.sparsify(network(), {"": 0.0}, mask="ones", structure=kt.structures.Channel())
-    with pytest.raises(ValueError, match='use scope="local"'):
-        fit(trainer(structured))
-
-
-def test_a_full_disk_is_named_and_leaves_what_was_there(tmp_path, monkeypatch):
-    fit(trainer(levels=1, store=tmp_path))
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-
-    def full(descriptor):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left on device"):
-            fit(trainer(levels=2, store=tmp_path))
-    assert all(path.read_bytes() == content for path, content in before.items())
-    more = trainer(levels=2, store=tmp_path)
-    fit(more)
-    assert [row["level"] for row in more.results] == [0, 1, 2]
-
-
-def test_a_store_of_another_run_or_damaged_is_refused_and_left_as_it_was(tmp_path):
-    fit(trainer(levels=1, store=tmp_path))
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(ValueError, match="rate is 0.3, was 0.2"):
-        fit(trainer(rate=0.3, store=tmp_path))
-    with pytest.raises(ValueError, match="rewind_to is 9, was 8"):
-        fit(trainer(rewind_to=9, store=tmp_path))
-    with pytest.raises(ValueError, match="initial_state is"):
-        fit(trainer(network(seed=5), store=tmp_path))
-    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    file = tmp_path / "level_01" / "trained.safetensors"
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-    with pytest.raises(ValueError, match="trained.safetensors"):
-        fit(trainer(levels=2, store=tmp_path))

@@ -5,7 +5,8 @@ import time
 import keras
 import numpy as np
 import pytest
-from test_rewind import EPOCHS, LOSS, STEPS, Stop, fit, network, trainer
+from networks import LOSS
+from rewound_networks import EPOCHS, STEPS, Stop, fit, network, trainer
 
 import keras_tickets as kt
 
