@@ -5,6 +5,7 @@ import pathlib
 import re
 
 import pytest
+import structure
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "keras_tickets"
@@ -109,3 +110,12 @@ def test_one_package_knows_of(library):
         if f"{used}.".startswith(f"{library}.")
     }
     assert users == {ONLY_BELOW[library]}
+
+
+def test_files_and_functions_are_short(tmp_path):
+    assert structure.long_files(ROOT) == [] and structure.long_functions(ROOT) == []
+    (tmp_path / "tools").mkdir()
+    body = "    x = 1\n" * 60
+    (tmp_path / "tools" / "long.py").write_text(f"def f():\n{body}" * 6)
+    assert [lines for _, lines in structure.long_files(tmp_path)] == [366]
+    assert len(structure.long_functions(tmp_path)) == 6

@@ -104,7 +104,6 @@ def check_against_the_oracle(case):
     active = [np.ones(v.shape, bool) for v in values]
     for record, value in zip(records, values, strict=True):
         record.kernel.assign(value)
-
     for t in range(STEPS):
         gradients = [eighths(rng, shape) for shape in case["shapes"]]
         step([tf.constant(g) for g in gradients])
