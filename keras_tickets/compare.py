@@ -186,8 +186,8 @@ def compare(
 def _split(data) -> tuple[Any, Any]:
     """Inputs and targets; a data set stays one, and holds both."""
     if isinstance(data, tf.data.Dataset):
-        labelled = isinstance(data.element_spec, tuple)
-        return data, data if labelled else None
+        labeled = isinstance(data.element_spec, tuple)
+        return data, data if labeled else None
     return data if isinstance(data, tuple) and len(data) == 2 else (data, None)
 
 

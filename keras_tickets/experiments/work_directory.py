@@ -17,6 +17,7 @@ from keras_tickets._files.home import expand_home
 from keras_tickets._files.locks import locked
 
 LOCK = ".keras_tickets_run"
+MOST_SHOWN = 5
 CONFIG, SUMMARY = "config.gin", "summary.json"
 SUMMARY_KIND = "keras_tickets summary 1"
 SUMMARY_SCHEMA = {"steps": int, "test_accuracy": float}
@@ -85,15 +86,17 @@ class WorkDirectory:
             for name in dict.fromkeys([*before, *now])
             if _shown(now, name) != _shown(before, name)
         }
-        refused = [
-            words
-            for name, words in differences.items()
-            if not (name in before and name in now and extends(name, before[name], now[name]))
-        ]
+        changed = [name for name in differences if name in before and name in now]
+        refused = [name for name in changed if not extends(name, before[name], now[name])]
+        # The settings of what is no longer used, or newly used, come last: they follow from others.
+        refused += [name for name in differences if name not in changed]
         if refused:
+            shown = [differences[name] for name in refused[:MOST_SHOWN]]
+            if more := len(refused) - len(shown):
+                shown.append(f"and {more} more")
             raise ValueError(
                 f"work directory {str(self.path)!r} is of another configuration: "
-                f"{'; '.join(refused)}"
+                f"{'; '.join(shown)}. Choose another --workdir, or delete this one"
             )
         return None if differences else self._finished()
 

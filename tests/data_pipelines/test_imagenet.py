@@ -152,7 +152,7 @@ def gradient(height, width):
 
 
 def rectangle(image, height, width):
-    """Centre (y, x) and size (h, w) of the part of `gradient` that is shown; whether mirrored."""
+    """Center (y, x) and size (h, w) of the part of `gradient` that is shown; whether mirrored."""
     rows = image[..., 0].mean(1) * (height - 1) / 255
     columns = image[..., 1].mean(0) * (width - 1) / 255
     mirrored = columns[0] > columns[-1]

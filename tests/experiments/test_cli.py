@@ -141,7 +141,14 @@ def test_finished_run_is_left_alone(run, capsys):
 
 def test_other_configuration_is_refused(run, capsys):
     line = fail(capsys, command("--gin_param=train.seed=4", workdir=run))
-    assert "another configuration: train.seed is 4, was 0" in line
+    assert "another configuration: train.seed is 4, was 0. Choose another --workdir" in line
+
+
+def test_of_another_method_the_settings_that_matter_are_named(run, capsys):
+    other = ["--gin_param=train.optimizer=@SNFS", "--gin_param=SNFS.inner=@SGD()"]
+    line = fail(capsys, command(*other, workdir=run))
+    assert "train.optimizer is @SNFS, was @" in line
+    assert line.count(", was ") == 5 and " more. Choose another --workdir" in line
 
 
 def test_files_that_are_no_run_are_not_touched(tmp_path, capsys):

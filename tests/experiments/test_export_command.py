@@ -77,9 +77,15 @@ def test_int8(saved, tmp_path, capsys):
         (["--model={model}", "--output=new", "--quantize=int8"], "must be None"),
         (["--model={model}", "--output=new", "--formt=onnx"], "formt"),
         (["--model={model}", "--output=/proc/no/such"], "`path` cannot be written"),
-        (["--model=damaged.keras", "--output=new"], "'damaged.keras' cannot be loaded: "),
+        (
+            ["--model=damaged.keras", "--output=new"],
+            "'damaged.keras' cannot be loaded: it is no Keras file",
+        ),
         (["--model=flipped.keras", "--output=new"], "'flipped.keras' cannot be loaded: "),
-        (["--model=text.keras", "--output=new"], "'text.keras' cannot be loaded: "),
+        (
+            ["--model=text.keras", "--output=new"],
+            "'text.keras' cannot be loaded: it is no Keras file",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(

@@ -1,5 +1,7 @@
 """`keras-tickets export`: a saved Keras model as files for inference."""
 
+import zipfile
+
 import keras
 from absl import flags
 
@@ -41,6 +43,9 @@ def load(path: str) -> keras.Model:
     file = expand_home(path)
     if not file.is_file():
         raise ValueError(f"model file {path!r} does not exist")
+    if file.suffix == ".keras" and not zipfile.is_zipfile(file):
+        # Keras says of such a file that it is not found.
+        raise ValueError(f"model file {path!r} cannot be loaded: it is no Keras file, or cut short")
     try:
         return keras.models.load_model(file, compile=False)
     except Exception as error:
