@@ -32,7 +32,7 @@ ENTRY = """[](){{ #{path} }}
       heading: {short}
       toc_label: {short}
 """
-LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"\[([^\[\]]+)\]\((?!https?://|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def write_site(directory):
@@ -50,19 +50,25 @@ def write_site(directory):
 
 
 def lead_links(text, source):
-    """Leads the links of a page to the page that a file became, or to the repository."""
+    """Leads the links of a page to the page that a file became, or to the repository.
+
+    While `mkdocs.yml` names no repository, only the words of a link into it are left.
+    """
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    repository = re.search(r"^repo_url: (\S+)$", settings, re.MULTILINE)[1]
+    repository = re.search(r"^repo_url: (\S+)$", settings, re.MULTILINE)
 
     def lead(match):
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
+        words, path, anchor = match[1], match[2], match[3] or ""
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
         if target in PAGES_FROM_ROOT:
             place = PAGES_FROM_ROOT[target]
         elif target.startswith("docs/"):
             place = target.removeprefix("docs/")
+        elif repository:
+            place = f"{repository[1]}/blob/main/{target}"
         else:
-            place = f"{repository}/blob/main/{target}"
-        return f"]({place}{match[2] or ''})"
+            return words
+        return f"[{words}]({place}{anchor})"
 
     return LINK.sub(lead, text)
 
