@@ -1,1 +1,1 @@
-"""Files that are complete or not there, and what stands in them."""
+"""Files that are complete or not there, and their content."""

@@ -1,9 +1,9 @@
 """Files and directories that are complete or not there, whenever the process is killed.
 
-What is to come is written and synced in a room: a directory beside its place, of a name that nobody
-can foresee, with a mark in it that its process holds locked. At the end it moves into its place. So
-a later process can tell what a killed one has left behind from what is still being written, and
-both from what is not ours.
+New content is written and synced in a room: a directory beside its final place, with an
+unpredictable name and a mark file that its process keeps locked. At the end the content moves into
+its place. So a later process can distinguish leftovers of a killed process from content that is
+still being written, and both from files that are not ours.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ _NAME = re.compile(r"\.keras_tickets_[0-9a-f]{32}")
 
 @contextlib.contextmanager
 def creating(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A path to write a new file or directory to; it gets its name at the end.
+    """Yields a path to write a new file or directory to; it gets its name at the end.
 
-    Of several processes that create the same path one succeeds.
+    If several processes create the same path, one succeeds.
 
     Args:
-        path: What is to be created. Its directory must exist.
+        path: The path to create. Its directory must exist.
 
     Raises:
-        FileExistsError: There is something of that name; it is left as it is.
-        OSError: It cannot be written, such as where the disk is full; nothing is left behind then.
+        FileExistsError: Something has that name; it is left unchanged.
+        OSError: It cannot be written, for example because the disk is full; nothing is left behind.
 
     Example:
 
@@ -60,15 +60,15 @@ def creating(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A path to write a file or directory to; it takes the place of the older one at the end.
+    """Yields a path to write a file or directory to; it replaces the older one at the end.
 
-    A link is replaced, and not what it points to. Of a directory that is replaced nothing stays.
+    A link itself is replaced, not its target. Nothing of a replaced directory remains.
 
     Args:
-        path: What is to be replaced; need not exist. Its directory must.
+        path: The path to replace; it need not exist, but its directory must.
 
     Raises:
-        OSError: It cannot be written; all is as it was before then.
+        OSError: It cannot be written; then nothing has changed.
     """
     path = pathlib.Path(path)
     with _explained(path), room_beside(path) as room:
@@ -80,12 +80,12 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def take_place(temporary: pathlib.Path, path: pathlib.Path, room: pathlib.Path) -> None:
-    """Moves what is complete to where something older may be, which goes with the room.
+    """Moves complete content over a possibly older version, which is removed with the room.
 
     Args:
-        temporary: What is complete, in the room.
+        temporary: The complete content, in the room.
         path: Where it belongs.
-        room: What `room_beside(path)` gave.
+        room: The room, from `room_beside(path)`.
     """
     directory = path.is_dir() and not path.is_symlink()
     if directory and exchange_names(temporary, path):
@@ -104,25 +104,25 @@ def create_file(path: str | os.PathLike, content: bytes) -> None:
 
 
 def replace_file(path: str | os.PathLike, content: bytes) -> None:
-    """Writes a file in the place of an older one, as `replacing` does."""
+    """Replaces a file, as `replacing` does."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def remove_directory(path: pathlib.Path) -> None:
-    """Removes a directory, of which a process that is killed leaves all or nothing."""
+    """Removes a directory; if the process is killed, it is still complete or gone."""
     with room_beside(path) as room:
         path.rename(room / path.name)
 
 
 @contextlib.contextmanager
 def room_beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """An empty directory on the same disk as `path`, which is gone afterwards.
+    """Yields an empty temporary directory on the same disk as `path`.
 
-    What killed processes left in the same place is removed.
+    Leftovers of killed processes in the same place are removed.
 
     Args:
-        path: What the directory is for. Its own directory must exist.
+        path: The path that it is for. Its directory must exist.
     """
     remove_leftovers(path.parent)
     marked, mark = _marked_directory(path.parent)
@@ -136,7 +136,7 @@ def room_beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def remove_leftovers(directory: pathlib.Path) -> None:
-    """Removes the rooms of processes that were killed; nothing that is not ours or in use.
+    """Removes the rooms of killed processes, and nothing that is not ours or in use.
 
     Args:
         directory: Where to look; need not exist.
@@ -156,7 +156,7 @@ def remove_leftovers(directory: pathlib.Path) -> None:
 
 
 def rooms_in(directory: pathlib.Path) -> list[pathlib.Path]:
-    """The rooms in a directory, those in use too."""
+    """The rooms in a directory, including those in use."""
     if not directory.is_dir():
         return []
     with os.scandir(directory) as entries:
@@ -168,7 +168,7 @@ def rooms_in(directory: pathlib.Path) -> list[pathlib.Path]:
 
 
 def sync(path: pathlib.Path) -> None:
-    """Brings a file, or the names in a directory, to the disk."""
+    """Syncs a file, or the names in a directory, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -184,13 +184,13 @@ def _sync_all(path):
 
 
 def _marked_directory(parent):
-    """A new directory for a room, and the descriptor of the mark in it, which is locked."""
+    """Makes a directory for a room; returns it and the descriptor of its locked mark."""
     while True:
         directory = parent / f".keras_tickets_{secrets.token_hex(16)}"
         directory.mkdir(mode=0o700)
         try:
             mark = open_lock(directory / MARK, os.O_CREAT | os.O_EXCL)
-        except FileNotFoundError:  # Another process took it for a leftover, and removed it.
+        except FileNotFoundError:  # Another process mistook it for a leftover, and removed it.
             continue
         if try_lock(mark) is not False and os.fstat(mark).st_nlink:
             return directory, mark
@@ -198,7 +198,7 @@ def _marked_directory(parent):
 
 
 def _dispose(marked):
-    """Removes the directory of a room; what was to be replaced, and was not, goes back."""
+    """Removes the directory of a room; an older version that was not replaced is put back."""
     with contextlib.suppress(OSError):
         for path in (marked / KEPT).iterdir():
             if not os.path.lexists(marked.parent / path.name):
@@ -207,7 +207,7 @@ def _dispose(marked):
 
 
 def _give_name(temporary, path):
-    """Moves what is complete to where nothing is."""
+    """Moves complete content to an unused path."""
     if temporary.is_dir():
         if os.path.lexists(path):
             raise _exists(path)
@@ -226,7 +226,7 @@ def _give_name(temporary, path):
 
 @contextlib.contextmanager
 def _explained(path):
-    """Says which path an error is about, and not that of the room."""
+    """Makes an error name the user's path instead of the path in the room."""
     try:
         yield
     except FileExistsError:

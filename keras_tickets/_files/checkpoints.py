@@ -1,4 +1,4 @@
-"""Checkpoints on disk: one directory each, written aside and renamed into place."""
+"""Checkpoints on disk: one directory each, written to a temporary place, then renamed."""
 
 import pathlib
 import re
@@ -25,17 +25,17 @@ _SCHEMA = {"epoch": int, "dtypes": [str], "shapes": [[int]]}
 
 
 def list_checkpoints(directory: pathlib.Path) -> list[pathlib.Path]:
-    """The checkpoints in a directory, oldest first.
+    """Lists the checkpoints in a directory, oldest first.
 
     Args:
-        directory: What was given to `write_checkpoint`; need not exist.
+        directory: As in `write_checkpoint`; need not exist.
 
     Returns:
         Paths of directories named `epoch_NNNNNN`.
 
     Raises:
         NotADirectoryError: `directory` is something else.
-        ValueError: Something of the name of a checkpoint is none, and was not made here.
+        ValueError: Something has the name of a checkpoint but is not one.
     """
     if not directory.exists():
         return []
@@ -62,9 +62,9 @@ def write_checkpoint(
     """Writes a checkpoint, and removes all but the newest `keep`.
 
     Args:
-        directory: Directory of all checkpoints, made where it is missing.
-        epoch: Number of epochs that were trained.
-        description: What to keep beside the arrays; must be representable in JSON.
+        directory: Directory of all checkpoints, created if it is missing.
+        epoch: Number of trained epochs.
+        description: What to store beside the arrays; must be representable in JSON.
         arrays: The values, of any numeric dtype; booleans are written as bits.
         keep: Number of checkpoints to keep.
 
@@ -98,7 +98,7 @@ def write_checkpoint(
 def read_checkpoint(
     path: pathlib.Path, schema: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Reads a checkpoint whole and checks that it is as it was written.
+    """Reads a checkpoint and checks that it is as it was written.
 
     Args:
         path: Directory of one checkpoint.
@@ -133,7 +133,7 @@ def read_checkpoint(
 
 
 def remove_old_checkpoints(directory: pathlib.Path, keep: int) -> None:
-    """Removes all but the newest `keep` checkpoints, and what killed processes left there."""
+    """Removes all but the newest `keep` checkpoints, and leftovers of killed processes."""
     found = list_checkpoints(directory)
     for path in found[: max(len(found) - keep, 0)]:
         remove_directory(path)
@@ -141,7 +141,7 @@ def remove_old_checkpoints(directory: pathlib.Path, keep: int) -> None:
 
 
 def remove_checkpoints(directory: pathlib.Path) -> None:
-    """Removes a directory of checkpoints; where it holds something else too, that stays."""
+    """Removes a directory of checkpoints; anything else in it stays."""
     remove_old_checkpoints(directory, keep=0)
     if directory.is_dir() and not any(directory.iterdir()):
         directory.rmdir()
@@ -152,7 +152,7 @@ def _epoch(path):
 
 
 def _plain(array):
-    """The array as bits where it is a mask, and as bytes where files know no such dtype."""
+    """The array as bits if it is a mask, and as bytes if files do not support its dtype."""
     if array.dtype == bool:
         return pack_mask(array)
     if array.dtype.name in DTYPES:
@@ -161,7 +161,7 @@ def _plain(array):
 
 
 def _typed(array, dtype, shape):
-    """The array that `_plain` was given."""
+    """The inverse of `_plain`."""
     if dtype == "bool":
         return unpack_mask(array, shape)
     kind = np.dtype(dtype)

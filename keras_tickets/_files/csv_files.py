@@ -9,7 +9,7 @@ from keras_tickets._files.atomic import replace_file
 
 
 def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Writes a table in the place of an older one: complete, or as it was before.
+    """Replaces a table: the file is the complete new one, or the unchanged older one.
 
     Args:
         path: The file.

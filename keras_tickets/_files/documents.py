@@ -1,4 +1,4 @@
-"""JSON files with a digest of what they say."""
+"""JSON files with a digest of their content."""
 
 import hashlib
 import json
@@ -15,11 +15,11 @@ _MOST_BYTES = 2**28
 
 
 def encode_document(kind: str, content: Mapping[str, Any]) -> bytes:
-    """The content of a JSON file with its kind and its digest.
+    """Encodes the content of a JSON file, with its kind and its digest.
 
     Args:
-        kind: What the file is, with a number for the version of its form.
-        content: What it says; must be representable in JSON.
+        kind: The kind of file, with a version number of its form.
+        content: Its content; must be representable in JSON.
     """
     document = {FORMAT: kind, **json.loads(json.dumps(content))}
     document[DIGEST] = _digest(document)
@@ -27,7 +27,7 @@ def encode_document(kind: str, content: Mapping[str, Any]) -> bytes:
 
 
 def write_document(path: str | os.PathLike, kind: str, content: Mapping[str, Any]) -> None:
-    """Writes a JSON file in the place of an older one: complete, or as it was before.
+    """Replaces a JSON file: it is the complete new one, or the unchanged older one.
 
     Args:
         path: The file.
@@ -38,23 +38,23 @@ def write_document(path: str | os.PathLike, kind: str, content: Mapping[str, Any
 
 
 def read_document(path: str | os.PathLike, kind: str, schema: dict) -> dict[str, Any]:
-    """Reads a JSON file and checks that it says what was written.
+    """Reads a JSON file and checks that its content is what was written.
 
-    A file with neither a kind nor a digest is one of version 0.1.0.dev0, which wrote none: its
-    form alone is checked.
+    A file with neither a kind nor a digest is from version 0.1.0.dev0, which wrote none: only its
+    form is checked.
 
     Args:
         path: The file.
-        kind: What it must be.
+        kind: The required kind.
         schema: Its form, as in `check_schema`.
 
     Returns:
-        What `write_document` was given.
+        The content given to `write_document`.
 
     Raises:
         FileNotFoundError: There is no such file.
         OSError: It cannot be read.
-        ValueError: It has been changed, is cut off, or is something else; the error names it.
+        ValueError: It has been changed, is cut off, or is of another kind; the error names it.
 
     Example:
 

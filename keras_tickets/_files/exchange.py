@@ -1,4 +1,4 @@
-"""Two names that are exchanged in one step."""
+"""Exchange of two names in one step."""
 
 import ctypes
 import os
@@ -10,16 +10,16 @@ _EXCHANGE = 2  # RENAME_EXCHANGE
 
 
 def exchange_names(a: pathlib.Path, b: pathlib.Path) -> bool:
-    """Gives two files or directories on one file system each other's names, in one step.
+    """Exchanges the names of two files or directories on one file system, in one step.
 
-    A process that is killed at any moment leaves one of the two, complete, under each name.
+    If the process is killed at any moment, each name still has one of the two, complete.
 
     Args:
-        a: A path at which something is.
+        a: An existing path.
         b: Another.
 
     Returns:
-        Whether it was done: only Linux can, and not on every file system.
+        Whether it was done: only Linux supports it, and not on every file system.
     """
     function = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
     if function is None:

@@ -1,11 +1,11 @@
-"""Paths as people write them."""
+"""Paths with `~` for a home directory."""
 
 import os
 import pathlib
 
 
 def expand_home(path: str | os.PathLike) -> pathlib.Path:
-    """The path with `~` or `~user` in front of it replaced by that home directory.
+    """Replaces `~` or `~user` at the start of a path with that home directory.
 
     Raises:
         ValueError: There is no such user.

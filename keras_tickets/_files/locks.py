@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 fcntl: types.ModuleType | None
 try:
     import fcntl
-except ImportError:  # Windows has none: there, one process at a time is up to the user.
+except ImportError:  # Windows has none: users must make sure that only one process runs at a time.
     fcntl = None
 
 _HELD = (errno.EWOULDBLOCK, errno.EACCES)
@@ -19,15 +19,15 @@ _HELD = (errno.EWOULDBLOCK, errno.EACCES)
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path, *, busy: Callable[[], None]) -> Iterator[None]:
-    """Holds a lock file for this process alone, and removes it at the end.
+    """Holds an exclusive lock file for this process, and removes it at the end.
 
-    A process that is killed leaves the file behind, and no lock on it. Where the file system knows
-    no locks, every process goes on.
+    A process that is killed leaves the file behind, but no lock on it. On a file system without
+    locks, every process continues.
 
     Args:
-        path: The lock file, of a name that only this package gives. Its directory must exist.
-        busy: Called where another process holds the lock: raises an error, or returns, and then
-            this process waits.
+        path: The lock file, with a name that only this package uses. Its directory must exist.
+        busy: Called if another process holds the lock. It raises an error, or returns to make this
+            process wait.
 
     Raises:
         OSError: The file cannot be opened, is a link, or is not a regular file.
@@ -51,7 +51,7 @@ def locked(path: pathlib.Path, *, busy: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        if not os.fstat(descriptor).st_size:  # What holds something is not ours.
+        if not os.fstat(descriptor).st_size:  # A file with content is not ours.
             path.unlink(missing_ok=True)
         os.close(descriptor)
 
@@ -69,15 +69,15 @@ def _acquire(path, busy) -> int:
             raise
         if os.fstat(descriptor).st_nlink:
             return descriptor
-        os.close(descriptor)  # The process that held it has removed the file meanwhile.
+        os.close(descriptor)  # The process that held it has removed the file in the meantime.
 
 
 def open_lock(path: pathlib.Path, flags: int) -> int:
-    """The descriptor of a lock file, which is opened as it is: no link, and not truncated.
+    """Opens a lock file without following links or truncating it; returns its descriptor.
 
     Args:
         path: The lock file.
-        flags: What `os.open` takes beside, such as `os.O_CREAT`.
+        flags: Further flags of `os.open`, such as `os.O_CREAT`.
 
     Raises:
         OSError: It cannot be opened, is a link, or is not a regular file.
@@ -96,7 +96,7 @@ def open_lock(path: pathlib.Path, flags: int) -> int:
 
 
 def try_lock(descriptor: int, wait: bool = False) -> bool | None:
-    """Whether an open file could be locked; `None` where the file system knows no locks.
+    """Whether an open file could be locked; `None` if the file system has no locks.
 
     Args:
         descriptor: The file.

@@ -1,4 +1,4 @@
-"""Masks at one bit per weight, as files hold them."""
+"""Masks at one bit per weight, as stored in files."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def pack_mask(mask: np.ndarray) -> np.ndarray:
-    """A mask at one bit per weight.
+    """Packs a mask to one bit per weight.
 
     Args:
         mask: Boolean array of any shape.
@@ -31,7 +31,7 @@ def pack_mask(mask: np.ndarray) -> np.ndarray:
 
 
 def unpack_mask(bits: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The mask that `pack_mask` packed.
+    """Unpacks a mask packed by `pack_mask`.
 
     Args:
         bits: What `pack_mask` returned.
@@ -41,7 +41,7 @@ def unpack_mask(bits: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         Boolean array of that shape.
 
     Raises:
-        ValueError: `bits` are not those of a mask of this shape.
+        ValueError: `bits` do not fit a mask of this shape.
     """
     size = math.prod(shape)
     if bits.dtype != np.uint8 or bits.shape != (-(-size // 8),):

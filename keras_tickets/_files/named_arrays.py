@@ -37,14 +37,14 @@ _ENTRY = {"dtype": str, "shape": [int], "data_offsets": [int]}
 
 
 def encode(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tuple[bytes, str]:
-    """Arrays and strings as the content of a safetensors file, in the order given.
+    """Encodes arrays and strings as the content of a safetensors file, in the given order.
 
-    The library's own writer keeps no order and not always the same one; with this one, equal
-    arguments give equal bytes.
+    The library's own writer does not keep the order, and its order can vary; here equal arguments
+    give equal bytes.
 
     Args:
         arrays: `{name: array}`, of dtypes in `DTYPES`.
-        metadata: `{name: text}` with "format", what the file is; the digest is added to it.
+        metadata: `{name: text}` with "format", the kind of file; the digest is added to it.
 
     Returns:
         The content (the length of a header in JSON, the header, and the arrays' bytes), and the
@@ -73,7 +73,7 @@ def encode(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tup
 
 
 def digest_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
-    """SHA-256 in hexadecimal over arrays and strings, in whatever order the arrays are."""
+    """SHA-256 in hexadecimal over arrays and strings, whatever the order of the arrays."""
     arrays = dict(sorted(arrays.items()))
     digest = hashlib.sha256(_header(arrays, metadata))
     for array in arrays.values():
@@ -82,13 +82,13 @@ def digest_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> 
 
 
 def read_arrays(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Reads a file of arrays and checks that it is, to the byte, as it was written.
+    """Reads a file of arrays and checks that every byte is as it was written.
 
-    No more memory is taken than the file has bytes.
+    It never allocates more memory than the size of the file.
 
     Args:
         path: The file.
-        kind: What its "format" must be.
+        kind: The required "format".
 
     Returns:
         `{name: array}` and `{name: text}`, in the order of the file, with format and digest. The
@@ -97,7 +97,7 @@ def read_arrays(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarra
     Raises:
         FileNotFoundError: There is no such file.
         OSError: It cannot be read.
-        ValueError: It is not what `encode` returned, or of another kind.
+        ValueError: It is not what `encode` returned, or is of another kind.
     """
     with open_file(path) as (file, size):
         length = int.from_bytes(file.read(8), "little")
@@ -121,7 +121,7 @@ def read_arrays(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarra
 
 
 def _header(arrays, metadata) -> bytes:
-    """What comes before the arrays' bytes: a length, and JSON that is padded to it."""
+    """Returns what precedes the arrays' bytes: a length, and JSON padded to it."""
     header: dict[str, Any] = {_METADATA: dict(metadata)}
     end = 0
     for name, array in arrays.items():
@@ -138,7 +138,7 @@ def _bytes(array) -> bytes:
 
 
 def _parse(text: bytes) -> tuple[list[tuple[str, dict]], dict[str, str]]:
-    """The entries of the arrays and the metadata that a header holds."""
+    """Parses a header into the entries of the arrays and the metadata."""
     try:
         header = json.loads(text)
         check_schema(header, {_METADATA: {str: str}})
@@ -150,7 +150,7 @@ def _parse(text: bytes) -> tuple[list[tuple[str, dict]], dict[str, str]]:
 
 
 def _check_layout(entries: Iterable[tuple[str, dict]], size: int) -> None:
-    """Raises an error where the arrays are not one after another, to the end of the file."""
+    """Raises an error unless the arrays follow each other without gaps to the end of the file."""
     end = 0
     for name, entry in entries:
         shape, offsets = entry["shape"], entry["data_offsets"]

@@ -1,4 +1,4 @@
-"""Arrays in `.npz` files, as version 0.1.0.dev0 wrote them: read, and no longer written."""
+"""Arrays in `.npz` files, which version 0.1.0.dev0 wrote: still read, no longer written."""
 
 import math
 import os
@@ -10,15 +10,15 @@ from keras_tickets._files.reading import open_file
 
 
 def is_npz(path: str | os.PathLike) -> bool:
-    """Whether a file begins as a `.npz` file does."""
+    """Whether a file begins like a `.npz` file."""
     with open_file(path) as (file, _):
         return file.read(4) == b"PK\x03\x04"
 
 
 def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The arrays of a `.npz` file, by name; nothing is unpickled.
+    """Reads the arrays of a `.npz` file, by name; nothing is unpickled.
 
-    No more memory is taken than the file has bytes, whatever its headers say.
+    It never allocates more memory than the size of the file, whatever its headers say.
 
     Args:
         path: The file.
@@ -29,7 +29,7 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
         FileNotFoundError: There is no such file.
         OSError: It cannot be read.
-        ValueError: It is damaged or no such file.
+        ValueError: It is damaged or not such a file.
     """
     with open_file(path) as (file, size):
         try:
@@ -45,7 +45,7 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _check_members(members, size):
-    """Raises an error where members are compressed, or larger together than the file."""
+    """Raises an error if members are compressed, or together larger than the file."""
     stored = all(m.compress_type == zipfile.ZIP_STORED for m in members)
     if not stored or sum(m.file_size for m in members) > size:
         raise ValueError("its arrays are compressed, or larger than the file")

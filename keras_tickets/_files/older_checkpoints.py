@@ -1,4 +1,4 @@
-"""Checkpoints as version 0.1.0.dev0 wrote them: read, and no longer written."""
+"""Checkpoints in the format of version 0.1.0.dev0: still read, no longer written."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ _SCHEMA = {"format": int, "sha256": str}
 
 
 def read_older_description(file: pathlib.Path, schema: dict[str, Any]) -> dict[str, Any]:
-    """The description of a checkpoint, whose digest covers the arrays alone.
+    """Reads the description of a checkpoint, whose digest covers only the arrays.
 
     Args:
         file: The JSON file.
@@ -35,11 +35,11 @@ def read_older_description(file: pathlib.Path, schema: dict[str, Any]) -> dict[s
 
 
 def read_older_arrays(file: pathlib.Path, sha256: str) -> list[np.ndarray]:
-    """The arrays of a checkpoint.
+    """Reads the arrays of a checkpoint.
 
     Args:
         file: The `.npz` file.
-        sha256: What the description gives as the digest of its bytes.
+        sha256: The digest of its bytes, from the description.
 
     Raises:
         OSError: It cannot be read.

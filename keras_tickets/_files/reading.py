@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def open_file(path: str | os.PathLike) -> Iterator[tuple[io.BufferedReader, int]]:
-    """Opens a regular file, and no pipe or device, whose end might never come.
+    """Opens a regular file, but no pipe or device, which might never end.
 
     Args:
         path: The file.

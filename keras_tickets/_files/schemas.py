@@ -1,17 +1,17 @@
-"""What stands in a file of ours, checked before it is used."""
+"""Checks of the content of a file before it is used."""
 
 from typing import Any
 
 
 def check_schema(value: Any, schema: Any, place: str = "it") -> None:
-    """Raises an error that names the first place where a value read from JSON is not as it must be.
+    """Raises an error that names the first place where a value read from JSON is invalid.
 
     Args:
         value: The value.
-        schema: A type; a tuple of schemas, one of which must fit; a list of one schema, of every
-            item; `{str: schema}`, of every value; or `{"key": schema}` of the keys that must be
-            there. `float` allows for integers, as JSON does.
-        place: What the error calls the value.
+        schema: A type; a tuple of schemas, one of which must fit; a list of one schema, for every
+            item; `{str: schema}`, for every value; or `{"key": schema}` for the required keys.
+            `float` also accepts integers, as JSON does.
+        place: Name of the value in the error.
 
     Raises:
         ValueError: It does not fit.

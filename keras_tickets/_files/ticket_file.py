@@ -1,4 +1,4 @@
-"""What stands in the file of a ticket."""
+"""The content of a ticket file."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def encode_ticket(
     weights: Mapping[str, np.ndarray],
     provenance: Mapping[str, Any],
 ) -> bytes:
-    """The content of the file.
+    """Encodes the content of the file.
 
     Args:
         masks: `{kernel path: boolean array}`.
@@ -36,7 +36,7 @@ def digest_ticket(
     weights: Mapping[str, np.ndarray],
     provenance: Mapping[str, Any],
 ) -> str:
-    """SHA-256 in hexadecimal over masks, weights and provenance, in whatever order."""
+    """SHA-256 in hexadecimal over masks, weights and provenance, independent of their order."""
     return digest_of(_arrays(masks, weights), _metadata(provenance))
 
 
@@ -46,7 +46,7 @@ def read_ticket(path: str | os.PathLike) -> tuple[dict, dict, dict, str]:
     Raises:
         FileNotFoundError: There is no such file.
         OSError: It cannot be read.
-        ValueError: It is no ticket, or has been changed or cut off.
+        ValueError: It is not a ticket, or has been changed or cut off.
     """
     arrays, metadata = read_arrays(path, KIND)
     weights, bits = _named(arrays, _WEIGHTS), _named(arrays, _MASKS)

@@ -1,1 +1,1 @@
-"""Which weights of a model are kernels: their names, their axes, and the calls that use them."""
+"""The kernels of a model: their names, their axes, and the calls that use them."""

@@ -1,4 +1,4 @@
-"""What the axes of a kernel mean, for every kind of Keras layer."""
+"""The meaning of the axes of a kernel, for every kind of Keras layer."""
 
 import dataclasses
 
@@ -28,9 +28,9 @@ class Axes:
     """Axis indices of a kernel, and how many independent kernels it stacks.
 
     Attributes:
-        inputs: Axes that are summed over, spatial ones apart.
+        inputs: Axes that are summed over, except spatial ones.
         outputs: Axes that become units or channels of the output.
-        groups: Axes that an einsum neither sums nor adds.
+        groups: Axes that an einsum shares among input, kernel and output.
         gates: Gates of a recurrent kernel along its output axis, or, in an einsum, the number of
             independent kernels (the size of the axes that input, kernel and output share).
     """
@@ -42,10 +42,10 @@ class Axes:
 
 
 def find_axes(layer: keras.layers.Layer, variable: keras.Variable) -> Axes:
-    """The meaning of the axes of a kernel.
+    """Finds the meaning of the axes of a kernel.
 
-    Layers that are not known are read like a convolution: outputs last, inputs before them, the
-    rest spatial.
+    The kernel of an unknown layer is read like that of a convolution: outputs last, inputs before
+    them, the rest spatial.
 
     Args:
         layer: The layer that owns the variable.
@@ -63,7 +63,7 @@ def find_axes(layer: keras.layers.Layer, variable: keras.Variable) -> Axes:
 
 
 def stays_dense(layer: keras.layers.Layer, variable: keras.Variable) -> str | None:
-    """Why a kernel is left dense unless it is asked for, or `None` where it is not."""
+    """Why a kernel stays dense unless a filter selects it; `None` if it does not."""
     if isinstance(layer, keras.layers.Embedding):
         return "embedding: dense unless `filters` asks for it"
     if is_depthwise(layer, variable):
@@ -86,7 +86,7 @@ def is_transposed(layer: keras.layers.Layer) -> bool:
 
 
 def output_channels(layer: keras.layers.Layer, kernel_outputs: int) -> int:
-    """Channels of a layer's output, given those that its kernel makes."""
+    """Channels of a layer's output, given those that its kernel produces."""
     return layer.filters if isinstance(layer, _SEPARABLE) else kernel_outputs
 
 

@@ -1,4 +1,4 @@
-"""What a layer or model is called with, as symbolic tensors."""
+"""The call arguments of a layer or model, as symbolic tensors."""
 
 import inspect
 from typing import Any
@@ -8,15 +8,15 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 
-# Tried in this order where a model keeps the shapes of its inputs but not their dtypes.
+# Tried in this order if a model keeps the shapes of its inputs but not their dtypes.
 _DTYPES = ("float32", "int32", "string")
 
 
 def call_arguments(layer: keras.layers.Layer) -> tuple[tuple, dict[str, Any]]:
-    """What a layer or model is called with.
+    """Finds the call arguments of a layer or model.
 
-    That of its last call on symbolic tensors; or, where there was none, the inputs of its graph; or
-    those of the shapes that it was built with.
+    They come from its last call on symbolic tensors; if there was none, from the inputs of its
+    graph; or else from the shapes that it was built with.
 
     Args:
         layer: Built layer or model.
@@ -25,7 +25,7 @@ def call_arguments(layer: keras.layers.Layer) -> tuple[tuple, dict[str, Any]]:
         Positional and named arguments, with Keras tensors in place of tensors.
 
     Raises:
-        ValueError: Nothing tells.
+        ValueError: The arguments are not known.
     """
     if (call := _keras_compat.last_symbolic_call(layer)) is not None:
         return call
@@ -35,16 +35,17 @@ def call_arguments(layer: keras.layers.Layer) -> tuple[tuple, dict[str, Any]]:
 
 
 def fresh_call(layer: keras.layers.Layer) -> inspect.BoundArguments:
-    """A call of a layer or model as `call_arguments` tells, on new `keras.Input`s.
+    """Makes call arguments as `call_arguments` finds them, from new `keras.Input`s.
 
     Args:
         layer: Built layer or model.
 
     Returns:
-        The arguments by name. Where several hold tensors, their inputs are named as they are.
+        The arguments by name. If several hold tensors, their inputs have the names of the
+        arguments.
 
     Raises:
-        ValueError: It is not known what the layer is called with.
+        ValueError: The arguments are not known.
     """
     call = last_call(layer)
     several = len(tensor_arguments(call)) > 1
@@ -68,7 +69,7 @@ def last_call(layer: keras.layers.Layer) -> inspect.BoundArguments:
 
 
 def tensor_arguments(call: inspect.BoundArguments) -> dict[str, Any]:
-    """Those of a call's arguments that hold symbolic tensors, by name."""
+    """The arguments of a call that hold symbolic tensors, by name."""
     return {
         name: value
         for name, value in call.arguments.items()
@@ -130,10 +131,10 @@ def _inputs_of_shapes(shapes, dtype, name=None):
 
 
 def _used_dtypes(layer, args, kwargs) -> dict[int, str]:
-    """`{id: dtype}` of the float inputs that a layer uses in another dtype alone, as token ids.
+    """`{id: dtype}` of float inputs that a layer uses only in another dtype, as token ids.
 
     Raises:
-        Exception: Whatever the layer raises where it cannot be called so.
+        Exception: Whatever the layer raises if it cannot be called like this.
     """
     inputs = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
     stand_ins = []
@@ -157,7 +158,7 @@ def _used_dtypes(layer, args, kwargs) -> dict[int, str]:
 
 
 def _dtypes_of(tensor) -> set[str]:
-    """The dtypes to which a float tensor is cast before it is used; its own where it is not."""
+    """The dtypes to which a float tensor is cast before use; its own if it is not cast."""
     found = set()
     for operation in tensor.consumers():
         if operation.type == "Cast" and operation.outputs[0].dtype.is_floating:

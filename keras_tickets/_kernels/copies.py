@@ -1,4 +1,4 @@
-"""Copies of layers: made again from their configuration, with all that they hold."""
+"""Copies of layers, made from their configuration, with their complete state."""
 
 import contextlib
 import tempfile
@@ -20,18 +20,18 @@ def copy_layer(
     cls: type[keras.layers.Layer] | None = None,
     called_as: keras.layers.Layer | None = None,
 ) -> keras.layers.Layer:
-    """A layer or subclassed model again, of the same configuration and state.
+    """Copies a layer or subclassed model, with its configuration and state.
 
-    State is what Keras would write into a file, and also what it would not: states of random
-    generators, TensorFlow variables and tables, and numbers, strings, arrays and tensors that were
-    set as attributes.
+    State includes what Keras writes into a file and what it does not: states of random generators,
+    TensorFlow variables and tables, and numbers, strings, arrays and tensors that were set as
+    attributes.
 
     Args:
-        layer: The layer. Operations that are not layers are returned as they are, and so is a layer
-            without variables that cannot be made again, such as one around a function.
+        layer: The layer. Operations that are not layers are returned themselves, and so is a layer
+            without variables that cannot be recreated, such as one around a function.
         cls: Class of the copy; the layer's own by default.
-        called_as: The layer whose calls tell what this one is called with, where it is only called
-            by that one.
+        called_as: The layer whose calls show the arguments of this one, if only that layer calls
+            it.
 
     Raises:
         ValueError: The configuration does not say how to make the layer.
@@ -50,13 +50,13 @@ def copy_layer(
 
 
 def fresh_layer(layer: keras.layers.Layer, seed: int) -> keras.layers.Layer:
-    """A layer or subclassed model of the same configuration, with newly drawn weights.
+    """Copies a layer or subclassed model, with newly drawn weights.
 
     Every initializer that takes a seed gets one that depends on `seed` and on its place in the
     layer's configuration.
 
     Args:
-        layer: The layer. What has no weights is copied as `copy_layer` does.
+        layer: The layer. One without weights is copied as in `copy_layer`.
         seed: Non-negative integer.
 
     Raises:
@@ -72,7 +72,7 @@ def fresh_layer(layer: keras.layers.Layer, seed: int) -> keras.layers.Layer:
 
 @contextlib.contextmanager
 def _reasons(layer):
-    """Says which layer cannot be copied, why, and the way out."""
+    """Says which layer cannot be copied, why, and what to do."""
     try:
         yield
     except Exception as error:
@@ -84,7 +84,7 @@ def _reasons(layer):
 
 
 def _reseeded(config, seed, place):
-    """A configuration with other seeds in the configurations inside it."""
+    """Replaces the seeds in the configurations nested in a configuration."""
     if isinstance(config, list | tuple):
         return type(config)(_reseeded(part, seed, f"{place}/{i}") for i, part in enumerate(config))
     if not isinstance(config, dict):
@@ -98,7 +98,7 @@ def _reseeded(config, seed, place):
 
 
 def _made_again(layer, cls, get_config: Callable[[], dict], called_as=None) -> keras.layers.Layer:
-    """A layer of class `cls` from a configuration, built as `layer` is, with weights of its own."""
+    """Makes a layer of class `cls` from a configuration, built like `layer`, with new weights."""
     again = cls.from_config(get_config())
     again.name = layer.name
     by_shape = _keras_compat.overrides_build(layer) and not isinstance(layer, keras.Model)
@@ -138,7 +138,7 @@ def _copy_state(source, target):
 
 
 class _Store(dict):
-    """What a layer saves, as a file would give it back: arrays."""
+    """What a layer saves, as arrays, as a file would return them."""
 
     def __setitem__(self, name, value):
         if isinstance(value, keras.Variable) or tf.is_tensor(value):

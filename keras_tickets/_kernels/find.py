@@ -1,4 +1,4 @@
-"""Which variables of a model are kernels, what they are called and what their axes mean."""
+"""Which variables of a model are kernels, their paths, and the meaning of their axes."""
 
 import dataclasses
 import math
@@ -37,10 +37,10 @@ class Kernel:
         variable: The kernel.
         layer: The layer that owns it.
         inputs: Product of the input axes' sizes (fan-in without the spatial axes).
-        outputs: Product of the output axes' sizes, of one gate where there are gates.
+        outputs: Product of the output axes' sizes; for one gate if there are gates.
         spatial: Sizes of the spatial axes.
-        gates: Number of independent kernels that are stacked in this one: gates of a recurrent
-            kernel, or the size of the axes that an einsum neither sums nor adds.
+        gates: Number of independent kernels stacked in this one: gates of a recurrent kernel, or
+            the size of the axes that an einsum shares among input, kernel and output.
         first_conv: Whether it is a convolution that reads the model's input, with no other kernel
             in between.
         input_axes: Indices of the input axes.
@@ -74,7 +74,7 @@ class Skipped:
     """A weight or layer that stays dense, and why.
 
     Attributes:
-        path: Path of the weight, or of the layer where it has no kernel at all.
+        path: Path of the weight, or of the layer if it has no kernel.
         reason: In words.
     """
 
@@ -88,26 +88,26 @@ def find_kernels(
     """Finds the kernels of a model, in layer order, each once.
 
     A kernel is a trainable weight of rank 2 or more that is not a bias, a scale or the like, in
-    layers of any class, through nested models, lists and dicts. By default those weights of custom
-    layers are left out that a model adds or looks up and never multiplies by as a matrix, such as
-    class tokens and position tables. `Sparse` wrappers add no name to
-    the paths. A repeated path gets `_1`, `_2`, … in layer order. Below a layer that is neither
-    functional nor Sequential, layers with automatic names (`dense_7`) are numbered from their own
-    parent on (`dense`, `dense_1`), because their names change from process to process.
+    layers of any class, through nested models, lists and dicts. By default, weights of custom
+    layers that a model only adds or looks up, and never uses in a matrix product, are left out,
+    such as class tokens and position tables. `Sparse` wrappers add no name to the paths. A repeated
+    path gets `_1`, `_2`, … in layer order. Below a layer that is neither functional nor Sequential,
+    layers with automatic names (`dense_7`) are renumbered within their parent (`dense`, `dense_1`),
+    because their names change from process to process.
 
     Args:
         model: Built Keras model or layer.
         filters: Which kernels to take: a regex or a list of regexes (`re.search` on the path), or a
-            callable on paths. By default all but embeddings, depthwise and Fourier kernels, which
-            are taken where a filter selects them.
-        frozen: Take those of layers with `trainable=False` too: a kernel that was masked when its
-            layer was frozen keeps its mask.
+            callable on paths. By default all except embeddings, depthwise and Fourier kernels,
+            which are taken if a filter selects them.
+        frozen: Whether to include kernels of layers with `trainable=False`: a kernel that was
+            masked when its layer was frozen keeps its mask.
 
     Returns:
         The kernels, and what was skipped with the reason.
 
     Raises:
-        TypeError: `filters` is of another type.
+        TypeError: `filters` has an unsupported type.
         ValueError: `filters` has an invalid regex, or one that matches no kernel.
 
     Example:
@@ -142,7 +142,7 @@ def find_kernels(
 
 
 def all_kernels(model: keras.layers.Layer) -> list[Kernel]:
-    """All kernels that a model can have masks for: those left dense by default and frozen ones too.
+    """Finds all kernels that can have masks, including frozen ones and those dense by default.
 
     Args:
         model: Built Keras model or layer.
@@ -154,7 +154,7 @@ def all_kernels(model: keras.layers.Layer) -> list[Kernel]:
 
 
 def multiplied_kernels(model: keras.layers.Layer) -> list[Kernel]:
-    """All kernels that a model multiplies by: depthwise and frozen ones too, not embeddings.
+    """Finds all kernels used in products, including depthwise and frozen ones, not embeddings.
 
     Args:
         model: Built Keras model or layer.
@@ -173,14 +173,14 @@ def multiplied_kernels(model: keras.layers.Layer) -> list[Kernel]:
 
 
 def output_kernels(model: keras.Model) -> list[Kernel]:
-    """The kernels that make a model's outputs: no layer with another kernel comes after theirs.
+    """Finds the kernels that produce a model's outputs, with no other kernel after them.
 
     Args:
         model: Built Keras model.
 
     Returns:
-        The kernels, in layer order; those of the last layer with a kernel where the model does not
-        know the shape of its inputs.
+        The kernels, in layer order. If the model does not know the shape of its inputs, those of
+        the last layer with a kernel.
     """
     kernels, loops = multiplied_kernels(model), recurrent_layers(model)
     callers = [loops.get(id(kernel.layer), kernel.layer) for kernel in kernels]
@@ -192,7 +192,7 @@ def output_kernels(model: keras.Model) -> list[Kernel]:
 
 
 def _why_no_kernel(layer, variable, frozen):
-    """A reason in words, "" for what need not be listed, `None` for a kernel."""
+    """The reason in words; "" if it need not be listed; `None` for a kernel."""
     if len(variable.shape) < 2 or "bias" in variable.name:
         return ""
     if getattr(layer, "lora_enabled", False):
@@ -211,9 +211,9 @@ def _why_no_kernel(layer, variable, frozen):
 
 
 def _added_weights(model, entries) -> set[int]:
-    """The `id`s of weights of custom layers that are not multiplied by, as position tables are.
+    """The `id`s of weights of custom layers not used in products, such as position tables.
 
-    How the layers of Keras use their weights is known.
+    Only custom layers are checked: how Keras's own layers use their weights is known.
     """
     unknown = [
         variable

@@ -1,4 +1,4 @@
-"""Graphs of models with other layers in them."""
+"""Graphs of models with replaced layers."""
 
 from collections.abc import Callable
 
@@ -13,18 +13,18 @@ def graph_of(
     convert: Callable[[keras.layers.Layer], keras.layers.Layer],
     convert_root: Callable[[keras.Model], keras.layers.Layer] | None = None,
 ):
-    """The graph of a model, with other layers in place of its own.
+    """Returns the graph of a model, with other layers in place of its own.
 
     Args:
-        model: Built model. A subclassed one is a graph of a single layer.
-        convert: Called once with each layer or operation; returns what stands in its place.
+        model: Built model. A subclassed model is a graph of a single layer.
+        convert: Called once with each layer or operation; returns its replacement.
         convert_root: Called instead with a model that is a single layer.
 
     Returns:
         The symbolic inputs and outputs, in the model's structure.
 
     Raises:
-        ValueError: What a subclassed model is called with is not known.
+        ValueError: The call arguments of a subclassed model are not known.
     """
     is_graph = isinstance(model, keras.Sequential | _keras_compat.Functional)
     if is_graph and not _keras_compat.overrides_call(model):

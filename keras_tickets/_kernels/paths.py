@@ -1,4 +1,4 @@
-"""What a model's weights are called: the names on the way from the model to each."""
+"""Paths of a model's weights: the names on the way from the model to each."""
 
 import collections
 import re
@@ -13,10 +13,10 @@ _AUTOMATIC_VARIABLE = re.compile(r"variable(_\d+)?")
 
 
 def weight_paths(model: keras.layers.Layer) -> dict[str, keras.Variable]:
-    """The weights of a model by their paths.
+    """Returns the weights of a model by path.
 
-    Paths are made as kernel paths are: the same in every process, before and after `kt.sparsify`,
-    saving, loading and `kt.strip`. Masks, seed states and metrics are not weights.
+    Paths have the form of kernel paths: they are the same in every process, before and after
+    `kt.sparsify`, saving, loading and `kt.strip`. Masks, seed states and metrics are not weights.
 
     Args:
         model: Built Keras model or layer.
@@ -38,7 +38,7 @@ def weight_paths(model: keras.layers.Layer) -> dict[str, keras.Variable]:
 
 
 class Walk:
-    """Iterates over the weights of a model but its masks: `(path, layer, variable, frozen)`.
+    """Iterates over the weights of a model except masks: `(path, layer, variable, frozen)`.
 
     Attributes:
         without_kernel: After the walk, paths of the layers whose trainable weights are vectors.

@@ -1,4 +1,4 @@
-"""Calls of layers, recorded while a model is traced once without computing anything."""
+"""Calls of layers, recorded by tracing a model once without computing anything."""
 
 import contextlib
 import dataclasses
@@ -37,11 +37,11 @@ def trace(
     Args:
         model: Built Keras model.
         layers: The layers whose calls are recorded.
-        input_shape: Shape of the input without the batch axis, or a structure of such shapes, where
-            the model's own leaves sizes open.
+        input_shape: Shape of the input without the batch axis, or a structure of such shapes, for a
+            model that leaves sizes open.
 
     Returns:
-        The calls in order, and the symbolic tensors that stand for the model's inputs and outputs.
+        The calls in order, and the model's symbolic inputs and outputs.
 
     Raises:
         ValueError: The model does not know the shape of its inputs and `input_shape` is `None`.
@@ -61,7 +61,7 @@ def trace(
 
 
 def first_convolutions(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> set[int]:
-    """Those of some layers that read the model's input with no other kernel in between.
+    """Finds the layers that read the model's input with no other kernel in between.
 
     Args:
         model: Built Keras model.
@@ -76,7 +76,7 @@ def first_convolutions(model: keras.Model, layers: Iterable[keras.layers.Layer])
 
 
 def last_layers(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> set[int]:
-    """Those of some layers whose outputs reach a model's with none of the others in between.
+    """Finds the layers whose outputs reach the model's with none of the others in between.
 
     Args:
         model: Built Keras model.

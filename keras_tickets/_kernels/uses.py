@@ -1,4 +1,4 @@
-"""How a model uses its weights: multiplied by what comes in, or only added, looked up or scaled."""
+"""How a model uses its weights: in products with its data, or only added or looked up."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from keras_tickets import _keras_compat
 from keras_tickets._kernels.calls import call_arguments
 
 # What combines a weight with data without multiplying by it as a matrix. Anything else, such as a
-# product, a convolution or a loop, is taken for a use as a kernel.
+# product, a convolution or a loop, counts as a use as a kernel.
 _NO_PRODUCTS = frozenset(
     (
         *("Add", "AddN", "AddV2", "BiasAdd", "Sub", "Mul", "RealDiv", "DivNoNan"),
@@ -22,10 +22,10 @@ _SHAPES = frozenset(("Shape", "ShapeN", "Size", "Rank"))
 
 
 def unmultiplied(model: keras.layers.Layer, variables: Iterable[keras.Variable]) -> set[int] | None:
-    """Those of some weights that a model never multiplies its data by as a matrix.
+    """Finds the weights that a model never uses in a matrix product with its data.
 
-    The model is traced once, for inference, and the weights are followed to where they first meet
-    the data: class tokens are joined to it, positions added, tables looked up, scales multiplied
+    The model is traced once, for inference, and each weight is followed to where it first meets the
+    data: class tokens are concatenated, positions added, tables looked up, scales multiplied
     element by element.
 
     Args:
@@ -33,13 +33,13 @@ def unmultiplied(model: keras.layers.Layer, variables: Iterable[keras.Variable])
         variables: The weights in question.
 
     Returns:
-        The `id`s of the weights; `None` where the model cannot be traced.
+        The `id`s of the weights; `None` if the model cannot be traced.
     """
     variables = list(variables)
     try:
         inputs, weights, graph = _trace(model, variables)
     except Exception:
-        # Whatever a user's `call` raises: names decide then.
+        # A user's `call` may raise anything; then names decide.
         return None
     data = _dependent_on(inputs, graph)
     return {
@@ -97,7 +97,7 @@ def _is_never_multiplied(weight, data) -> bool:
 
 
 def _is_summed(operation) -> bool:
-    """Whether an elementwise product is summed over at once, as a matrix product is."""
+    """Whether an elementwise product is summed right away, like a matrix product."""
     return operation.type == "Mul" and any(
         consumer.type == "Sum" for consumer in operation.outputs[0].consumers()
     )

@@ -1,15 +1,15 @@
-"""`AfterUpdates`: other callbacks, from the end of mask updates on."""
+"""`AfterUpdates`: runs other callbacks once mask updates have ended."""
 
 import keras
 
 
 class AfterUpdates(keras.callbacks.Callback):
-    """Shows another callback only the epochs that end after the last update of the masks.
+    """Passes to another callback only the epochs that end after the last update of the masks.
 
-    For callbacks that look for the best epoch or lose patience: while a gradual method prunes, the
-    best epoch is a dense one. Wrap `keras.callbacks.EarlyStopping`, `ModelCheckpoint` with
-    `save_best_only=True`, or `ReduceLROnPlateau`. Batches, tests, and the beginning and end of
-    training are passed on from the start.
+    It is for callbacks that look for the best epoch or lose patience: while a gradual method
+    prunes, the best epoch tends to be an early, denser one. Wrap `keras.callbacks.EarlyStopping`,
+    `ModelCheckpoint` with `save_best_only=True`, or `ReduceLROnPlateau`. Batches, tests, and the
+    beginning and end of training are passed on from the start.
 
     Args:
         callback: A Keras callback that acts at the ends of epochs.

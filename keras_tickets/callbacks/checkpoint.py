@@ -1,4 +1,4 @@
-"""Exact resume of `fit`."""
+"""Exact resuming of `fit`."""
 
 import itertools
 import math
@@ -31,33 +31,33 @@ SCHEMA = {
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves all that training depends on after each epoch, and goes on from there.
+    """Saves everything that training depends on after each epoch, and resumes from there.
 
     A checkpoint holds weights, masks, all variables of the optimizer, the states of the model's
     random seed generators, the epoch, and the history so far. A run that is killed at any moment
-    and started again ends exactly as if it had not been, if its data set can start at any epoch.
-    Read `initial_epoch` for that before calling `fit`.
+    and restarted ends exactly as if it had not been killed, if its data set can start at any epoch.
+    Read `initial_epoch`, the epoch to start at, before calling `fit`.
 
-    A checkpoint is a directory, `epoch_NNNNNN`, that is written aside, synced and renamed into
-    place; nothing in it is pickled. An epoch that leaves a loss or a weight NaN or infinite is not
-    saved. With several workers the chief writes and all read: `directory` must be one that they
-    share.
+    A checkpoint is a directory, `epoch_NNNNNN`. It is written to a temporary place, synced, and
+    then renamed; nothing in it is pickled. An epoch that leaves a loss or a weight NaN or infinite
+    is not saved. With several workers the chief writes and all read, so they must share
+    `directory`.
 
     Args:
-        directory: Directory of the checkpoints, made where it is missing.
-        keep: How many of the newest checkpoints are kept. With 2 or more a damaged one is passed
-            over, with a warning, for the one before; with 1 it is an error.
+        directory: Directory of the checkpoints, created if it is missing.
+        keep: How many of the newest checkpoints are kept. With 2 or more, a damaged checkpoint is
+            skipped, with a warning, in favor of the one before; with 1 it is an error.
 
     Attributes:
         history: `{metric: one value per epoch}` since the first epoch, over all restarts.
         epochs: The epochs, from 0, to which the values in `history` belong.
-        not_saved: What was not finite in the last epoch, which was not saved then; or `None`.
+        not_saved: What was not finite in the last epoch, which was therefore not saved; or `None`.
         seconds: Time spent between the start of `fit` and the last saved epoch, over all restarts.
 
     Raises:
-        ValueError: In `fit`, where a file is damaged (the error names it), where the checkpoint is
-            of another model or optimizer, of epochs of another length (as with another batch size)
-            or of another number of replicas or workers, or where `fit` starts at another epoch.
+        ValueError: In `fit`, if a file is damaged (the error names it); if the checkpoint is from
+            another model or optimizer, another epoch length (as with another batch size) or another
+            number of replicas or workers; or if `fit` starts at another epoch.
 
     Example:
 
@@ -89,7 +89,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     @property
     def initial_epoch(self) -> int:
-        """Number of epochs in the newest checkpoint, 0 where there is none; read from disk."""
+        """Number of epochs in the newest checkpoint, 0 if there is none; read from disk."""
         found = self._read()
         return 0 if found is None else found[1]["epoch"]
 
@@ -130,7 +130,7 @@ class Checkpoint(keras.callbacks.Callback):
             return
         self.epochs.append(epoch)
         for name, value in logs.items():
-            # A run that an older version began goes on with the metrics that it has.
+            # A run that an older version began continues with the metrics that it has.
             if name in self.history or len(self.epochs) == 1:
                 self.history.setdefault(name, []).append(value)
         self.seconds = self._seconds_before + time.monotonic() - self._started
@@ -159,7 +159,7 @@ class Checkpoint(keras.callbacks.Callback):
         return self.model.distribute_strategy.extended.should_checkpoint
 
     def _read(self):
-        """(path, description, arrays) of the newest checkpoint; None where there is none."""
+        """(path, description, arrays) of the newest checkpoint; None if there is none."""
         candidates = list_checkpoints(self.directory)[::-1][: self.keep]
         for i, path in enumerate(candidates):
             try:
@@ -181,7 +181,7 @@ class Checkpoint(keras.callbacks.Callback):
         return weights + list(optimizer.variables)
 
     def _training(self) -> dict[str, int]:
-        """What decides, beside model and optimizer, how training goes on; as far as it is known."""
+        """What determines, besides model and optimizer, how training continues; as far as known."""
         strategy, steps = self.model.distribute_strategy, self.params.get("steps")
         if horizon := getattr(self.model, "horizon", None):
             _, steps = horizon  # Here `fit` may train a part of an epoch.
@@ -237,7 +237,7 @@ class Checkpoint(keras.callbacks.Callback):
         return self.model.distribute_strategy.experimental_local_results(variable.value)
 
     def _copies(self, variable) -> list[np.ndarray]:
-        """The value on each replica of this process, or one value where all are the same."""
+        """The value on each replica of this process, or one value if all are the same."""
         copies = [np.asarray(local) for local in self._local(variable)]
         same = all(copy.tobytes() == copies[0].tobytes() for copy in copies)
         return copies[:1] if same else copies
@@ -254,7 +254,7 @@ def _kind(path: str, shape, dtype: str) -> str:
 
 
 def _not_finite(logs, weights, values) -> str | None:
-    """What is NaN or infinite: a metric's name or a weight's path; None where nothing is."""
+    """What is NaN or infinite: a metric's name or a weight's path; None if nothing is."""
     for name, value in logs.items():
         if not math.isfinite(value):
             return f"{name} ({value})"

@@ -1,4 +1,4 @@
-"""Stopping with an error where the loss is no longer a number."""
+"""Stopping with an error when the loss is not finite."""
 
 import math
 
@@ -6,10 +6,10 @@ import keras
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops training with an error that names the step where the loss is NaN or infinite.
+    """Stops training with an error that names the step where the loss became NaN or infinite.
 
-    `keras.callbacks.TerminateOnNaN` ends `fit` as if all were well, and the callbacks after it save
-    what is left. This one raises, so that nothing is saved: put it before those that save.
+    `keras.callbacks.TerminateOnNaN` ends `fit` without an error, and later callbacks save the
+    broken model. This one raises, so that nothing is saved: put it before callbacks that save.
 
     Raises:
         ValueError: In `fit`, after the call of the training step in which the loss became NaN or

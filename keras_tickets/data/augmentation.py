@@ -4,12 +4,12 @@ import tensorflow as tf
 
 
 def crop_and_flip(images: tf.Tensor, draws: tf.Tensor, padding: int) -> tf.Tensor:
-    """Crops each image at random out of itself padded with zeros, and mirrors every other one.
+    """Pads each image with zeros, crops it at random, and mirrors it with probability 1/2.
 
     Args:
         images: Tensor of shape (batch, height, width, channels).
-        draws: int32 tensor of shape (batch, 3) with uniform values from 0: what happens to an
-            image depends on its own three numbers only.
+        draws: int32 tensor of shape (batch, 3) with uniform values from 0; each image depends only
+            on its own three numbers.
         padding: Pixels of zeros added on every side before cropping.
 
     Returns:

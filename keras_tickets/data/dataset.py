@@ -11,28 +11,28 @@ from keras_tickets.data.hold_out import count_held_out, held_out_at_random, noth
 
 
 class Dataset:
-    """Images and labels in memory, in an order that is a function of (seed, epoch) only.
+    """Images and labels in memory, in an order that depends only on (seed, epoch).
 
     Each epoch is a permutation of the training examples drawn by a stateless generator, and each
-    batch is gathered from the arrays by index, so that a step costs little and training can start
-    again at any epoch with the batches that the uninterrupted run would have seen. No global random
-    state is read or changed.
+    batch is gathered from the arrays by index. So a step costs little, and training can resume at
+    any epoch with the batches that the uninterrupted run would have seen. No global random state is
+    read or changed.
 
     Args:
         name: Name for messages and summaries.
         train: (images, labels): array of shape (n, *input_shape), any real dtype, and integer array
             of shape (n,) with values from 0.
         test: (images, labels) likewise.
-        batch_size: Examples per training step, over all replicas; what is left over of an epoch is
-            dropped, so that shapes are static.
+        batch_size: Examples per training step, over all replicas; an incomplete batch at the end of
+            an epoch is dropped, so that shapes are static.
         seed: Non-negative seed of hold-out, order and augmentation.
         test_batch_size: Examples per step of the test set and of validation; the last batch may be
             smaller.
-        steps_per_epoch: Training batches per epoch, at most those that there are. None: all.
+        steps_per_epoch: Training batches per epoch, at most as many as there are. None: all.
         augment: None, or `augment(images, draws)` with the images of a batch in their own dtype and
             an int32 tensor of shape (batch, 3): three uniform values from 0 for each image, a
-            function of the seed, the epoch and the image's position among those trained on. It must
-            use no other randomness.
+            function of the seed, the epoch and the image's position among the training images. It
+            must use no other randomness.
         validation: Share of the training examples, in [0, 1), that is held out: drawn from `seed`,
             never trained on, and read by the method `validation`.
 
@@ -101,7 +101,7 @@ class Dataset:
     def train(
         self, start_epoch: int = 0, targets: Mapping[str, np.ndarray] | None = None
     ) -> tf.data.Dataset:
-        """Training batches of all epochs from `start_epoch` on, without end.
+        """Returns the training batches of all epochs from `start_epoch` on, without end.
 
         Args:
             start_epoch: First epoch; epoch k holds the same batches wherever the data set starts.
@@ -114,8 +114,8 @@ class Dataset:
             `steps_per_epoch` to `fit` with it.
 
         Raises:
-            ValueError: `start_epoch` is not a non-negative integer, or a target has another number
-                of rows than there are training examples.
+            ValueError: `start_epoch` is not a non-negative integer, or the number of rows of a
+                target differs from the number of training examples.
         """
         for name, array in (targets or {}).items():
             if len(array) != self._size:
@@ -141,7 +141,7 @@ class Dataset:
         return prefetched(data)
 
     def train_once(self) -> tf.data.Dataset:
-        """The examples that are trained on, once, in their own order and without augmentation.
+        """Returns the training examples once, in their own order and without augmentation.
 
         Returns:
             `tf.data.Dataset` of (images, labels) batches: float32 and int32.
@@ -149,20 +149,20 @@ class Dataset:
         return self._in_order(self._train, self.batch_size)
 
     def validation(self) -> tf.data.Dataset:
-        """The training examples that are held out, once, in their own order, without augmentation.
+        """Returns the held-out examples once, in their own order and without augmentation.
 
         Returns:
             `tf.data.Dataset` of (images, labels) batches: float32 and int32.
 
         Raises:
-            ValueError: None are held out.
+            ValueError: No examples are held out.
         """
         if self._validation is None:
             raise nothing_held_out(self.name)
         return self._in_order(self._validation, self.test_batch_size)
 
     def test(self) -> tf.data.Dataset:
-        """The test set once, in its own order.
+        """Returns the test set once, in its own order.
 
         Returns:
             `tf.data.Dataset` of (images, labels) batches: float32 and int32.
@@ -170,7 +170,7 @@ class Dataset:
         return self._in_order(self._test, self.test_batch_size)
 
     def _epoch(self, epoch):
-        """The indices of each batch of an epoch, and what augmentation draws for each example."""
+        """The indices of each batch of an epoch, and the draws for augmenting each example."""
         batches = shuffled_batches(
             self._size, self.batch_size, self.steps_per_epoch, self.seed, epoch
         )

@@ -1,4 +1,4 @@
-"""Which training examples are held out for validation: a function of the seed."""
+"""Which training examples are held out for validation, as a function of the seed."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ _BEFORE_ALL_EPOCHS = -1
 
 
 def count_held_out(size: int, validation: float) -> int:
-    """Number of examples that a share of the training set is, at least 1 where it is not 0.
+    """Converts a share of the training set to a number of examples, at least 1 unless it is 0.
 
     Args:
         size: Number of training examples.

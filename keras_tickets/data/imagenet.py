@@ -18,11 +18,11 @@ CENTER = 224 / 256
 
 
 def builder(data_dir: str | None = None):
-    """The builder of ImageNet in tensorflow-datasets, which is prepared on the first call.
+    """Returns the ImageNet builder of tensorflow-datasets, prepared on the first call.
 
-    ImageNet cannot be downloaded without an account at image-net.org: its two archives must lie in
-    the folder `downloads/manual` of the directory, from where they are unpacked once, which takes
-    hours and 300 GB.
+    ImageNet cannot be downloaded without an account at image-net.org: put its two archives into the
+    folder `downloads/manual` of the directory. They are unpacked once, which takes hours and 300
+    GB.
 
     Args:
         data_dir: Directory of tensorflow-datasets. None: `$TFDS_DATA_DIR`, else
@@ -32,7 +32,7 @@ def builder(data_dir: str | None = None):
         A `tfds.core.DatasetBuilder` with the splits "train" and "validation".
 
     Raises:
-        ValueError: The data is neither prepared nor can it be.
+        ValueError: The data is not prepared and cannot be.
 
     Example:
 
@@ -66,10 +66,10 @@ def builder(data_dir: str | None = None):
 
 
 def crop_at_random(encoded: tf.Tensor, shape: tuple[int, int, int], seed: tf.Tensor) -> tf.Tensor:
-    """Decodes a random part of an image, resizes it, and mirrors every other one.
+    """Decodes a random part of an image, resizes it, and mirrors it with probability 1/2.
 
-    The part covers a tenth to all of the image's area and is 0.8 to 1.25 times as wide as high, as
-    in the code of the papers on lottery tickets; where ten draws find none, it is the whole image.
+    The part covers 10 to 100 % of the image's area, with an aspect ratio of 0.8 to 1.25, as in the
+    code of the papers on lottery tickets. If ten draws find no such part, it is the whole image.
 
     Args:
         encoded: Scalar string tensor, a JPEG file.

@@ -18,8 +18,8 @@ def load(
 
     Args:
         name: Name of the data set in tensorflow-datasets.
-        data_dir: Directory of tensorflow-datasets, where the data set is looked for and otherwise
-            downloaded to. None: `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
+        data_dir: Directory of tensorflow-datasets, searched for the data set, which is downloaded
+            into it if missing. None: `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
 
     Returns:
         (images, labels) for training and for testing: uint8 of shape (n, height, width, channels)
@@ -70,6 +70,6 @@ def _read(builder, split):
 
 
 def _check_network():
-    """Raises `OSError` at once where there is no network; a download would retry for minutes."""
+    """Raises `OSError` at once if there is no network; a download would retry for minutes."""
     if not urllib.request.getproxies():
         socket.getaddrinfo(DOWNLOAD_HOST, 443)

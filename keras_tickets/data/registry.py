@@ -15,7 +15,7 @@ from keras_tickets.data.streamed_dataset import StreamedDataset
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What is known of a data set before it is loaded.
+    """What is known about a data set before it is loaded.
 
     Attributes:
         input_shape: Shape of one image.
@@ -23,7 +23,7 @@ class Description:
         augment: As in `Dataset`.
         streamed: Whether images are read from disk batch by batch; otherwise all are in memory.
         half_of: Name of the data set whose images these are, at half their height and width.
-        examples: Number of training examples, before any is held out; None where it is not known.
+        examples: Number of training examples, before any are held out; None if unknown.
 
     Example:
 
@@ -95,28 +95,28 @@ def load(
     validation: float = 0.0,
     data_dir: str | None = None,
 ) -> Dataset | StreamedDataset:
-    """Loads a data set into memory, or opens one that is too large for it.
+    """Loads a data set into memory, or opens one that does not fit in memory.
 
     "digits" comes with scikit-learn and needs no download: 1,797 images of 8x8 pixels, every fifth
-    image of each class held out for the test. The others are read through tensorflow-datasets,
-    which downloads what it does not find. Images are standardized with the mean and standard
-    deviation, per channel, of those that are trained on. CIFAR-10 is augmented by random crops of
-    the image padded by 4 pixels and random horizontal flips. "cifar10_16x16" holds the same images
-    averaged over squares of 2x2 pixels, padded by 2: a network costs a quarter.
+    image of each class is in the test set. The others are read through tensorflow-datasets, which
+    downloads missing data. Images are standardized per channel with the mean and standard deviation
+    of the training images. CIFAR-10 is augmented by random crops of the image padded by 4 pixels
+    and random horizontal flips. "cifar10_16x16" holds the same images averaged over squares of 2x2
+    pixels, padded by 2, so that a network costs a quarter.
 
-    ImageNet, "imagenet2012", is read from disk while training goes on, cropped at random and
-    flipped; the test is on its 50,000 validation images. Its archives have to be fetched by hand
-    once, see `keras_tickets.data.imagenet.builder`.
+    ImageNet, "imagenet2012", is read from disk during training, cropped at random and flipped; its
+    50,000 validation images are the test set. You must download its archives yourself once, see
+    `keras_tickets.data.imagenet.builder`.
 
     Args:
         name: "digits", "mnist", "fashion_mnist", "cifar10", "cifar10_16x16" or "imagenet2012".
-        batch_size: Examples per training step, over all replicas; what is left over of an epoch is
-            dropped.
+        batch_size: Examples per training step, over all replicas; an incomplete batch at the end of
+            an epoch is dropped.
         seed: Seed of hold-out, order and augmentation.
         test_batch_size: Examples per step of the test set and of validation; the last batch may be
             smaller. None: 1000, for ImageNet `batch_size`.
-        steps_per_epoch: Training batches per epoch, at most those that there are. None: all.
-        augment: Whether to augment, where the data set has an augmentation.
+        steps_per_epoch: Training batches per epoch, at most as many as there are. None: all.
+        augment: Whether to augment, if the data set has an augmentation.
         validation: Share of the training examples, in [0, 1), that is held out for validation:
             drawn from `seed`, never trained on, and read by the data set's method `validation`.
         data_dir: Directory of tensorflow-datasets. None: `$TFDS_DATA_DIR`, else

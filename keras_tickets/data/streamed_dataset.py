@@ -13,33 +13,34 @@ from keras_tickets.data.hold_out import count_held_out, held_out_in_a_row, nothi
 
 
 class StreamedDataset:
-    """Images that do not fit in memory, in an order that is a function of (seed, epoch) only.
+    """Images that do not fit in memory, in an order that depends only on (seed, epoch).
 
     Each epoch reads the files in a random order, several at a time, and shuffles the examples
-    within a buffer. Both are drawn from the seed and the epoch, so that training can start again at
-    any epoch with the batches that the uninterrupted run would have seen. No global random state is
-    read or changed. What happens to an image is a function of the seed, the epoch and the name of
-    its file, whatever the order, the batch size and the number of files.
+    within a buffer. Both are drawn from the seed and the epoch, so training can resume at any epoch
+    with the batches that the uninterrupted run would have seen. No global random state is read or
+    changed. The augmentation of an image is a function of the seed, the epoch and its file name,
+    whatever the order, the batch size and the number of files.
 
-    Training images are cropped at random and mirrored (`imagenet.crop_at_random`), those of the
-    test are central crops; both are standardized with ImageNet's mean and standard deviation.
+    Training images are cropped at random and mirrored (`imagenet.crop_at_random`); test images are
+    central crops; both are standardized with ImageNet's mean and standard deviation.
 
     Args:
         name: Name for messages and summaries.
         builder: A prepared builder of tensorflow-datasets, whose examples have a JPEG "image", a
             "label" and a "file_name".
         input_shape: (height, width, 3) of the images that training sees.
-        batch_size: Examples per training step, over all replicas; what is left over of an epoch is
-            dropped, so that shapes are static.
+        batch_size: Examples per training step, over all replicas; an incomplete batch at the end of
+            an epoch is dropped, so that shapes are static.
         seed: Non-negative seed of hold-out, order and augmentation.
         test_batch_size: Examples per step of the test set and of validation; the last batch may be
             smaller. None: `batch_size`.
-        steps_per_epoch: Training batches per epoch, at most those that there are. None: all.
+        steps_per_epoch: Training batches per epoch, at most as many as there are. None: all.
         augment: Whether training images are cropped at random and mirrored.
-        shuffle_buffer: Examples among which the next one is drawn; some 100 kB each.
-        test_split: Name of the split for the test.
-        validation: Share of the training examples, in [0, 1), that is held out: a run of them on
-            disk, where they lie in random order, whose position is drawn from `seed`.
+        shuffle_buffer: Number of examples in the shuffle buffer, about 100 kB each.
+        test_split: Name of the test split.
+        validation: Share of the training examples, in [0, 1), that is held out: a run of
+            consecutive examples on disk, where the order is random; its position is drawn from
+            `seed`.
 
     Attributes:
         classes: Number of classes.
@@ -104,7 +105,7 @@ class StreamedDataset:
             self.steps_per_epoch = check_integer("steps_per_epoch", steps_per_epoch, 1, available)
 
     def train(self, start_epoch: int = 0) -> tf.data.Dataset:
-        """Training batches of all epochs from `start_epoch` on, without end.
+        """Returns the training batches of all epochs from `start_epoch` on, without end.
 
         Args:
             start_epoch: First epoch; epoch k holds the same batches wherever the data set starts.
@@ -118,20 +119,20 @@ class StreamedDataset:
         return prefetched(data.batch(self.batch_size, drop_remainder=True))
 
     def validation(self) -> tf.data.Dataset:
-        """The training examples that are held out, once, in their own order, as central crops.
+        """Returns the held-out examples once, in their own order, as central crops.
 
         Returns:
             `tf.data.Dataset` of (images, labels) batches: float32 and int32.
 
         Raises:
-            ValueError: None are held out.
+            ValueError: No examples are held out.
         """
         if self._validation_split is None:
             raise nothing_held_out(self.name)
         return self._in_order(self._validation_split)
 
     def test(self) -> tf.data.Dataset:
-        """The test set once, in its own order.
+        """Returns the test set once, in its own order.
 
         Returns:
             `tf.data.Dataset` of (images, labels) batches: float32 and int32.

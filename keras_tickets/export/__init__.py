@@ -1,4 +1,4 @@
-"""Trained models as files for inference."""
+"""Export of trained models as files for inference."""
 
 from keras_tickets.export.api import export
 from keras_tickets.export.report import ExportReport, Latency

@@ -1,9 +1,9 @@
-"""What to do about an operator or an error that a converter or runtime is known for."""
+"""Workarounds for known missing operators and errors of converters and runtimes."""
 
 import re
 
 UNROLL = "recurrent layers take unroll=True, which needs inputs with a fixed number of time steps"
-# What is looked for in the names of operators or in the error, and the way out.
+# Text to look for in the names of operators or in the error, and the workaround.
 KNOWN = {
     r"TensorList|\bWhile\b|ConvLSTM": UNROLL,
     r"\bErfc?\b": "keras.activations.gelu takes approximate=True, which needs no such operator",
@@ -25,13 +25,13 @@ KNOWN = {
 
 
 def advice_for(text: str) -> str:
-    """A sentence that says the way out, or nothing where none is known."""
+    """A sentence with the workaround; empty if none is known."""
     found = [advice for pattern, advice in KNOWN.items() if re.search(pattern, text)]
     return f" What helps: {'; '.join(found)}." if found else ""
 
 
 def lacks(format: str, operators: list[str]) -> str:
-    """Says that a format has no such operators, and what to do."""
+    """Says that a format lacks these operators, and what to do."""
     names = ", ".join(operators)
     which = "operator" if len(operators) == 1 else "operators"
     return f"{format} has no {which} {names}.{advice_for(' '.join(operators))}"

@@ -1,4 +1,4 @@
-"""Converters and runtimes in another process, so that one that crashes takes nothing with it."""
+"""Converters and runtimes in another process, so that a crash stays there."""
 
 import json
 import os
@@ -15,7 +15,7 @@ LAST_LINES = 3
 
 
 class Failure(RuntimeError):
-    """What a converter or runtime says is wrong, or that it crashed.
+    """The error of a converter or runtime, or the report of its crash.
 
     Attributes:
         crashed: Whether its process ended.
@@ -29,8 +29,8 @@ class Failure(RuntimeError):
 class _Process:
     """The process, started when it is needed and kept for the next request.
 
-    Starting it takes seconds, most of them the import of TensorFlow; so it is started before the
-    model is written, and goes on with the next export. It ends by itself when it is idle.
+    Starting it takes seconds, mostly to import TensorFlow; so it is started before the model is
+    written, and is reused by the next export. It ends by itself when it is idle.
     """
 
     def __init__(self) -> None:
@@ -40,9 +40,9 @@ class _Process:
         self._owner = os.getpid()
 
     def start(self, format: str) -> None:
-        """Makes sure that it runs; does not wait until it is ready."""
+        """Makes sure that the process runs; does not wait until it is ready."""
         with self._lock:
-            if self._owner != os.getpid():  # in a fork: the other process's is not ours to use
+            if self._owner != os.getpid():  # in a fork: it belongs to the parent process
                 self._process, self._owner = None, os.getpid()
             if self._process is not None and self._process.poll() is None:
                 return
@@ -72,7 +72,7 @@ class _Process:
         with self._lock:
             try:
                 reply = self._exchange(format, line)
-                if not reply and self._returncode() == 0:  # it had just ended, being idle
+                if not reply and self._returncode() == 0:  # it had just ended because it was idle
                     reply = self._exchange(format, line)
             except BaseException:
                 self.stop()

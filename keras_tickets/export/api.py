@@ -1,4 +1,4 @@
-"""`kt.export`: a trained model as files for inference."""
+"""`kt.export`: exports a trained model as files for inference."""
 
 import contextlib
 import os
@@ -31,11 +31,10 @@ def export(
 ) -> ExportReport:
     """Exports a model for inference, reads the files back and measures them.
 
-    A `kt.SparseModel` is stripped first (`kt.strip`): zeros are baked into plain kernels, so what
-    is written loads and serves where keras_tickets is not installed. A plain Keras model is
-    exported as it is. The files are written beside `path` and moved there only when complete.
-    Converters and runtimes run in a process of their own, so one that crashes is an error and
-    nothing worse.
+    A `kt.SparseModel` is stripped first (`kt.strip`): zeros are baked into plain kernels, so the
+    files load and serve without keras_tickets. A plain Keras model is exported as it is. The files
+    are written beside `path` and moved there only when complete. Converters and runtimes run in a
+    separate process, so that a crash there is only an error here.
 
     Args:
         sparse_model: A built `kt.SparseModel` or any other built `keras.Model`.
@@ -47,14 +46,14 @@ def export(
             stored sparsely. `"onnx"` and `"openvino"` need `pip install keras-tickets[onnx]` or
             `[openvino]`.
         packed: For `"tf_saved_model"`: stores weights with enough zeros as their non-zero values
-            and one bit a value. The SavedModel itself expands them, once, when it is loaded.
-        quantize: For `"litert"`: `"int8"` stores kernels as int8, symmetric with one scale an
-            output channel, so that zeros stay exactly 0. They are computed with in float32.
+            and one bit per value. The SavedModel itself expands them, once, when it is loaded.
+        quantize: For `"litert"`: `"int8"` stores kernels as int8, symmetric with one scale per
+            output channel, so that zeros stay exactly 0. Arithmetic is float32.
         overwrite: Whether to replace what is at `path` if it is an export of the same format. It
             is replaced only when the new one is complete. Anything else is never replaced.
-        input_shape: Shape of the input without the batch axis, or a structure of such shapes, to
-            measure with where the model leaves sizes open. By default sizes are found by trying.
-            The files take all sizes in any case.
+        input_shape: Shape of the input without the batch axis, or a structure of such shapes, for
+            measuring a model that leaves sizes open. By default sizes are found by trying. The
+            files accept all sizes in any case.
 
     Returns:
         A `kt.ExportReport` with sizes in bytes, the largest difference between the outputs of the
@@ -102,7 +101,7 @@ def export_and_measure(
     input_shape: InputShape = None,
     ram: bool = False,
 ) -> ExportReport:
-    """As `export`, which it is the body of; `ram` measures memory too, which takes longer."""
+    """The body of `export`; `ram` measures memory too, which takes longer."""
     chosen = find_format(format, **options)
     check_model(model, "sparse_model")
     target = placing.check_path(path, chosen, overwrite)
@@ -139,7 +138,7 @@ def export_and_measure(
 
 @contextlib.contextmanager
 def _plain(model: keras.Model) -> Iterator[keras.Model]:
-    """The model without masks. What stripping and running it changes is put back afterwards."""
+    """The model without masks. Whatever stripping and running it changes is restored afterwards."""
     kept = [(variable, variable.numpy()) for variable in model.non_trainable_variables]
     sparse = isinstance(model, SparseModel)
     if sparse:
@@ -153,7 +152,7 @@ def _plain(model: keras.Model) -> Iterator[keras.Model]:
 
 @contextlib.contextmanager
 def _explained(path: pathlib.Path, format: str) -> Iterator[None]:
-    """Says which argument an error is about: `path` where it cannot be written, or the model."""
+    """Says which argument an error is about: `path` if it cannot be written, or the model."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:

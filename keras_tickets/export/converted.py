@@ -1,4 +1,4 @@
-"""Formats that are made from a SavedModel by a converter in another process."""
+"""Formats made from a SavedModel by a converter in another process."""
 
 import pathlib
 import re
@@ -10,7 +10,7 @@ from keras_tickets.export import advice, apart, saved_model
 from keras_tickets.export.interface import Interface
 
 NAMES = {"litert": "LiteRT", "onnx": "ONNX", "openvino": "OpenVINO"}
-# How OpenVINO's converter tells of operators that it does not know, or only in part.
+# How OpenVINO's converter reports operators that it does not support, or only in part.
 MISSING = re.compile(r"No conversion rule found for operations?: ([\w, ]+)|-- (\w+) with a message")
 
 

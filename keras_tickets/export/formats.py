@@ -1,4 +1,4 @@
-"""The formats of `kt.export`, and which options each has."""
+"""The formats of `kt.export`, and the options of each."""
 
 import dataclasses
 import functools
@@ -14,13 +14,13 @@ class Format:
     """One format.
 
     Attributes:
-        write: Writes a plain Keras model to a path and returns in sentences what that gains.
-        recognizes: Whether what is at a path is an export of this format, to be replaced.
+        write: Writes a plain Keras model to a path and returns sentences on what that saves.
+        recognizes: Whether a path holds an export of this format, which may be replaced.
         directory: Whether the path is a directory.
         suffix: What the path must end in.
         beside: Suffixes of further files beside the path.
         packages: What must be installed.
-        options: For each option that the format has, the values it may have.
+        options: For each option of the format, the allowed values.
     """
 
     write: Callable[..., str]
@@ -53,11 +53,11 @@ OFF = {"packed": False, "quantize": None}
 
 
 def find_format(name: str, packed: bool, quantize: str | None) -> Format:
-    """The format of this name, which writes with these options.
+    """Returns the format of this name, after checking that it has these options.
 
     Raises:
         ImportError: It needs a package that is not installed.
-        ValueError: There is none, or it has no such option.
+        ValueError: There is no such format, or it lacks an option.
     """
     if name not in FORMATS:
         raise ValueError(f"`format` must be one of {tuple(FORMATS)}. Received: format={name!r}")

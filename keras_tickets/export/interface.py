@@ -13,12 +13,12 @@ from keras_tickets import _keras_compat
 
 @dataclasses.dataclass(frozen=True)
 class Interface:
-    """What a model takes.
+    """The inputs of a model.
 
     Attributes:
         arguments: The model's positional arguments: a list of structures of `tf.TensorSpec`s.
-        inputs: Their `tf.TensorSpec`s, flat, each with a name of its own.
-        batch_size: The only batch size that the model takes; `None` where it takes any.
+        inputs: Their `tf.TensorSpec`s, flat, each with a unique name.
+        batch_size: The only batch size that the model accepts; `None` if it accepts any.
     """
 
     arguments: list
@@ -27,7 +27,7 @@ class Interface:
 
     @classmethod
     def of(cls, model: keras.Model) -> "Interface":
-        """That of a built model."""
+        """The interface of a built model."""
         arguments = _keras_compat.input_signature(model)
         paths, specs = zip(*keras.tree.flatten_with_path(arguments), strict=True)
         names = unique_names(
@@ -42,21 +42,21 @@ class Interface:
         return cls(arguments, named, shapes[0][0] if shapes else None)
 
     def pack(self, values: Iterable[Any]) -> list:
-        """The positional arguments, in their structure, from a value for each of `inputs`."""
+        """Structures a value for each of `inputs` as the positional arguments."""
         return keras.tree.pack_sequence_as(self.arguments, list(values))
 
     def call(self, model: keras.Model, values: Iterable[Any]) -> dict[str, tf.Tensor]:
-        """Runs the model for inference on a value for each of `inputs`; outputs by name."""
+        """Runs the model for inference on a value for each of `inputs`; returns outputs by name."""
         return name_outputs(model(*self.pack(values), training=False))
 
     def file_names(self, outputs: Sequence[str]) -> list[str]:
-        """Names for outputs, none of which an input has: some formats have one set of names."""
+        """Names for outputs, distinct from inputs: some formats have one set of names."""
         taken = {spec.name for spec in self.inputs}
         return [f"{name}_output" if name in taken else name for name in outputs]
 
 
 def name_outputs(outputs: Any) -> dict[str, tf.Tensor]:
-    """The outputs of a model, flat: by the keys of dicts, else `output_0`, `output_1`, …"""
+    """The flat outputs of a model, named by the keys of dicts or `output_0`, `output_1`, …"""
     found = [
         (path, value) for path, value in keras.tree.flatten_with_path(outputs) if value is not None
     ]
@@ -80,7 +80,7 @@ def is_flat(outputs: Any) -> bool:
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
-    """Names that every format takes, `_1`, `_2`, … after those that come again."""
+    """Names that every format accepts, with `_1`, `_2`, … appended to repeated ones."""
     found: list[str] = []
     for name in names:
         clean = re.sub(r"\W", "_", name, flags=re.ASCII)

@@ -28,7 +28,7 @@ INT8_NOTE = (
 def write(
     model: keras.Model, interface: Interface, path: pathlib.Path, *, quantize: str | None = None
 ) -> str:
-    """Writes a plain Keras model to the file `path`, and returns in sentences what that gains."""
+    """Writes a plain Keras model to the file `path`; returns sentences on what that saves."""
     convert("litert", model, interface, path)
     content, kernels = litert_weights.encode(path.read_bytes(), int8=quantize == "int8")
     path.write_bytes(content)

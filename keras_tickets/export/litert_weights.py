@@ -1,8 +1,9 @@
 """Sparse and int8 weights in LiteRT files.
 
-The converter's own sparse encoding is followed (each row of a kernel as its non-zero values and
-their columns, then an operator that expands them), but not used: together with int8 it writes files
-that the interpreter's default delegate refuses, and which kernels it encodes cannot be asked for.
+The encoding is that of the converter's own sparsity option (each row of a kernel as its non-zero
+values and their columns, then an operator that expands them). The option itself is not used:
+together with int8 it writes files that the interpreter's default delegate refuses, and one cannot
+choose which kernels it encodes.
 
 Source: the TensorFlow Lite schema, `SparsityParameters`.
 """
@@ -14,7 +15,7 @@ import flatbuffers
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-OPERATOR_BYTES = 512  # about what the expanding operator and its tensor take
+OPERATOR_BYTES = 512  # about the size of the expanding operator and its tensor
 ALIGNMENT = 16
 # Operators with a kernel: which input it is, and which of its axes are the output channels.
 KERNELS = {
@@ -39,7 +40,7 @@ class StoredKernel:
 
     Attributes:
         name: The name of its layer or of its operator.
-        index_bytes: Bytes of a column index; 0 where the kernel is stored densely.
+        index_bytes: Bytes of a column index; 0 if the kernel is stored densely.
         int8: Whether its values are int8.
     """
 
@@ -53,11 +54,11 @@ def encode(content: bytes, *, int8: bool) -> tuple[bytes, list[StoredKernel]]:
 
     Args:
         content: The file.
-        int8: Whether kernels become int8: symmetric, so that zeros stay exact, with one scale an
+        int8: Whether kernels become int8: symmetric, so that zeros stay exact, with one scale per
             output channel.
 
     Returns:
-        The new file, and its kernels.
+        The new file and its kernels.
     """
     editor = _Editor(schema.ModelT.InitFromPackedBuf(content, 0))
     kernels = [editor.encode(index, axis, int8) for index, axis in editor.kernels().items()]
@@ -65,7 +66,7 @@ def encode(content: bytes, *, int8: bool) -> tuple[bytes, list[StoredKernel]]:
 
 
 class _Editor:
-    """A model, and the operators to put before its first one."""
+    """A model, and the operators to insert before its first one."""
 
     def __init__(self, model):
         self.model = model
@@ -90,7 +91,7 @@ class _Editor:
         return np.asarray(data, np.uint8).view(np.float32).reshape(tensor.shape)
 
     def encode(self, index: int, axis: int, int8: bool) -> StoredKernel:
-        """Stores one kernel in as few bytes as it can, and expands it before it is used."""
+        """Stores one kernel in as few bytes as possible, and expands it before it is used."""
         tensor, values = self.graph.tensors[index], self._values(index)
         name = _layer_name(tensor.name.decode())
         used = index
@@ -133,10 +134,10 @@ class _Editor:
         self.expanding.append(operator)
 
     def _keep(self, expanded: int) -> None:
-        """Reads an expanded kernel by an operator that costs nothing.
+        """Keeps an expanded kernel by an operator that reads it at no cost.
 
-        The XNNPACK delegate leaves out an expansion that only a DEQUANTIZE reads, even where it
-        does not take over what reads that in turn. It never takes over RANK.
+        The XNNPACK delegate drops an expansion that only a DEQUANTIZE reads, even if it does not
+        take over the reader of the DEQUANTIZE. It never takes over RANK.
         """
         rank = schema.TensorT()
         rank.name, rank.type, rank.buffer = b"rank", schema.TensorType.INT32, 0
@@ -179,7 +180,7 @@ class _Editor:
 
 
 class _AlignedBuffer(schema.BufferT):
-    """A buffer that lies where the schema asks: at a multiple of 16 bytes."""
+    """A buffer aligned as the schema requires, at a multiple of 16 bytes."""
 
     def Pack(self, builder):  # noqa: N802
         data = None if self.data is None else np.asarray(self.data, np.uint8)
@@ -195,7 +196,7 @@ class _AlignedBuffer(schema.BufferT):
 
 
 def _layer_name(tensor_name: str) -> str:
-    """Keras's name of the layer, out of the converter's name of the fused operators."""
+    """Keras's name of the layer, extracted from the converter's name of the fused operators."""
     first = tensor_name.partition(";")[0].split("/")
     return first[-2] if len(first) > 1 else first[0]
 
@@ -213,10 +214,10 @@ def _quantize(values: np.ndarray, axis: int):
 
 
 def _rows(values: np.ndarray):
-    """All axes dense but the last, of which only the non-zero columns are stored.
+    """Stores all axes densely except the last, of which only the non-zero columns are stored.
 
     Returns:
-        The parameters that say so, the bytes of all that is stored, and those of a column index.
+        The sparsity parameters, the total bytes stored, and the bytes of a column index.
     """
     rows = values.reshape(-1, values.shape[-1]) != 0
     starts, columns = np.append(0, np.cumsum(rows.sum(axis=1))), np.nonzero(rows)[1]
@@ -239,7 +240,7 @@ def _dense_axis(size: int):
 
 
 def _index_vector(values: np.ndarray, limit: int | None = None):
-    """Indices below `limit` in the narrowest type that the format has for them."""
+    """Indices below `limit` in the narrowest type of the format."""
     limit = int(values.max()) + 1 if limit is None else limit
     for dtype, container, kind in INDEX_VECTORS:
         if limit <= np.iinfo(dtype).max + 1:

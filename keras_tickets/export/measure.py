@@ -1,4 +1,4 @@
-"""What an exported model does on random inputs: how far off, how fast, in how much memory."""
+"""Measures an exported model on random inputs: difference, latency and memory."""
 
 import dataclasses
 import itertools
@@ -30,10 +30,10 @@ class Measured:
     """What was measured.
 
     Attributes:
-        difference: The largest absolute difference of the outputs; NaN where nothing could be run.
+        difference: The largest absolute difference of the outputs; NaN if nothing could be run.
         latency: `Latency` by batch size.
-        ram_bytes: Growth of the process's memory at its peak; `None` where it was not measured.
-        note: What to know of it, in sentences; may be empty.
+        ram_bytes: Peak growth of the process's memory; `None` if it was not measured.
+        note: Remarks, in sentences; may be empty.
     """
 
     difference: float
@@ -52,14 +52,14 @@ def measure(
     input_shape: InputShape = None,
     ram: bool = False,
 ) -> Measured:
-    """Compares an exported model with the model it was made from, and times it.
+    """Compares an exported model with the original, and times it.
 
     Args:
         model: The model.
-        interface: What it takes.
+        interface: The inputs of the model.
         path: The exported model.
         format: Its format.
-        folder: Where arrays may be written for the process that runs it.
+        folder: Where to write arrays for the process that runs it.
         input_shape: As in `kt.export`.
         ram: Whether to measure memory too.
 
@@ -67,8 +67,8 @@ def measure(
         What was measured.
 
     Raises:
-        ValueError: The model does not take `input_shape`.
-        apart.Failure: The exported model cannot be run on anything that the model takes.
+        ValueError: The model does not accept `input_shape`.
+        apart.Failure: The exported model cannot be run on any input that the model accepts.
     """
     trial = _Trial(model, interface, path, format, folder)
     batches = BATCH_SIZES if interface.batch_size is None else (interface.batch_size,)
@@ -96,7 +96,7 @@ def measure(
 
 
 class _Trial:
-    """An exported model and the model it was made from, run on the same inputs."""
+    """An exported model and the original, run on the same inputs."""
 
     def __init__(self, model, interface, path, format, folder):
         self.model, self.interface = model, interface
@@ -111,7 +111,7 @@ class _Trial:
         return {name: np.asarray(value) for name, value in outputs.items()}
 
     def run(self, sample: Sample, batches: tuple[int, ...], ram: bool) -> Measured:
-        """Measures at each batch size; one that fails after another has run is told in the note."""
+        """Measures at each batch size; the note reports one that fails after another has run."""
         difference, latency, ram_bytes, notes = 0.0, {}, None, []
         if sample.open_shapes:
             notes.append(SIZES_NOTE.format(shapes=sample.open_shapes))
@@ -163,7 +163,7 @@ class _Trial:
 
 
 def _max_abs_difference(expected: dict[str, np.ndarray], actual: list[np.ndarray]) -> float:
-    """The largest over all outputs; infinite where strings or shapes differ."""
+    """The largest difference over all outputs; infinite if strings or shapes differ."""
     return max(
         (_difference(a, b) for a, b in zip(expected.values(), actual, strict=True)), default=0.0
     )

@@ -14,7 +14,7 @@ NOTE = (
 
 
 def write(model: keras.Model, interface: Interface, path: pathlib.Path) -> str:
-    """Writes a plain Keras model to the file `path`, and returns in a sentence what that gains."""
+    """Writes a plain Keras model to the file `path`; returns a sentence on what that saves."""
     convert("onnx", model, interface, path)
     return NOTE
 

@@ -12,11 +12,11 @@ NOTE = (
     "neither smaller nor faster than the dense model's. Measured in float32; on some CPUs OpenVINO "
     "computes in bfloat16 unless told otherwise."
 )
-BEGINNING = 4096  # bytes, in which the element <net> stands
+BEGINNING = 4096  # bytes, which contain the element <net>
 
 
 def write(model: keras.Model, interface: Interface, path: pathlib.Path) -> str:
-    """Writes `path` and the weights beside it, and returns in sentences what that gains."""
+    """Writes `path` and the weights beside it; returns sentences on what that saves."""
     convert("openvino", model, interface, path)
     return NOTE
 

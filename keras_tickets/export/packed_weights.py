@@ -1,4 +1,4 @@
-"""Weights that a SavedModel holds as non-zero values and bits, and expands when it is loaded."""
+"""Weights stored in a SavedModel as non-zero values and bits, and expanded on loading."""
 
 import hashlib
 
@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from keras_tickets._files.mask_bits import pack_mask
 
-GRAPH_BYTES = 8192  # about what the functions that expand one weight take in the graph
+GRAPH_BYTES = 8192  # about the size in the graph of the functions that expand one weight
 
 
 class PackedWeight(tf.saved_model.experimental.TrackableResource):
-    """A weight whose dense value exists only in memory, from loading on.
+    """A weight whose dense value exists only in memory, after loading.
 
     In the SavedModel it is a resource like a lookup table: after the checkpoint has been restored,
     TensorFlow's loaders run its initializer, which scatters the values into a variable's handle.
@@ -24,7 +24,7 @@ class PackedWeight(tf.saved_model.experimental.TrackableResource):
         super().__init__()
         self.shape = value.shape
         self.dtype = tf.as_dtype(value.dtype)
-        # What differs must differ in name; loaders make the name unique for each loaded model.
+        # Different tables need different names; loaders make them unique for each loaded model.
         content = f"{self.dtype.name} {self.shape} ".encode() + value.tobytes()
         self.name = f"packed_{hashlib.sha256(content).hexdigest()}"
         nonzero = _nonzero(value)
@@ -37,7 +37,7 @@ class PackedWeight(tf.saved_model.experimental.TrackableResource):
         return self.values.numpy().nbytes + self.bits.numpy().nbytes
 
     def read(self) -> tf.Tensor:
-        """The dense weight, in the graph that is saved."""
+        """The dense weight, in the saved graph."""
         value = tf.raw_ops.ReadVariableOp(resource=self.resource_handle, dtype=self.dtype)
         value.set_shape(self.shape)
         return value
@@ -67,5 +67,5 @@ def gets_smaller(value: np.ndarray) -> bool:
 
 
 def _nonzero(value: np.ndarray) -> np.ndarray:
-    """Where any bit of a value is set: so -0.0 comes back as it was."""
+    """Where any bit of a value is set, so that -0.0 is preserved."""
     return np.ascontiguousarray(value).view(f"uint{8 * value.itemsize}") != 0

@@ -1,4 +1,4 @@
-"""Where exports go: never over anything but an older export of the same format."""
+"""Where exports go: they replace nothing but an older export of the same format."""
 
 import contextlib
 import os
@@ -14,8 +14,8 @@ def check_path(path: str | os.PathLike, format: Format, overwrite: bool) -> path
     """The path, if an export may be written to it.
 
     Raises:
-        TypeError: It is no path.
-        ValueError: It is not one for this format, or something is there that may not be replaced.
+        TypeError: It is not a path.
+        ValueError: The path does not fit the format, or something there may not be replaced.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"`path` must be a str or os.PathLike. Received: path={path!r}")
@@ -31,10 +31,10 @@ def check_path(path: str | os.PathLike, format: Format, overwrite: bool) -> path
 
 
 def check_free(target: pathlib.Path, format: Format, overwrite: bool) -> None:
-    """Checks that nothing is at `target` but what may be replaced.
+    """Checks that nothing is at `target` except what may be replaced.
 
     Raises:
-        ValueError: There is.
+        ValueError: Something else is there.
     """
     files = [target, *(target.with_suffix(suffix) for suffix in format.beside)]
     taken = [file for file in files if os.path.lexists(file) and not _is_empty_place(file, format)]
@@ -60,7 +60,7 @@ def _is_empty_place(path: pathlib.Path, format: Format) -> bool:
 
 @contextlib.contextmanager
 def folder_beside(target: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A new folder on the same disk, gone afterwards.
+    """Makes a temporary folder on the same disk.
 
     Its path is absolute: the process that converts may have been started in another directory.
     """
@@ -82,10 +82,10 @@ def put_in_place(
     format: Format,
     overwrite: bool,
 ) -> tuple[pathlib.Path, ...]:
-    """Moves what lies in the folder `written`, in the room, to where it belongs, `target` last.
+    """Moves the content of the folder `written`, in the room, to its place, `target` last.
 
     Returns:
-        All files, in order of their names.
+        All files, sorted by name.
     """
     check_free(target, format, overwrite)
     moved = []

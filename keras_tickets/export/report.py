@@ -1,4 +1,4 @@
-"""What an export produced, measured."""
+"""Measurements of an export."""
 
 import dataclasses
 import pathlib
@@ -12,7 +12,7 @@ CHUNK = 1 << 20
 
 
 class Latency(NamedTuple):
-    """Time of one call in milliseconds: the median of many, the shortest and the longest.
+    """Time of one call in milliseconds: median, shortest and longest of many calls.
 
     Example:
 
@@ -35,16 +35,16 @@ class ExportReport:
 
     Attributes:
         files: Every file written.
-        bytes: Their sizes added up.
-        gzip_bytes: The same with each file compressed by gzip: what a download or an archive of the
-            model takes.
+        bytes: Their total size.
+        gzip_bytes: Their total size with each file compressed by gzip, as in a download or an
+            archive.
         max_abs_difference: Largest absolute difference between the outputs of the model and of the
             exported files, read back, on random inputs; over all outputs, in float32.
         latency_ms: `Latency` of one call of the exported model on this host for each batch size
             measured, in milliseconds.
-        note: What the numbers mean for a sparse model, in sentences.
-        ram_bytes: By how much reading and calling the exported model at the first batch size grows
-            a process's memory at its peak; only where that was asked for, and on Linux.
+        note: What the numbers mean for a sparse model, in words.
+        ram_bytes: Peak growth of a process's memory when it reads the exported model and calls it
+            at the first batch size; only if requested, and on Linux.
 
     Example:
 

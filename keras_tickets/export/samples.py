@@ -1,4 +1,4 @@
-"""Random inputs that a model takes: of the sizes given, else of sizes found by trying."""
+"""Random inputs that a model accepts, of the given sizes or of sizes found by trying."""
 
 import dataclasses
 import itertools
@@ -14,7 +14,7 @@ from keras_tickets._kernels.tracing import InputShape
 # Powers of two first, then sizes that are multiples of others, then odd ones.
 SIZES: tuple[int, ...] = (32, 64, 128, 256, 16, 8, 4, 2, 1, 96, 224, 512, 60, 84, 72, 100, 110, 130)
 SIZES += (33, 65, 129, 31, 17, 257, 360, 840, 1024, 4096, 16384, 65536)
-SIZES_APART = (8, 16, 32, 64, 128)  # where one size for all open dimensions does not do
+SIZES_APART = (8, 16, 32, 64, 128)  # if one size for all open dimensions does not work
 MOST_OPEN_APART = 3
 MOST_ELEMENTS = 1 << 22
 MAX_SECONDS = 30.0
@@ -27,7 +27,7 @@ class Sample:
 
     Attributes:
         specs: The `tf.TensorSpec`s of the inputs.
-        shapes: A shape for each; `None` in the place of the batch axis.
+        shapes: A shape for each, with `None` for the batch axis.
         kind: "normal": floats are standard normal, integers and booleans 0 or 1, strings "0".
             "positive": the absolute values of those. "zeros": all zeros.
     """
@@ -37,7 +37,7 @@ class Sample:
     kind: str = "normal"
 
     def draw(self, batch: int, seed: int = 0) -> list[np.ndarray]:
-        """An array for each input."""
+        """Draws an array for each input."""
         random = np.random.default_rng(seed)
         return [
             self._values(random, spec.dtype, [batch if n is None else n for n in shape])
@@ -59,7 +59,7 @@ class Sample:
 
     @property
     def open_shapes(self) -> str:
-        """The shapes of the inputs that leave sizes open, in words; empty where none does."""
+        """The shapes of the inputs that leave sizes open, in words; empty if there are none."""
         chosen = [
             f"{spec.name}={'x'.join(str(n) for n in shape[1:])}"
             for spec, shape in zip(self.specs, self.shapes, strict=True)
@@ -74,18 +74,18 @@ def working_samples(
     input_shape: InputShape,
     batch: int,
 ) -> Iterator[Sample]:
-    """The samples that a model takes, those with finite outputs first.
+    """The samples that a model accepts, those with finite outputs first.
 
     Args:
         call: Runs the model on arrays; returns its outputs.
         specs: The `tf.TensorSpec`s of its inputs.
         input_shape: The shape of the input without the batch axis, or a structure of such shapes;
-            `None` to try sizes where the model leaves some open.
+            `None` to try sizes if the model leaves some open.
         batch: The batch size to try with.
 
     Raises:
         ValueError: `input_shape` does not fit the model, or the model fails with it.
-        Exception: What the model raised first, where it takes no sample at all.
+        Exception: The first error of the model, if it accepts no sample at all.
     """
     first_error: Exception | None = None
     not_finite: list[Sample] = []
@@ -116,10 +116,10 @@ def _candidates(specs, input_shape: InputShape) -> Iterator[Sample]:
 
 
 def given_shapes(specs: Sequence[tf.TensorSpec], input_shape: InputShape) -> tuple:
-    """The shapes that a user gives, checked.
+    """Checks and returns the shapes that a user gives.
 
     Raises:
-        ValueError: They are not those of the model's inputs.
+        ValueError: They do not fit the model's inputs.
     """
     given: list[tuple[int, ...]] = []
     try:
@@ -145,7 +145,7 @@ def given_shapes(specs: Sequence[tf.TensorSpec], input_shape: InputShape) -> tup
 
 
 def _tried(specs: Sequence[tf.TensorSpec]) -> Iterator[tuple]:
-    """Shapes to try, each once: one size for all that is open, then one for each open dimension."""
+    """Shapes to try, each once: first one size for all open dimensions, then one for each."""
     places = sum(size is None for spec in specs for size in tuple(spec.shape)[1:])
     if not places:
         yield _filled(specs, ())

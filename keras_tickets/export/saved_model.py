@@ -28,11 +28,11 @@ UNPACKED_NOTE = (
 def write(
     model: keras.Model, interface: Interface, path: pathlib.Path, *, packed: bool = False
 ) -> str:
-    """Writes a plain Keras model to `path`, and returns in a sentence what that gains.
+    """Writes a plain Keras model to `path`; returns a sentence on what that saves.
 
     The endpoint reads packed weights in place of the model's own, at each use, so that TensorFlow
-    optimizes the same graph as without packing and the outputs are equal to the bit. That goes
-    through `StatelessScope`, as in `kt.layers.Sparse`, so no layer has to know of it.
+    optimizes the same graph as without packing and the outputs are bit-identical. This goes through
+    `StatelessScope`, as in `kt.layers.Sparse`, so layers need not know about it.
     """
     chosen = [v for v in model.variables if packed and gets_smaller(v.numpy())]
     weights = [PackedWeight(variable.numpy()) for variable in chosen]
@@ -64,7 +64,7 @@ def write(
 
 
 def write_flat(model: keras.Model, interface: Interface, path: pathlib.Path) -> list[str]:
-    """Writes a SavedModel for converters: its inputs and outputs are flat, each with its own name.
+    """Writes a SavedModel for converters, with flat inputs and outputs, each with its own name.
 
     Returns:
         The names of the outputs, in the model's order.
@@ -86,7 +86,7 @@ def write_flat(model: keras.Model, interface: Interface, path: pathlib.Path) -> 
 
 
 def _archive(model: keras.Model, replaced: set[int]) -> keras.export.ExportArchive:
-    """Lists TensorFlow's variables: with Keras's own as well, each would be written twice."""
+    """Lists only TensorFlow's variables: with Keras's own as well, each would be written twice."""
     archive = keras.export.ExportArchive()
     archive.track(model)
     for name in ("variables", "trainable_variables", "non_trainable_variables"):
@@ -96,7 +96,7 @@ def _archive(model: keras.Model, replaced: set[int]) -> keras.export.ExportArchi
 
 
 def recognizes(path: pathlib.Path) -> bool:
-    """Whether a directory is a SavedModel, and nothing else is in it."""
+    """Whether a directory contains a SavedModel and nothing else."""
     if not (path / "saved_model.pb").is_file():
         return False
     known = {"saved_model.pb", "fingerprint.pb", "variables", "assets"}

@@ -1,4 +1,4 @@
-"""What other libraries call things, in the terms of this one."""
+"""Conversion of models from other libraries."""
 
 from keras_tickets.interop.from_tfmot import from_tfmot
 

@@ -22,26 +22,27 @@ from keras_tickets.model import SparseModel, sparsify
 def from_tfmot(
     model: Any, custom_objects: Mapping[str, type[keras.layers.Layer]] | None = None
 ) -> SparseModel:
-    """Makes a `kt.SparseModel` of a model pruned with tensorflow-model-optimization (tfmot).
+    """Converts a model pruned with tensorflow-model-optimization (tfmot) to a `kt.SparseModel`.
 
-    Layers are translated one by one from Keras 2 to Keras 3, weights and `trainable` flags copied.
-    Each kernel in a `PruneLowMagnitude` wrapper gets that wrapper's mask. A model without wrappers,
-    as `strip_pruning` returns it, has its masks in its zeros: each kernel and embedding that holds
-    some is masked where it is 0. A dense model comes back without masks.
+    Layers are translated one by one from Keras 2 to Keras 3; weights and `trainable` flags are
+    copied. Each kernel in a `PruneLowMagnitude` wrapper gets that wrapper's mask. A model without
+    wrappers, as returned by `strip_pruning`, shows its masks as zeros: each kernel or embedding
+    that contains zeros is masked where it is 0. A dense model gets no masks.
 
-    The result is not compiled. Optimizer state, pruning schedules and pruning steps are not taken
-    over: pass the schedule to `kt.optimizers.GradualMagnitude` to go on pruning. N:M and blocks are
-    in the masks, but further training does not keep to them. The wrapper of an
-    `Embedding(mask_zero=True)` drops its padding mask, which `strip_pruning`, and this, bring back.
+    The result is not compiled. Optimizer state, pruning schedules and pruning steps are not
+    converted: pass the schedule to `kt.optimizers.GradualMagnitude` to continue pruning. N:M and
+    block structures are in the masks, but further training does not preserve them. The wrapper of
+    an `Embedding(mask_zero=True)` drops its padding mask; `strip_pruning` and this function restore
+    it.
 
     Args:
-        model: Built functional or Sequential model of `tf_keras`, nested or not; it is left as it
-            is. Or the path of one saved as `.keras`, `.h5` or SavedModel without classes of your
-            own, of which no Python code is run. Reading it imports tfmot, which makes `tf.keras`
-            Keras 2 in this process.
+        model: Built functional or Sequential model of `tf_keras`, nested or not; it is left
+            unchanged. Or the path of one saved as `.keras`, `.h5` or SavedModel, without classes of
+            your own; no Python code in the file is run. Reading it imports tfmot, which makes
+            `tf.keras` Keras 2 in this process.
         custom_objects: `{Keras 2 class name: Keras 3 layer class}` for your own layers and those
-            that Keras 3 has not. The class must take the configuration of the old one and create
-            its weights in the same order.
+            that Keras 3 lacks. The class must take the configuration of the old one and create its
+            weights in the same order.
 
     Returns:
         A `kt.SparseModel` with the outputs of `model`, to float rounding, and its masks by kernel
@@ -108,7 +109,7 @@ def _load(path):
     from tf_keras.src.saving.serialization_lib import SafeModeScope
 
     try:
-        # `load_model` itself runs no code of `.keras` files only.
+        # For other files than `.keras`, `load_model` may run code.
         with tfmot.sparsity.keras.prune_scope(), SafeModeScope(safe_mode=True):
             return _check(tf_keras.models.load_model(path, compile=False))
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -126,7 +127,7 @@ def _unwrap(layer):
 
 
 def _masked_variables(legacy, layers):
-    """`{id of a Keras 3 kernel: mask}` of the wrapped kernels; `None` where nothing is wrapped."""
+    """`{id of a Keras 3 kernel: mask}` of the wrapped kernels; `None` if nothing is wrapped."""
     wrappers = [layer for layer in _flat(legacy) if _is_wrapper(layer)]
     if not wrappers:
         return None

@@ -1,6 +1,6 @@
 """Models of Keras 2 (`tf_keras`) as Keras 3 models.
 
-Keras 2 changes no more, so its graph is read here as it is, private names included.
+Keras 2 no longer changes, so its graph is read directly, private names included.
 """
 
 import inspect
@@ -43,12 +43,11 @@ _OPERATIONS = {
 
 
 class Translation:
-    """A Keras 2 model layer by layer in Keras 3.
+    """Translates a Keras 2 model to Keras 3 layer by layer.
 
     Args:
         unwrap: Called with each Keras 2 layer; returns the layer to translate in its place.
-        custom_objects: `{Keras 2 class name: Keras 3 layer class}` for classes that Keras 3 has
-            not.
+        custom_objects: `{Keras 2 class name: Keras 3 layer class}` for classes that Keras 3 lacks.
 
     Attributes:
         layers: `(Keras 2 layer, its Keras 3 layer)`, each once, in the order of translation; nested
@@ -66,7 +65,7 @@ class Translation:
         self._made: dict[Any, Any] = {}
 
     def model(self, legacy) -> keras.Model:
-        """The Keras 3 model of the same function.
+        """Returns the Keras 3 model that computes the same function.
 
         Args:
             legacy: Built functional or Sequential model of Keras 2; weights are copied.

@@ -1,4 +1,4 @@
-"""What the makers of networks with batch normalization share: arguments and their description."""
+"""Arguments, and their description, shared by networks with batch normalization."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -45,7 +45,7 @@ References:
 
 
 class NormalizedNetwork(Protocol):
-    """A maker of networks of convolutions with batch normalization."""
+    """A function that makes a network of convolutions with batch normalization."""
 
     def __call__(
         self,
@@ -73,18 +73,18 @@ def normalized_network(
     references: str,
     limit: str = "",
 ) -> NormalizedNetwork:
-    """A maker of networks, with its documentation.
+    """Returns a maker of networks, with its documentation.
 
     Args:
         build: Makes the network from (input shape, classes, width, convolution).
         name: Name of the maker.
-        module: Name of the module that it is in.
+        module: Name of its module.
         summary: The first line of its documentation.
-        details: What else there is to say, before its number of weights.
+        details: Further documentation, before its number of weights.
         weights: Number of weights in kernels for CIFAR-10.
         kernel_paths: Its kernel paths, in words.
         references: Where it was published.
-        limit: What images must be.
+        limit: What the images must satisfy.
 
     Returns:
         A function with the arguments of `NormalizedNetwork`.

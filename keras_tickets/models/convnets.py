@@ -41,7 +41,7 @@ References:
 
 
 class ConvNet(Protocol):
-    """A maker of these networks."""
+    """A function that makes one of these networks."""
 
     def __call__(
         self,
@@ -56,7 +56,7 @@ class ConvNet(Protocol):
 
 
 def _convnet(channels: tuple[int, ...]) -> ConvNet:
-    """A maker of networks with a pair of convolutions for each number of channels."""
+    """Returns a maker of networks with a pair of convolutions for each number of channels."""
     depth = 2 * len(channels)
 
     def make(

@@ -13,7 +13,7 @@ from keras_tickets.models.initialization import seeded
 class Convolution:
     """Adds a convolution without bias and the batch normalization that follows it.
 
-    Batch normalization averages with momentum 0.9.
+    Batch normalization uses momentum 0.9.
 
     Attributes:
         fused_batch_norm: Whether to use `kt.layers.FusedBatchNormalization`. False:

@@ -12,17 +12,17 @@ Initializer: TypeAlias = str | dict | keras.initializers.Initializer
 
 
 def seeded(initializer: Initializer, seed: int | None, name: str) -> keras.initializers.Initializer:
-    """A copy of `initializer` that draws from `seed` and the layer's name.
+    """Returns a copy of `initializer` that draws from `seed` and the layer's name.
 
     Args:
         initializer: Name, configuration or instance of a Keras initializer.
-        seed: Non-negative seed of the whole model. None leaves the initializer its own seed, or
-            lets it follow `keras.utils.set_random_seed` where it has none.
+        seed: Non-negative seed of the whole model. None keeps the initializer's own seed; if it has
+            none, it follows `keras.utils.set_random_seed`.
         name: Name of the layer. Equal names draw equal values, different ones independent values.
 
     Returns:
-        A Keras initializer. One that takes no seed, such as "zeros", is returned unchanged, any
-        other copied, because an initializer draws the same values each time.
+        A Keras initializer. One that takes no seed, such as "zeros", is returned unchanged; any
+        other is copied, because an initializer draws the same values each time.
 
     Example:
 

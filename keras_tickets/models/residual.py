@@ -14,7 +14,7 @@ EXPANSION = 4
 def basic_block(
     convolution: Convolution, x: keras.KerasTensor, filters: int, strides: int, name: str
 ) -> keras.KerasTensor:
-    """Two 3x3 convolutions beside a shortcut; the first one has the strides."""
+    """Two 3x3 convolutions with a shortcut; the first one has the stride."""
     shortcut = _shortcut(convolution, x, filters, strides, name)
     x = layers.ReLU(name=f"{name}_relu1")(convolution(x, filters, f"{name}_conv1", strides=strides))
     x = layers.Add(name=f"{name}_add")([convolution(x, filters, f"{name}_conv2"), shortcut])
@@ -24,9 +24,9 @@ def basic_block(
 def bottleneck_block(
     convolution: Convolution, x: keras.KerasTensor, filters: int, strides: int, name: str
 ) -> keras.KerasTensor:
-    """1x1, 3x3 and 1x1 convolutions beside a shortcut, the last four times as wide as the others.
+    """1x1, 3x3 and 1x1 convolutions with a shortcut; the last is four times as wide as the others.
 
-    The 3x3 convolution has the strides.
+    The 3x3 convolution has the stride.
     """
     shortcut = _shortcut(convolution, x, EXPANSION * filters, strides, name)
     x = layers.ReLU(name=f"{name}_relu1")(convolution(x, filters, f"{name}_conv1", size=1))
@@ -52,7 +52,7 @@ def residual_stages(
         blocks: Number of blocks of each stage.
 
     Returns:
-        Output of the last block, of layers named `stage1_block1_conv1` and so on.
+        Output of the last block; the layers are named `stage1_block1_conv1` and so on.
 
     Example:
 
@@ -97,7 +97,7 @@ def cifar_network(
         A built `keras.Model` from (batch, *input_shape) to logits of shape (batch, classes).
 
     Raises:
-        ValueError: `input_shape` is not the shape of an image, or `width` not positive.
+        ValueError: `input_shape` is not the shape of an image, or `width` is not positive.
     """
     channels = scaled((16, 32, 64), width)
     check_image_shape(input_shape)
@@ -108,7 +108,7 @@ def cifar_network(
 
 
 def check_image_shape(input_shape: tuple[int, int, int]) -> None:
-    """Raises a `ValueError` unless the shape is one of an image."""
+    """Raises a `ValueError` unless the shape is that of an image."""
     if len(input_shape) != 3:
         raise ValueError(
             f"`input_shape` must be (height, width, channels). Received: "

@@ -21,9 +21,9 @@ def resnet50(
 ) -> keras.Model:
     """ResNet-50: a 7x7 stem, then 3, 4, 6 and 3 bottleneck blocks; 25,502,912 weights in kernels.
 
-    The 3x3 convolution of a block has the strides, as in the code of the papers on sparse training
-    and on lottery tickets; in `keras.applications.ResNet50` the first 1x1 convolution has them, and
-    convolutions have biases. Batch normalization averages with momentum 0.9.
+    The stride of a block is in its 3x3 convolution, as in the code of the papers on sparse training
+    and on lottery tickets; in `keras.applications.ResNet50` it is in the first 1x1 convolution, and
+    convolutions have biases. Batch normalization uses momentum 0.9.
 
     Args:
         input_shape: (height, width, channels) of one image.
@@ -53,7 +53,7 @@ def resnet50(
     References:
         He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1.
         Goyal et al., "Accurate, Large Minibatch SGD", 2017 (arXiv 1706.02677), section 5.1, on
-        which convolution has the strides.
+        which convolution has the stride.
     """
     check_image_shape(input_shape)
     convolution = Convolution(fused_batch_norm, kernel_initializer, gamma_initializer, seed)

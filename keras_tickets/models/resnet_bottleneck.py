@@ -5,7 +5,7 @@ from keras_tickets.models.residual import bottleneck_block, cifar_network
 
 
 def _bottleneck(depth: int, said: int, weights: int) -> NormalizedNetwork:
-    """The network that the paper on tickets from soft labels calls ResNet-`said`."""
+    """Returns the network that the paper on tickets from soft labels calls ResNet-`said`."""
     blocks, name = (depth - 2) // 9, f"resnet{depth}_bottleneck"
 
     def build(input_shape, classes, width, convolution):

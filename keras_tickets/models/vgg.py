@@ -12,7 +12,7 @@ CHANNELS = (64, 128, 256, 512, 512)
 
 
 def _vgg(convolutions: tuple[int, ...], weights: int) -> NormalizedNetwork:
-    """A factory of networks, given the number of convolutions in each group."""
+    """Returns a maker of networks, given the number of convolutions in each group."""
     depth = sum(convolutions) + 3  # The original networks have three dense layers.
     name = f"vgg{depth}"
 

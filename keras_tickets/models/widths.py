@@ -12,7 +12,7 @@ _PRECISION = 1e-3
 
 
 def scaled(sizes: Sequence[int], width: float) -> list[int]:
-    """Numbers of channels or units times a factor, each rounded, at least 1.
+    """Multiplies numbers of channels or units by a factor; each is rounded, at least 1.
 
     Raises:
         ValueError: `width` is not a positive number.
@@ -22,7 +22,7 @@ def scaled(sizes: Sequence[int], width: float) -> list[int]:
 
 
 def small_dense(model: Callable[..., keras.Model], sparsity: float, **kwargs: Any) -> keras.Model:
-    """A narrower dense network with as many weights as a sparse one has left.
+    """Makes a narrower dense network with as many weights as a sparse one has left.
 
     Args:
         model: Makes the network, as the functions in `kt.models` do; takes `width`.
@@ -52,16 +52,16 @@ def small_dense(model: Callable[..., keras.Model], sparsity: float, **kwargs: An
 
 
 def big_sparse(model: Callable[..., keras.Model], sparsity: float, **kwargs: Any) -> keras.Model:
-    """A wider network that, made sparse, has as many weights left as the dense one.
+    """Makes a wider network that, once sparse, has as many weights left as the dense one.
 
     Args:
         model: Makes the network, as the functions in `kt.models` do; takes `width`.
-        sparsity: Share of zeros that the result is going to have, in [0, 1).
+        sparsity: Share of zeros that the result will have, in [0, 1).
         **kwargs: Further arguments of `model`.
 
     Returns:
-        The widest network, dense, of whose weights `sparsity` leaves no more than the network at
-        full width has.
+        The widest dense network such that `sparsity` leaves no more weights than the network has at
+        full width.
 
     Raises:
         ValueError: `sparsity` is out of range.

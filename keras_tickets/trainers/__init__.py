@@ -1,4 +1,4 @@
-"""Trainers: Keras models whose `fit` is more than the training of one network on its labels."""
+"""Trainers: Keras models whose `fit` does more than train one network on its labels."""
 
 from keras_tickets.trainers.distill import DistillationTrainer
 from keras_tickets.trainers.rewind import RewindTrainer

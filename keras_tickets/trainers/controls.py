@@ -1,4 +1,4 @@
-"""Controls: what a ticket is compared with, made of the ticket and of the weights it came from.
+"""Controls: comparisons for a ticket, made from the ticket and the weights it came from.
 
 Each is a function of `(masks, weights, fresh, generator)`: the ticket's masks and weights, freshly
 drawn initial weights, and a seeded NumPy generator. It returns masks and weights.
@@ -50,7 +50,7 @@ def random(
 def random_global(
     masks: Arrays, weights: Arrays, fresh: Arrays, generator: np.random.Generator
 ) -> tuple[Arrays, Arrays]:
-    """Random masks, which leave the same number of weights in all; no weight moves."""
+    """Random masks, which leave the same total number of weights; no weight moves."""
     flat = generator.permutation(np.concatenate([mask.reshape(-1) for mask in masks.values()]))
     parts = np.split(flat, np.cumsum([mask.size for mask in masks.values()])[:-1])
     pairs = zip(masks.items(), parts, strict=True)

@@ -36,37 +36,38 @@ class DistillationTrainer(SparseTraining, keras.Model):
 
         (1 - alpha) * loss(labels, student) + alpha * SoftLabels(teacher, student)
 
-    plus what the student's regularizers add, with the loss that `compile` gets. `compile` and `fit`
-    are those of `kt.SparseModel`: any sparse optimizer, any strategy, any number of steps per call.
-    `predict`, `evaluate` and metrics are the student's. The trained model is `trainer.student`.
+    plus the student's regularization losses; `loss` is the one given to `compile`. `compile` and
+    `fit` are those of `kt.SparseModel`: any sparse optimizer, any strategy, any number of steps per
+    call. `predict`, `evaluate` and metrics are the student's. The trained model is
+    `trainer.student`.
 
-    A teacher runs in inference mode on the same batch as the student. It is never changed and not
-    among the trainer's variables; `trainer.save` keeps it in the file.
+    A teacher runs in inference mode on the same batch as the student. It is never changed, and its
+    variables are not among the trainer's; `trainer.save` keeps it in the file.
 
     Args:
         student: Built Keras model, sparse or dense, with one output: logits of shape
             (batch, …, classes). It is trained in place.
         teacher: A Keras model, dense or sparse, of the same inputs and output shape; the path of a
             `.keras` file or of a SavedModel directory; or a list of these, whose logits are
-            averaged. `None`: the data brings the teacher's logits, as
+            averaged. `None`: the data contains the teacher's logits, as
             `(x, {"labels": y, "teacher_logits": logits})`; see `kt.trainers.cache_logits`.
         temperature: As in `kt.losses.SoftLabels`.
         alpha: Share of soft labels in [0, 1]. With 1 and no `end`, labels and a loss in `compile`
             are not needed.
         reduction: As in `kt.losses.SoftLabels`.
-        end: Step (anything `kt.Step` takes) from which on the student trains on hard labels alone,
-            at full weight; `None` for never. Resolved by the first `fit`.
-        teacher_outputs: What the teacher gives: `"logits"` or `"probabilities"`.
+        end: Step (anything `kt.Step` takes) after which the student trains on hard labels alone, at
+            full weight; `None` for never. Resolved by the first `fit`.
+        teacher_outputs: What the teacher outputs: `"logits"` or `"probabilities"`.
         distillation_losses: Further `keras.distillation` losses, such as `FeatureDistillation`
             between layers of teacher and student. The student is not run a second time for them.
-        distillation_loss_weights: Their weights beside the soft labels' 1; all 1 by default.
+        distillation_loss_weights: Their weights, where soft labels have weight 1; all 1 by default.
         name: Name of the trainer.
 
     Raises:
         TypeError: `student` or `teacher` is of another kind.
         ValueError: An argument is out of range; class counts or output shapes of teacher and
-            student differ; a model gives probabilities instead of logits; teacher and student share
-            weights; a file is missing.
+            student differ; a model outputs probabilities instead of logits; teacher and student
+            share weights; a file is missing.
 
     Example:
 
@@ -126,7 +127,7 @@ class DistillationTrainer(SparseTraining, keras.Model):
 
     @_keras_compat.without_tracking
     def _set_teachers(self, teachers):
-        """Keeps the teachers, but not as layers: their variables are not the trainer's."""
+        """Keeps the teachers, but not as layers, so that their variables are not the trainer's."""
         own = {id(weight) for weight in self.student.weights}
         if any(id(weight) in own for teacher in teachers for weight in teacher.weights):
             raise ValueError(
@@ -144,7 +145,7 @@ class DistillationTrainer(SparseTraining, keras.Model):
         self._student_features = Features(self.student, self._feature_losses.student_layers)
 
     def _check_outputs(self):
-        """Tries both models on a batch, where the sizes of the student's inputs are known."""
+        """Tries both models on a batch, if the sizes of the student's inputs are known."""
         batch = probe_batch(self.student)
         gives_probabilities = ends_in_softmax(self.student)
         if batch is not None:
@@ -184,7 +185,7 @@ class DistillationTrainer(SparseTraining, keras.Model):
         """As `kt.SparseModel.compile`; `loss` is that of the hard labels.
 
         Raises:
-            ValueError: There is no `loss`, and hard labels have a share.
+            ValueError: There is no `loss`, but hard labels are used.
         """
         if loss is None and self._uses_hard_labels:
             raise ValueError(
@@ -213,7 +214,7 @@ class DistillationTrainer(SparseTraining, keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> tf.Tensor:
-        """The loss of a batch; outside of training that of the hard labels alone, if there is one.
+        """Returns the loss of a batch; outside of training, the loss of hard labels alone, if any.
 
         Args:
             x: Inputs.
@@ -319,13 +320,13 @@ def _check_student(student):
 
 
 def _serialized(model):
-    """A model without what it was compiled with."""
+    """Serializes a model without its compile arguments."""
     config = keras.saving.serialize_keras_object(model)
     return {key: value for key, value in config.items() if key != "compile_config"}
 
 
 def _unpack(y):
-    """Labels and the teacher's logits; `None` for what the data does not bring."""
+    """Labels and the teacher's logits; `None` for each that the data lacks."""
     if isinstance(y, dict) and TEACHER_LOGITS in y:
         return y.get(LABELS), y[TEACHER_LOGITS]
     return y, None

@@ -1,4 +1,4 @@
-"""Training data whose batches can be asked for from any epoch and any step on."""
+"""Training data whose batches can start at any epoch and any step."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ class Segment:
     Attributes:
         first: Index of the first epoch.
         last: Index of the epoch after the last.
-        skip: Batches of the first epoch that come before.
+        skip: Number of batches of the first epoch to skip.
         steps: Batches in each epoch.
     """
 
@@ -35,22 +35,22 @@ class Epochs:
     """Batches in an order that is a function of the epoch.
 
     Args:
-        x: A function from an epoch, from 0, to the `tf.data.Dataset` of the batches of all epochs
-            from there on (`kt.data.Dataset.train` is one); or a `tf.data.Dataset` of one epoch; or
-            an array, or a nested structure of arrays, of all examples.
-        y: Array of the targets, where `x` is an array.
-        batch_size: Examples in a batch, where `x` is an array; 32 by default. What is left over of
-            an epoch is dropped.
-        steps_per_epoch: Batches in an epoch; needed where `x` is a function.
-        seed: Of the order, where `x` is an array.
+        x: A function that takes an epoch, counted from 0, and returns a `tf.data.Dataset` of the
+            batches from that epoch on (such as `kt.data.Dataset.train`); or a `tf.data.Dataset` of
+            one epoch; or an array, or a nested structure of arrays, of all examples.
+        y: Array of the targets, if `x` is an array.
+        batch_size: Examples in a batch, if `x` is an array; 32 by default. An incomplete batch at
+            the end of an epoch is dropped.
+        steps_per_epoch: Batches in an epoch; required if `x` is a function.
+        seed: Seed of the order, if `x` is an array.
 
     Attributes:
         steps: Batches in an epoch.
-        batch_size: Examples in a batch; `None` where that is not known.
+        batch_size: Examples in a batch; `None` if unknown.
 
     Raises:
         ValueError: The number of batches in an epoch is not known, an argument is out of range,
-            arrays differ in their number of examples, or arguments contradict.
+            arrays differ in their number of examples, or arguments contradict each other.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class Epochs:
             self._from = x
 
     def batches(self, epoch: int, skip: int = 0) -> tf.data.Dataset:
-        """The batches from an epoch on, without its first `skip`."""
+        """Returns the batches from an epoch on, without the first `skip` batches."""
         data = self._from(epoch)
         return data.skip(skip) if skip else data
 
     def segments(self, start: int, stop: int) -> Iterator[Segment]:
-        """The calls of `fit` that train on the batches `start` to `stop`, counted from 0."""
+        """Returns the calls of `fit` that train on batches `start` to `stop`, counted from 0."""
         while start < stop:
             epoch, skip = divmod(start, self.steps)
             whole = (stop - start) // self.steps if not skip else 0
@@ -104,7 +104,7 @@ class Epochs:
 
 
 def _steps(steps_per_epoch: int | None, available: int) -> int:
-    """Batches in an epoch: those asked for, of those available where that number is known."""
+    """Batches in an epoch: the requested number, checked against the available one if known."""
     if available < 0 and steps_per_epoch is None:
         raise ValueError(
             "`steps_per_epoch` must be given: how many batches an epoch has cannot be told from "
@@ -132,7 +132,7 @@ class _Arrays:
         self._size = sizes[0]
 
     def available(self, batch_size: int) -> int:
-        """Batches of this size in an epoch."""
+        """Number of batches of this size in an epoch."""
         if batch_size > self._size:
             raise ValueError(
                 f"`batch_size` must be at most {self._size}, the number of examples. Received: "

@@ -27,8 +27,8 @@ class FeatureLosses:
         student_layers: Names of the student's.
 
     Raises:
-        ValueError: There are not as many weights as losses, or not one teacher; or a model lacks a
-            layer.
+        ValueError: The numbers of weights and losses differ; there is more than one teacher, or
+            none; or a model lacks a layer.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class FeatureLosses:
     def __call__(
         self, taught: Mapping[str, tf.Tensor], learned: Mapping[str, tf.Tensor]
     ) -> tf.Tensor | float:
-        """The sum, as a mean over this replica's batch.
+        """Returns the sum, as a mean over this replica's batch.
 
         Args:
-            taught: Outputs of the teacher: its own as `FINAL`, those of layers by their names.
-            learned: Outputs of the student likewise.
+            taught: Outputs of the teacher: its own as `FINAL`, those of layers by name.
+            learned: Outputs of the student, in the same form.
         """
         total = 0.0
         for loss, weight in zip(self._unscaled, self.weights, strict=True):
@@ -81,8 +81,8 @@ class FeatureLosses:
 def _unscaled(loss):
     """A distillation loss that returns a mean over the replica's batch.
 
-    Loss objects of Keras, which may be part of one, divide by the number of replicas by themselves;
-    loss functions do not.
+    Keras loss objects, which may be part of one, divide by the number of replicas themselves; loss
+    functions do not.
     """
 
     def unscale(part):

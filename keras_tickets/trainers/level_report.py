@@ -1,13 +1,13 @@
-"""What is printed of the levels."""
+"""The printed progress of levels."""
 
 import sys
 
 
 class LevelReport:
-    """Says which level of how many is training.
+    """Prints which level is training, and of how many.
 
-    In a terminal, or where `verbose` asks for it, a line stands above the bars of each level. Where
-    output goes to a file there are no bars, and a level is one line, with its results.
+    In a terminal, or if `verbose` asks for it, a line appears above the progress bars of each
+    level. If output goes to a file there are no bars, and each level is one line with its results.
 
     Args:
         levels: Number of prunings.
@@ -24,15 +24,15 @@ class LevelReport:
         self.verbose_fit = 0 if self._to_file else verbose
 
     def begin_rewind_point(self, step: int) -> None:
-        """The training to the rewind point begins."""
+        """Reports that training to the rewind point begins."""
         self._above_bars(f"To step {step}, which levels rewind to")
 
     def begin(self, level: int, control: str | None, density: float) -> None:
-        """A level begins, with this share of its weights left."""
+        """Reports that a level begins, with this share of its weights left."""
         self._above_bars(self._level(level, control, density))
 
     def end(self, level: int, control: str | None, result: dict) -> None:
-        """A level has ended, with this result."""
+        """Reports that a level has ended, with this result."""
         if not self._to_file:
             return
         metrics = [name for name in result if name.startswith("val_")] or ["loss"]

@@ -1,4 +1,4 @@
-"""One run of levels: what each trains from, on which batches, and what is kept of it."""
+"""One run of levels: where each starts, which batches it sees, and what is kept of it."""
 
 import time
 import zlib
@@ -29,14 +29,14 @@ NOT_METRICS = ("epoch", "sparsity")
 
 
 class LevelRun:
-    """Trains levels into a store, each from what the level before left there.
+    """Trains levels into a store; each starts from what the level before it left there.
 
     Args:
         model: Compiled `kt.SparseModel` or `kt.trainers.DistillationTrainer`, its optimizer built.
         settings: How each level follows from the one before.
         start: What the first level starts from, at step 0.
         training: The training that each level runs from step k on.
-        store: Where levels are kept.
+        store: The store that keeps the levels.
 
     Attributes:
         rewind_step: The step k.
@@ -64,15 +64,15 @@ class LevelRun:
             )
 
     def run(self, levels: int, controls: Sequence[tuple[int, str]], report: LevelReport) -> None:
-        """Trains all that is not finished, and leaves the last level in the model.
+        """Trains all levels that are not finished, and leaves the last level in the model.
 
         Args:
             levels: Number of prunings.
             controls: The controls to train, each with its level.
-            report: What is told of each level that is trained.
+            report: Receives each level that is trained.
 
         Raises:
-            ValueError: The store is of other settings, or damaged; the learning rate at the end is
+            ValueError: The store has other settings or is damaged; the learning rate at the end is
                 0 and the schedule is not rewound; or a loss or weight becomes NaN or infinite.
             OSError: The store cannot be read or written.
         """
@@ -85,7 +85,7 @@ class LevelRun:
                 self._level(level, None, report)
             for level, control in controls:
                 self._level(level, control, report)
-            # The optimizer's state is that of whatever was trained last, or of nothing on a resume.
+            # The optimizer holds the state of what was trained last, or on a resume of nothing.
             self.state.write(self.start.state)
             self.store.trained(levels).apply(self.network)
 
@@ -101,7 +101,7 @@ class LevelRun:
             )
 
     def _description(self) -> dict[str, Any]:
-        """What decides the results of a level."""
+        """Everything that determines the results of a level."""
         return {
             "rewind_to": self.rewind_step,
             "steps": self.training.steps,
@@ -118,7 +118,7 @@ class LevelRun:
         }
 
     def _reach_rewind_point(self, report):
-        """Trains to step k, unless that is done, and keeps all that training changes."""
+        """Trains to step k, unless that is done, and keeps everything that training changes."""
         if self.store.has_rewind_point():
             return
         set_masks(self.model, self.start.masks)
@@ -160,7 +160,7 @@ class LevelRun:
         report.end(level, control, result)
 
     def _begin(self, level: int, control: str | None) -> Ticket:
-        """Sets the state that a level trains from; returns its ticket."""
+        """Sets the state from which a level trains; returns its ticket."""
         at_k, fresh = self.store.read_rewind_point(), self.start.state
         ticket = self.store.ticket(level, control)
         if ticket is None:
@@ -183,7 +183,7 @@ class LevelRun:
         return ticket
 
     def _draw(self, level, control, at_k):
-        """Masks and weights that a level starts from, and the ticket that they come from."""
+        """Returns the masks and weights that a level starts from, and the ticket they come from."""
         if control:
             return self._draw_control(level, control, at_k)
         if level == 0:

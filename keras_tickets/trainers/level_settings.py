@@ -1,4 +1,4 @@
-"""What decides the masks and weights of pruning levels."""
+"""The settings that determine the masks and weights of pruning levels."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,17 +15,17 @@ DATA_ORDERS = ("same", "new")
 
 @dataclasses.dataclass(frozen=True)
 class LevelSettings:
-    """How each level follows from the one before; the arguments of `RewindTrainer`, checked.
+    """How each level follows from the one before: the checked arguments of `RewindTrainer`.
 
     Attributes:
-        rate: Share of the remaining weights that goes at each level.
-        rates: `{path regex: rate}` of kernels that differ; `None` where none do.
+        rate: Share of the remaining weights that is pruned at each level.
+        rates: `{path regex: rate}` for kernels with another rate; `None` if there are none.
         rewind_to: The step k.
         scope: "global" or "local".
         rewind: What returns to step k: some of `REWINDS`.
         optimizer_state: One of `OPTIMIZER_STATES`.
         data_order: One of `DATA_ORDERS`.
-        seed: Seed of what controls draw and of the order of arrays.
+        seed: Seed of the draws of controls and of the order of arrays.
     """
 
     rate: float
@@ -41,13 +41,13 @@ class LevelSettings:
         """The rate of each kernel.
 
         Raises:
-            TypeError: `rates` is not a dict, or holds what is not a number.
+            TypeError: `rates` is not a dict of numbers.
             ValueError: A rate is not in [0, 1), a regex is invalid or matches nothing.
         """
         return rates_of(list(paths), self.rate, self.rates)
 
     def counts(self, first: Mapping[str, int], level: int) -> dict[str, int] | int:
-        """Number of weights that a level has: of each kernel, or in all where one ranking decides.
+        """Number of weights in a level: per kernel, or in total with one global ranking.
 
         Args:
             first: `{kernel path: number of weights}` of level 0.
@@ -59,7 +59,7 @@ class LevelSettings:
         return {path: remaining(count, rates[path], level) for path, count in first.items()}
 
     def in_files(self) -> dict[str, Any]:
-        """The settings as stores keep them, but for the step k, which has to be resolved."""
+        """The settings as stores keep them, except the step k, which must be resolved first."""
         return {
             "rate": self.rate,
             "rates": dict(self.rates) if self.rates else self.rates,

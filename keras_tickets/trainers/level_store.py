@@ -1,4 +1,4 @@
-"""The directory that keeps what a run of pruning levels has reached."""
+"""The directory that keeps the progress of a run of pruning levels."""
 
 import contextlib
 import json
@@ -67,11 +67,11 @@ class LevelStore:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the store for this process alone; another one waits until this is done.
+        """Locks the store for this process; another process waits until this one is done.
 
         Raises:
-            ValueError: The directory holds something else than a store; it is left as it is.
-            OSError: It cannot be made or written.
+            ValueError: The directory is not a store; it is left unchanged.
+            OSError: It cannot be created or written.
         """
         self._check_own()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -79,13 +79,14 @@ class LevelStore:
             yield
 
     def open(self, settings: dict) -> None:
-        """Makes the store one of these settings, or checks that it is.
+        """Creates the store with these settings, or checks that it has them.
 
         Args:
-            settings: What decides the results of a level; must be representable in JSON.
+            settings: Everything that determines the results of a level; must be representable in
+                JSON.
 
         Raises:
-            ValueError: The store is of other settings, all that differ are named; or a file is
+            ValueError: The store has other settings (the error names all that differ), or a file is
                 damaged.
         """
         if (written := self._settings()) is None:
@@ -110,7 +111,7 @@ class LevelStore:
         return directory / control if control else directory
 
     def ticket(self, level: int, control: str | None = None) -> Ticket | None:
-        """The ticket that a level starts from; `None` where it is not there yet.
+        """The ticket that a level starts from; `None` if it does not exist yet.
 
         Raises:
             ValueError: The file is damaged, or is of another level or another store.
@@ -126,7 +127,7 @@ class LevelStore:
         return ticket
 
     def trained(self, level: int, control: str | None = None) -> Ticket:
-        """The masks and weights that a level ended with.
+        """The final masks and weights of a level.
 
         Raises:
             FileNotFoundError: The level has not ended, or the file was removed.
@@ -149,7 +150,7 @@ class LevelStore:
             level: The level.
             control: The control at that level, or `None`.
             network: The `kt.SparseModel` that has them.
-            provenance: What the ticket says of where it comes from.
+            provenance: Where the ticket comes from, stored in it.
         """
         file = self.level(level, control) / TICKET
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -158,20 +159,20 @@ class LevelStore:
     def write_trained(
         self, level: int, control: str | None, network: keras.Model, provenance: dict
     ) -> None:
-        """Writes the masks and weights that a level ended with, unless they are there already.
+        """Writes the final masks and weights of a level, unless they are already there.
 
         Args:
             level: The level.
             control: The control at that level, or `None`.
             network: The `kt.SparseModel` that has them.
-            provenance: What the file says of where they come from.
+            provenance: Where they come from, stored in the file.
         """
         file = self.level(level, control) / TRAINED
         if not file.exists():
             save_ticket(file, network, provenance=provenance)
 
     def result(self, level: int, control: str | None = None) -> dict[str, Any] | None:
-        """The result of a finished level; `None` where it is not finished.
+        """The result of a finished level; `None` if it is not finished.
 
         Raises:
             ValueError: The file is damaged, or is of another level.
@@ -239,7 +240,7 @@ class LevelStore:
         return {} if settings is None else {"initial_state": settings["initial_state"]}
 
     def _check_own(self):
-        """Raises an error where the directory is of something else than levels or their run."""
+        """Raises an error if the directory belongs to something other than levels or a run."""
         if not self.path.exists():
             return
         if not self.path.is_dir():
@@ -256,7 +257,7 @@ class LevelStore:
                 raise ValueError(f"{str(path)!r} is a link; a store of levels has none.")
 
     def _check_place(self, file, ticket, level, control):
-        """Raises an error where a ticket is of another level, control or first weights."""
+        """Raises an error if a ticket has another level, control or first weights."""
         found = ticket.provenance
         if (found.get("level"), found.get("control")) != (level, control):
             raise ValueError(
@@ -267,7 +268,7 @@ class LevelStore:
             raise ValueError(f"Ticket file {str(file)!r} is of a run from other first weights.")
 
     def _remove_leftovers(self):
-        """Removes what runs that were killed left behind."""
+        """Removes what killed runs left behind."""
         finished = [level for level in self._levels() if (level / RESULT).exists()]
         if self.has_rewind_point():
             finished.append(self.rewind_point)
@@ -277,7 +278,7 @@ class LevelStore:
             remove_leftovers(directory)
 
     def _levels(self) -> list[pathlib.Path]:
-        """The directories of levels and controls that are there."""
+        """The existing directories of levels and controls."""
         levels = [*self.path.glob("level_*/"), *self.path.glob("level_*/*/")]
         return [path for path in levels if path.name != CHECKPOINTS]
 
@@ -289,7 +290,7 @@ class LevelStore:
 
 
 def _same_start(found, start) -> bool:
-    """Whether two files are of runs from the same first weights, as far as both say."""
+    """Whether two files are from runs with the same first weights, as far as both record it."""
     key = "initial_state"
     return key not in found or key not in start or found[key] == start[key]
 

@@ -17,7 +17,7 @@ def rates_of(paths: list[str], rate: float, rates: Mapping[str, float] | None) -
 
     Args:
         paths: Kernel paths.
-        rate: Of the kernels that no regex matches.
+        rate: Rate of the kernels that no regex matches.
         rates: `{path regex: rate}`; the first that matches wins.
 
     Raises:
@@ -42,7 +42,7 @@ def rates_of(paths: list[str], rate: float, rates: Mapping[str, float] | None) -
 
 
 def remaining(first: int, rate: float, level: int) -> int:
-    """Number of weights that a level has: `first * (1 - rate) ** level`, rounded, at least 1."""
+    """Number of weights in a level: `first * (1 - rate) ** level`, rounded, at least 1."""
     return max(round(first * (1 - rate) ** level), min(first, 1))
 
 
@@ -52,20 +52,20 @@ def next_masks(
     weights: Mapping[str, np.ndarray],
     counts: Mapping[str, int] | int,
 ) -> dict[str, np.ndarray]:
-    """Masks of the largest weights among those that are left.
+    """Masks of the largest weights among the remaining ones.
 
     Args:
         records: `{kernel path: masked kernel}`; one with a structure loses whole units of it.
-        masks: `{kernel path: boolean array}`, the weights that are left.
+        masks: `{kernel path: boolean array}`, the remaining weights.
         weights: `{kernel path: array}` of their values.
-        counts: Number of weights to keep: in all, by one ranking, or `{kernel path: number}`. Ties
-            go to the kernel that comes first, then to the lowest flat index.
+        counts: Number of weights to keep: in total, by one ranking, or `{kernel path: number}`.
+            Ties go to the kernel that comes first, then to the lowest flat index.
 
     Returns:
         `{kernel path: boolean array}`; no weight that was pruned comes back.
 
     Raises:
-        ValueError: One ranking is asked of kernels with a structure.
+        ValueError: One ranking is requested for kernels with a structure.
     """
     scores = {
         path: np.where(masks[path], np.abs(weights[path].astype(np.float32)), -np.inf)

@@ -1,4 +1,4 @@
-"""One training, any stretch of which can be run, interrupted and gone on with."""
+"""One training run, any stretch of which can be run, interrupted and resumed."""
 
 import contextlib
 import pathlib
@@ -13,9 +13,9 @@ from keras_tickets.trainers.epochs import Epochs
 
 
 class ResumableTraining:
-    """A training from step 0 to the end, T, which is run in stretches.
+    """A training run from step 0 to the end, T, which is run in stretches.
 
-    Steps are optimizer steps: where gradients are accumulated, each takes several batches.
+    Steps are optimizer steps: if gradients are accumulated, each takes several batches.
 
     Args:
         model: Compiled `kt.SparseModel` or `kt.trainers.DistillationTrainer`.
@@ -56,11 +56,11 @@ class ResumableTraining:
     def run(
         self, directory: pathlib.Path, start: int, stop: int, shift: int = 0
     ) -> tuple[dict[str, list], float]:
-        """Trains from a step to another, or goes on with that where it was.
+        """Trains from one step to another, or resumes where it was interrupted.
 
         Args:
             directory: Where `checkpoints/` is kept.
-            start: Step to start from, which may lie inside an epoch.
+            start: Step to start from, which may be inside an epoch.
             stop: Step to stop at.
             shift: Epochs by which the order of the data is shifted.
 
@@ -101,12 +101,12 @@ class ResumableTraining:
         return {"epoch": checkpoint.epochs, **checkpoint.history}, checkpoint.seconds
 
     def step_after(self, epoch: int) -> int:
-        """The step at the end of an epoch, or of the part of it that is trained."""
+        """Returns the step at the end of an epoch, or of the part of it that is trained."""
         return min((epoch + 1) * self.batches_per_epoch // self.batches_per_step, self.steps)
 
     @contextlib.contextmanager
     def _as_part_of_the_whole(self) -> Iterator[None]:
-        """`fit` inside takes its epochs for a part of this training, not for a training."""
+        """Makes a `fit` inside treat its epochs as part of this training run."""
         before = self.model.horizon
         self.model.horizon = (self.steps, self.steps_per_epoch)
         try:

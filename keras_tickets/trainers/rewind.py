@@ -44,12 +44,12 @@ from keras_tickets.trainers.state import StartingPoint
 class RewindTrainer(keras.Model):
     """Trains, prunes and rewinds a network, level by level.
 
-    `fit` trains the network to step k and keeps its state; trains on to the end, T; prunes a share
-    of the weights that are left, those of smallest magnitude; rewinds what remains to step k; and
-    so on. Level 0 is the dense network, level n the one after n prunings; each trains for T - k
-    steps. After `fit`, `model` is the last level's trained network, its optimizer as at step 0.
+    `fit` trains the network to step k and keeps its state; trains on to the end, T; prunes the
+    smallest of the remaining weights; rewinds the others to step k; and so on. Level 0 is the dense
+    network, level n the one after n prunings; each trains for T - k steps. After `fit`, `model` is
+    the trained network of the last level, and its optimizer is in the state of step 0.
 
-    Variants are a matter of what is rewound:
+    Variants differ in what is rewound:
 
     | method | arguments |
     |---|---|
@@ -61,37 +61,37 @@ class RewindTrainer(keras.Model):
     | one-shot pruning | `levels=1, rate=0.9` |
 
     Args:
-        model: Built Keras model, copied and left as it is; or a `kt.SparseModel`, or a
-            `kt.trainers.DistillationTrainer`, trained as it is: from the masks that were chosen for
-            it, or from all weights where none were.
+        model: Built Keras model, which is copied; or a `kt.SparseModel` or a
+            `kt.trainers.DistillationTrainer`, which is trained itself: from the masks chosen for
+            it, or from all weights if none were chosen.
         levels: Number of prunings, at least 0. More can be added later, with the same `store`.
-        rate: Share in [0, 1) of the remaining weights that goes at each level. Level n has
+        rate: Share in [0, 1) of the remaining weights that is pruned at each level. Level n has
             `round((1 - rate)**n * weights)`.
         rewind_to: The step k, as a `kt.Step`: `"500it"`, `"10ep"`, `"0.5%"` or an int.
         scope: "global", one ranking of all masked kernels; or "local", each kernel by itself.
-        rates: `{path regex: rate}` for kernels that differ, with `scope="local"`; the first match
-            wins, and kernels that match none have `rate`.
-        rewind: What returns to step k before a level trains: any of "weights" (all that is
+        rates: `{path regex: rate}` for kernels with another rate, with `scope="local"`; the first
+            match wins, and kernels that match none have `rate`.
+        rewind: What returns to step k before a level trains: any of "weights" (everything that is
             trained), "statistics" (those of batch normalization) and "schedule" (the step counter,
-            and so the learning rate). What is not rewound stays as the level before left it; the
-            step counter then starts at T.
+            and so the learning rate). Anything else stays as the level before left it; without
+            "schedule" the step counter starts at T.
         optimizer_state: "fresh", slots start at their initial values; or "restore", as at step k.
-            Adam and its relatives, whose slots are corrected by the step counter, take far too
-            large steps at first where slots are fresh and the counter is not 0.
+            Adam and its relatives correct their slots by the step counter, so with fresh slots and
+            a counter above 0 their first steps are far too large.
         data_order: "same", each level sees the batches k to T that the dense network saw; or
             "new", level n reads on from n times `epochs` epochs.
         control: Name or names of controls to train beside each ticket. "reinit": the ticket's masks
             with freshly drawn weights, from step k; "reinit_from_0": the same, for T steps;
             "reinit_signs": drawn anew, with the signs at step k; "reuse": values drawn from the
             survivors; "random": random masks with the same number of weights in each kernel;
-            "random_global": the same number in all; "shuffled": masks and values moved to other
+            "random_global": the same number in total; "shuffled": masks and values moved to other
             places.
         control_levels: The levels that get controls; all from 1 on by default. Levels above
             `levels` get theirs once they exist.
-        store: Directory that keeps the levels. A level that is finished is not run again, an
-            interrupted one goes on where it was. Processes that share a directory wait for each
-            other. None: a temporary one.
-        seed: Non-negative integer, of what controls draw and of the order of arrays.
+        store: Directory that keeps the levels. A finished level is not run again; an interrupted
+            one resumes where it was. Processes that share a directory wait for each other. None: a
+            temporary directory.
+        seed: Non-negative integer, for the draws of controls and the order of arrays.
         name: Name of the trainer.
 
     Attributes:
@@ -223,16 +223,16 @@ class RewindTrainer(keras.Model):
 
         Args:
             x: Arrays of all examples; a `tf.data.Dataset` of the batches of an epoch; or a function
-                from an epoch to the `tf.data.Dataset` of all batches from there on, as
-                `kt.data.Dataset.train`, which makes the order of the data the same in each level
-                and after a resume.
-            y: Targets, where `x` is arrays.
-            batch_size: Examples in a batch, where `x` is arrays.
+                that takes an epoch and returns the `tf.data.Dataset` of all batches from that epoch
+                on, such as `kt.data.Dataset.train`, which makes the order of the data the same in
+                each level and after a resume.
+            y: Targets, if `x` is arrays.
+            batch_size: Examples in a batch, if `x` is arrays.
             epochs: Epochs from step 0 to T, of which each level trains the part after k.
-            steps_per_epoch: Batches in an epoch. Needed where `x` is a function.
+            steps_per_epoch: Batches in an epoch. Required if `x` is a function.
             validation_data: As in `keras.Model.fit`.
-            callbacks: As in `keras.Model.fit`; or a function from the directory of a level to the
-                callbacks of that level.
+            callbacks: As in `keras.Model.fit`; or a function that takes the directory of a level
+                and returns its callbacks.
             verbose: As in `keras.Model.fit`. Unless it is 0, each level is announced. With "auto"
                 and no terminal, each level is one line with its results.
 
@@ -240,9 +240,9 @@ class RewindTrainer(keras.Model):
             A `keras.callbacks.History` with `history["levels"]`, as `results`.
 
         Raises:
-            ValueError: The rewind point is not before the end; the store is of another
-                configuration, or damaged; the learning rate at the end is 0 and the schedule is not
-                rewound; or a loss or weight becomes NaN or infinite.
+            ValueError: The rewind point is not before the end; the store has another configuration
+                or is damaged; the learning rate at the end is 0 and the schedule is not rewound; or
+                a loss or weight becomes NaN or infinite.
             OSError: The store cannot be read or written.
         """
         if not self._compiled_by_trainer:
@@ -278,7 +278,8 @@ class RewindTrainer(keras.Model):
 
         Each has `level`, `density`, `sparsity`, `nonzeros` (over the masked kernels), `steps` (the
         optimizer steps it trained), the last value of each metric of `fit`, `early_stop_step` (the
-        step with the lowest validation loss), `seconds`, and `controls`: the same by control.
+        step with the lowest validation loss), `seconds`, and `controls`: the same fields for each
+        control.
         """
         rows = []
         for level in range(self.levels + 1):
@@ -290,14 +291,14 @@ class RewindTrainer(keras.Model):
         return rows
 
     def ticket(self, level: int, control: str | None = None) -> Ticket:
-        """The masks of a level and the weights that it started from.
+        """Returns the masks of a level and the weights that it started from.
 
         Args:
             level: The level.
-            control: Name of a control, for what that one started from.
+            control: Name of a control, for the control's own masks and weights.
 
         Raises:
-            ValueError: It has not been reached.
+            ValueError: The level has not been reached.
         """
         ticket = self.level_store.ticket(level, control)
         if ticket is None:
@@ -332,7 +333,7 @@ class RewindTrainer(keras.Model):
 
 
 def _prunable(model):
-    """The model, sparse, with all that can be pruned still there."""
+    """The sparse model, with everything that can be pruned still unpruned."""
     if not isinstance(model, SparseTraining):
         check_model(model)
         if find_kernels(model)[0]:

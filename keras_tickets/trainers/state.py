@@ -1,4 +1,4 @@
-"""All that training changes in a model, by name."""
+"""Everything that training changes in a model, by name."""
 
 import dataclasses
 import hashlib
@@ -17,16 +17,17 @@ from keras_tickets.model import strip
 
 
 class TrainingState:
-    """The variables of a compiled model and its optimizer, but for masks and metrics.
+    """The variables of a compiled model and its optimizer, except masks and metrics.
 
     Args:
         model: Compiled model, its optimizer built.
 
     Attributes:
         weights: `{weight path: variable}`.
-        trained: Paths of those weights that the optimizer trains.
+        trained: Paths of the weights that the optimizer trains.
         noise: Names of the states of random generators.
-        counters: Names of the optimizer's scalars that are of no weight, such as its step counter.
+        counters: Names of the optimizer's scalars that belong to no weight, such as its step
+            counter.
         slots: Names of its other variables.
     """
 
@@ -51,11 +52,11 @@ class TrainingState:
         return {**self.weights, **self._noise, **self._optimizer}
 
     def read(self) -> dict[str, np.ndarray]:
-        """`{name: value}`: weights by their paths, and what else there is."""
+        """Returns `{name: value}`: the weights by path, and the other variables."""
         return {name: np.asarray(variable) for name, variable in self._variables.items()}
 
     def write(self, values: Mapping[str, np.ndarray]) -> None:
-        """Sets the variables that `values` names; it may have others."""
+        """Sets the variables named in `values`; other names in it are ignored."""
         with self.model.distribute_strategy.scope():
             for name, variable in self._variables.items():
                 if name in values:
@@ -68,7 +69,7 @@ class TrainingState:
 
 @dataclasses.dataclass(frozen=True)
 class StartingPoint:
-    """What a training starts from, kept before it changes.
+    """The starting point of a training run, kept before it changes.
 
     Attributes:
         masks: `{kernel path: boolean array}`.
@@ -82,7 +83,7 @@ class StartingPoint:
 
     @classmethod
     def of(cls, model: keras.Model) -> "StartingPoint":
-        """That of a compiled model, its optimizer built."""
+        """The starting point of a compiled model whose optimizer is built."""
         optimizer = keras.saving.serialize_keras_object(model.optimizer.inner_optimizer)
         return cls(get_masks(model), TrainingState(model).read(), optimizer)
 
@@ -96,7 +97,7 @@ class StartingPoint:
 
 
 def network_of(model: keras.Model) -> keras.Model:
-    """The network that a model trains: itself, or the student of a `DistillationTrainer`."""
+    """The network that a model trains: the model, or the student of a `DistillationTrainer`."""
     return getattr(model, "student", model)
 
 
@@ -105,13 +106,13 @@ def fresh_weights(sparse_model: keras.Model, seed: int) -> dict[str, np.ndarray]
 
     Args:
         sparse_model: A `kt.SparseModel`.
-        seed: Non-negative integer; the same one draws the same weights.
+        seed: Non-negative integer; the same seed draws the same weights.
 
     Returns:
-        `{weight path: array}`, of the model without masks.
+        `{weight path: array}`, without masks applied.
 
     Raises:
-        ValueError: A layer cannot be made from its configuration.
+        ValueError: A layer cannot be created from its configuration.
     """
     plain = strip(sparse_model)
     inputs, outputs = graph_of(plain, lambda layer: fresh_layer(layer, seed))

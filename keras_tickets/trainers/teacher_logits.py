@@ -18,15 +18,15 @@ _BATCH = 256
 
 
 class TeacherLogits:
-    """The logits of a teacher for each input of a data set, found by the input itself.
+    """The logits of a teacher for each input of a data set, looked up by the input itself.
 
-    Made by `kt.trainers.cache_logits`. An input is known by a 64-bit fingerprint of its bytes, so
-    that its logits are found in whatever order the data comes, and another data set is noticed.
+    Made by `kt.trainers.cache_logits`. A 64-bit fingerprint of its bytes identifies an input, so
+    its logits are found whatever the order of the data, and another data set is detected.
 
     Args:
         keys: int64 array of shape (n,): fingerprints, ascending.
         logits: float32 array of shape (n, …, classes).
-        source: What messages call the logits, as a path.
+        source: Name of the logits in messages, such as their path.
 
     Example:
 
@@ -58,10 +58,10 @@ class TeacherLogits:
         return len(self.logits)
 
     def lookup(self, x: Any) -> np.ndarray:
-        """The logits of a batch.
+        """Returns the logits of a batch.
 
         Args:
-            x: Inputs, an array or a structure of arrays, as the teacher took them.
+            x: Inputs, an array or a structure of arrays, as given to the teacher.
 
         Returns:
             float32 array of shape (batch, …, classes).
@@ -75,7 +75,7 @@ class TeacherLogits:
         return self.logits[positions.numpy()]
 
     def lookup_all(self, data: tf.data.Dataset) -> np.ndarray:
-        """The logits of a whole data set, in its order.
+        """Returns the logits of a whole data set, in its order.
 
         Args:
             data: Finite; batches `x`, `(x, y)` or `(x, y, sample_weight)`.
@@ -89,10 +89,9 @@ class TeacherLogits:
         return np.concatenate([self.lookup(x) for x in _batches(data)])
 
     def attach(self, data: tf.data.Dataset) -> tf.data.Dataset:
-        """A data set with the logits beside its labels.
+        """Returns a data set with the logits beside its labels.
 
-        Where inputs are the same in each epoch, attach before `cache`, so that each is looked up
-        once.
+        If inputs are the same in each epoch, attach before `cache`, so that each is looked up once.
 
         Args:
             data: Batches `x`, `(x, y)` or `(x, y, sample_weight)`, in any order.
@@ -113,7 +112,7 @@ class TeacherLogits:
         return data.map(add, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def _find(self, x):
-        """The positions of a batch among the logits, and whether all of it is there."""
+        """Returns the positions of a batch among the logits, and whether every input was found."""
         wanted = fingerprints(x)
         positions = tf.minimum(tf.searchsorted(self._keys, wanted), len(self) - 1)
         return positions, tf.reduce_all(tf.gather(self._keys, positions) == wanted)
@@ -122,15 +121,15 @@ class TeacherLogits:
 def cache_logits(
     path: str | os.PathLike, teacher: Any, data: Any, *, teacher_outputs: str = "logits"
 ) -> TeacherLogits:
-    """The teacher's logits for a data set: read from a file, or computed and written to it.
+    """Returns a teacher's logits for a data set, read from a file, or computed and written to it.
 
-    Without augmentation each input is cached once. With augmentation, cache as many epochs as will
-    be trained, of a data set whose augmentation is a function of its seed.
+    Without augmentation each input is cached once. With augmentation, cache as many epochs as you
+    will train; the augmentation of the data set must be a function of its seed.
 
     Args:
         path: The file, a `.safetensors` file. It is complete or not there. A `.npz` file of
             version 0.1.0.dev0 is read.
-        teacher: As in `kt.trainers.DistillationTrainer`. It is run only where there is no file.
+        teacher: As in `kt.trainers.DistillationTrainer`. It is run only if there is no file.
         data: Finite `tf.data.Dataset` of batches `x`, `(x, y)` or `(x, y, sample_weight)`; or an
             array of inputs.
         teacher_outputs: As in `kt.trainers.DistillationTrainer`.
@@ -140,9 +139,9 @@ def cache_logits(
         them as an array.
 
     Raises:
-        ValueError: The file is damaged, or holds logits of another teacher or of other data, and is
-            left as it is; the data set has no end; or the teacher gives probabilities, or logits
-            that are NaN or infinite.
+        ValueError: The file is damaged, or holds logits of another teacher or of other data (it is
+            then left unchanged); the data set has no end; or the teacher gives probabilities, or
+            logits that are NaN or infinite.
         OSError: The file cannot be read or written; nothing is left behind.
 
     Example:
@@ -171,7 +170,7 @@ def cache_logits(
     content, _ = encode({"keys": keys, "logits": logits}, metadata)
     try:
         create_file(path, content)
-    except FileExistsError:  # Another process was as fast.
+    except FileExistsError:  # Another process wrote it in the meantime.
         return _read(path, teachers.digest(), data)
     return TeacherLogits(keys, logits, str(path))
 
@@ -247,7 +246,7 @@ def _read(path, digest, data):
 
 
 def _checked(keys, logits):
-    """Keys and logits that go together; an error says what is wrong with them otherwise."""
+    """Checks that keys and logits belong together and returns them; otherwise raises an error."""
     if keys.dtype != np.int64 or keys.ndim != 1 or not len(keys) or (keys[1:] <= keys[:-1]).any():
         raise ValueError("its fingerprints are not int64 numbers in ascending order")
     if logits.dtype != np.float32 or logits.ndim < 2 or len(logits) != len(keys):

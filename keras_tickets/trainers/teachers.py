@@ -17,7 +17,7 @@ FINAL = "final_output"
 
 
 def load_teachers(teacher) -> list[keras.layers.Layer]:
-    """The teachers as Keras layers.
+    """Loads the teachers as Keras layers.
 
     Args:
         teacher: A built Keras model, the path of a `.keras` file or of a SavedModel directory with
@@ -62,7 +62,7 @@ def load_teachers(teacher) -> list[keras.layers.Layer]:
 
 
 class Features:
-    """A forward pass that returns outputs of inner layers beside the model's own.
+    """A forward pass that returns the outputs of inner layers beside the model's own.
 
     Args:
         model: Keras model or layer.
@@ -80,7 +80,7 @@ class Features:
 
 
 def by_name(outputs) -> dict[str, tf.Tensor]:
-    """`{FINAL: tensor}` of a model's one output; what is by name already stays so.
+    """Returns `{FINAL: tensor}` for a model's single output; a dict by name is returned unchanged.
 
     Raises:
         ValueError: There are several outputs.
@@ -96,15 +96,15 @@ def by_name(outputs) -> dict[str, tf.Tensor]:
 
 
 class Teachers:
-    """What one or several teachers make of a batch.
+    """The outputs of one or several teachers for a batch.
 
-    The logits of several teachers are averaged: softened at any temperature, that is the normalized
+    The logits of several teachers are averaged. At any temperature this gives the normalized
     geometric mean of their distributions.
 
     Args:
-        models: Keras models or layers of the same inputs and output shape.
+        models: Keras models or layers with the same inputs and output shape.
         teacher_outputs: `"logits"`, or `"probabilities"`, whose logarithms are taken.
-        layer_names: Names of layers whose outputs are wanted too; of a single teacher only.
+        layer_names: Names of layers whose outputs are also returned; for a single teacher only.
 
     References:
         - [Hinton et al., 2015, "Distilling the knowledge in a neural network", section 1, on
@@ -122,7 +122,7 @@ class Teachers:
         self._features = [Features(model, layer_names) for model in models]
 
     def __call__(self, x) -> dict[str, tf.Tensor]:
-        """float32 logits as `FINAL`, and the outputs of layers by name, without gradients."""
+        """Returns float32 logits as `FINAL` and layer outputs by name, without gradients."""
         each = [features(x, training=False) for features in self._features]
         logits = [self._logits(features[FINAL]) for features in each]
         mean = logits[0] if len(logits) == 1 else tf.add_n(logits) / len(logits)
@@ -135,10 +135,10 @@ class Teachers:
         return tf.math.log(tf.maximum(outputs, np.finfo(np.float32).tiny))
 
     def check_kind(self, x=None) -> None:
-        """Checks that the outputs are of the kind that was said.
+        """Checks that the outputs are of the stated kind.
 
         Args:
-            x: A batch to try; without one, only the models' last layers are looked at.
+            x: A batch to try; without one, only the models' last layers are inspected.
 
         Raises:
             ValueError: They are not.
@@ -192,7 +192,7 @@ def looks_like_probabilities(outputs) -> bool:
 
 
 def probe_batch(model: keras.Model):
-    """A small batch that a model can be tried on; `None` where its input sizes are not fixed."""
+    """A small batch on which to try a model; `None` if its input sizes are not fixed."""
     inputs = getattr(model, "inputs", None) or []
     kinds = [np.dtype(each.dtype).kind if each.dtype != "string" else "U" for each in inputs]
     if not inputs or any(None in each.shape[1:] for each in inputs) or not set(kinds) <= set("fiu"):

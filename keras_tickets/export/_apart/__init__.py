@@ -1,5 +1,5 @@
-"""Converters and runtimes of the formats, run in a process of their own; see `__main__`.
+"""Converters and runtimes of the formats, run in a separate process; see `__main__`.
 
-The modules here import nothing of keras_tickets, so that the process starts fast and is sure to
-need nothing of it to run an exported model.
+The modules here import nothing of keras_tickets, so the process starts fast and proves that an
+exported model runs without it.
 """

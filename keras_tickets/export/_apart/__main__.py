@@ -1,7 +1,8 @@
-"""The process that converters and runtimes run in: a request a line on stdin, a reply a line.
+"""The process in which converters and runtimes run: one request and one reply per line.
 
-A converter or runtime that crashes ends this process alone. What libraries print goes to stderr. It
-ends with the process that started it, or after a minute without a request.
+Requests come on stdin. A converter or runtime that crashes ends only this process. Output of
+libraries goes to stderr. The process ends with the one that started it, or after a minute without a
+request.
 
     python keras_tickets/export/_apart FORMAT     FORMAT's modules are imported at once
 """
@@ -40,7 +41,7 @@ def run(
     milliseconds = _times(call, **calls)
     del call, results
     grown = None
-    if ram:  # by a second reading: the first also brings the runtime's own code into memory
+    if ram:  # by a second reading, because the first also loads the runtime's own code
         with memory.PeakGrowth() as peak:
             call = _module(format).prepare(path, values)
             for _ in range(WARM_UP_CALLS):
@@ -74,7 +75,7 @@ def _as_dtype(value: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _as_stored(value) -> np.ndarray:
-    """An array that a NumPy file holds without pickling: strings as bytes, bfloat16 as float32."""
+    """An array as NumPy files hold it without pickling: strings as bytes, bfloat16 as float32."""
     value = np.asarray(value)
     if value.dtype.kind in "OU":
         strings = [item if isinstance(item, bytes) else str(item).encode() for item in value.flat]

@@ -1,4 +1,4 @@
-"""How much memory a process takes."""
+"""The memory use of a process."""
 
 import ctypes
 import gc
@@ -8,11 +8,11 @@ PROCESS = pathlib.Path("/proc/self")
 
 
 class PeakGrowth:
-    """A context in which the peak of the process's resident memory is watched.
+    """A context that measures the peak of the process's resident memory.
 
     Attributes:
-        bytes: What the peak inside the context is above the memory at its start; `None` before its
-            end, and where the system is not Linux.
+        bytes: Peak inside the context minus the memory at its start; `None` before its end, and on
+            systems other than Linux.
     """
 
     def __init__(self):

@@ -4,12 +4,12 @@ import functools
 
 import openvino
 
-# Kept: it takes seconds to load its plugins.
+# Kept, because loading its plugins takes seconds.
 _core = functools.cache(openvino.Core)
 
 
 def convert(source, target, inputs, outputs):
-    """Converts a SavedModel; what OpenVINO lacks is in the error of its converter."""
+    """Converts a SavedModel; the converter's error names what OpenVINO lacks."""
     converted = openvino.convert_model(source)
     ordered = openvino.Model(
         _in_order(converted.outputs, outputs), _in_order(converted.inputs, inputs), "model"
