@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 import keras_tickets as kt
 from keras_tickets._tables import fill, list_text, render_table, shorten
-from keras_tickets.experiments import cli
+from keras_tickets.experiments.commands import train
 
 
 def widest(text):
@@ -100,7 +100,7 @@ def test_the_table_of_levels_fits_with_every_control():
     level = {"nonzeros": 23_454_912, "density": 0.512, "test_accuracy": 0.9123}
     control = {name: {"test_accuracy": 0.9} for name in names}
     levels = [{"level": n, "controls": control, **level} for n in range(12)]
-    text = cli._levels(levels)
+    text = train._levels(levels)
     assert widest(text) <= 80 and text.count("23,454,912") == 12
 
 
