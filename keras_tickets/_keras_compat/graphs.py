@@ -54,6 +54,8 @@ class DelegatingFunctional(Functional):
         adopt_call_of(self, layer)
         self._convert_input_args = False
         self._allow_non_tensor_positional_args = True
+        # Logs name the outputs of a subclassed model otherwise than those of a graph.
+        self.output_names = None
         self._delegate = layer
         self.call = call
 

@@ -101,6 +101,9 @@ def _made_again(layer, cls, get_config: Callable[[], dict], called_as=None) -> k
     """Makes a layer of class `cls` from a configuration, built like `layer`, with new weights."""
     again = cls.from_config(get_config())
     again.name = layer.name
+    if again.dtype_policy.name != layer.dtype_policy.name:
+        # The configuration of some layers of Keras, as SpatialDropout, has the dtype of weights.
+        again.dtype_policy = layer.dtype_policy
     by_shape = _keras_compat.overrides_build(layer) and not isinstance(layer, keras.Model)
     if layer.built and not again.built and by_shape:
         again.build_from_config(layer.get_build_config())
