@@ -92,8 +92,13 @@ def name(document):
     return document.name
 
 
+def runnable(document):
+    slow = document.name == "finetuning.md"  # wraps, traces and converts a MobileNetV2, thrice
+    return pytest.param(document, id=document.name, marks=[pytest.mark.slow] if slow else [])
+
+
 @pytest.mark.parametrize(
-    "document", [path for path in DOCUMENTS if blocks(path, "python")], ids=name
+    "document", [runnable(path) for path in DOCUMENTS if blocks(path, "python")]
 )
 def test_python_examples_run(document, tmp_path):
     examples = json.dumps(blocks(document, "python"))
