@@ -1,4 +1,4 @@
-"""What a share of zeros and a number of weights are to each other."""
+"""Conversion between a sparsity and a number of weights."""
 
 import math
 

@@ -59,7 +59,7 @@ class Basis(abc.ABC):
 
     @abc.abstractmethod
     def matrices(self, path: str, shape: tuple[int, ...]) -> list[np.ndarray | None]:
-        """An orthogonal matrix for each axis of a kernel, `None` where the axis stays as it is.
+        """Returns one orthogonal matrix for each axis of a kernel; `None` for an unchanged axis.
 
         Args:
             path: Kernel path.

@@ -137,8 +137,8 @@ def compare(
         quantize: As in `kt.export`, for the LiteRT file.
 
     Returns:
-        A `kt.Comparison`. Print it for a table. RAM is by how much reading the file and calling it
-        on one sample grows a process at its peak, and is measured on Linux alone.
+        A `kt.Comparison`. Print it for a table. RAM is the peak growth of a process that
+        reads the file and runs one sample; it is measured on Linux only.
 
     Raises:
         ImportError: A format needs a package that is not installed.

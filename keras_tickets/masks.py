@@ -37,8 +37,9 @@ class MaskedKernel:
     """A kernel and the mask that the layers' `Sparse` wrapper keeps beside it.
 
     Attributes:
-        name: What random draws go by: the kernel's path in the model in which it was first masked.
-            Saved with the layer. Its path depends on the model that is asked: `kernels_by_path`.
+        name: The name that seeds random draws: the kernel's path in the model in which it was first
+            masked. It is saved with the layer and does not change. The kernel's path in a given
+            model comes from `kernels_by_path`.
         kernel: Trainable variable; exactly 0 where the mask is `False`.
         mask: Non-trainable boolean variable of the kernel's shape.
         sparsity: Target share of zeros in [0, 1).

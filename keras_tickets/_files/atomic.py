@@ -190,7 +190,7 @@ def _marked_directory(parent):
         directory.mkdir(mode=0o700)
         try:
             mark = open_lock(directory / MARK, os.O_CREAT | os.O_EXCL)
-        except FileNotFoundError:  # Another process mistook it for a leftover, and removed it.
+        except FileNotFoundError:  # Another process took it for a leftover and removed it.
             continue
         if try_lock(mark) is not False and os.fstat(mark).st_nlink:
             return directory, mark

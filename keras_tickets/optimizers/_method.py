@@ -126,7 +126,7 @@ class Method:
         return True
 
     def shortfall(self) -> str | None:
-        """What of the sparsity asked for has not been reached, in words; `None` for nothing."""
+        """Describes how far the masks are from the requested sparsity; `None` if it is reached."""
         return None
 
     def weights_in_training(self, masked: MaskedKernel) -> list[tuple[int, float]]:

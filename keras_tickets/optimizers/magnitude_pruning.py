@@ -125,7 +125,7 @@ class MagnitudePruning(PeriodicOptimizer):
         return prunes and not self.trains_off_mask
 
     def check_calendar(self, total_steps):
-        """Warns where a training of so many steps ends before the ramp does."""
+        """Warns if training ends before the ramp does."""
         begin, end = self.window or (0, 0)
         if min(end, self._last_update(end)) >= total_steps:
             when = "begins" if begin >= total_steps else "ends"

@@ -100,7 +100,7 @@ class PeriodicOptimizer(SparseOptimizer):
         return max(self._steps_in_training, int(self.iterations.numpy()))
 
     def check_calendar(self, total_steps: int) -> None:
-        """Warns where fewer than two updates fall into a training of so many steps.
+        """Warns where fewer than two updates fall into the training.
 
         Args:
             total_steps: Optimizer steps of the whole training.
