@@ -16,7 +16,8 @@ def write(path, text):
     return str(path)
 
 
-def test_configs_lists_every_configuration_with_what_it_is(capsys):
+def test_configs_lists_every_configuration_with_what_it_is(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
     assert cli.main(["configs"]) == 0
     listed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     files = {path.relative_to(ROOT / "gin_configs") for path in ROOT.glob("gin_configs/*/*.gin")}

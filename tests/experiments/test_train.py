@@ -190,7 +190,7 @@ def test_configurations_are_compared_setting_by_setting(tmp_path):
     directory.begin(CONFIG)
     same = "SGD.learning_rate = @CosineDecay()\ntrain.values = [ 1, 2, ]\n\ntrain.epochs = 3"
     assert directory.open(same.replace(" ]", "\n]").replace("[ 1, 2,", "[\n  1,\n  2,")) is None
-    with pytest.raises(ValueError, match="train.epochs is 4, was 3$"):
+    with pytest.raises(ValueError, match="train.epochs is 4, was 3[.]"):
         directory.open(CONFIG.replace("epochs = 3", "epochs = 4"))
     with pytest.raises(ValueError, match="train.seed is 1, was not set"):
         directory.open(CONFIG + "train.seed = 1\n")

@@ -15,7 +15,6 @@ X, Y = labeled(320, inputs=12)
 @pytest.mark.parametrize("method", ["SET", "RigL", "SNFS", "DNW"])
 def test_union_of_all_masks(method, jit_compile, tmp_path):
     model = kt.sparsify(mlp(12), 0.8)
-    union = model.masks
 
     def look(batch, logs):
         for path, mask in model.masks.items():
@@ -23,6 +22,7 @@ def test_union_of_all_masks(method, jit_compile, tmp_path):
 
     optimizer = METHODS[method].make("adam", update_every=3, end=99, track_exploration=True)
     model.compile(optimizer, LOSS, jit_compile=jit_compile)
+    union = model.masks  # those that the method starts from
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=look)
     history = model.fit(X, Y, batch_size=16, verbose=0, callbacks=[callback]).history
     share = sum(m.sum() for m in union.values()) / sum(m.size for m in union.values())
