@@ -11,19 +11,6 @@ from single_steps import kernels_of, stepper
 import keras_tickets as kt
 from keras_tickets import masks
 
-PRUNING = {
-    "GradualMagnitude": (2, 15, 3),
-    "GradualMagnitude, regrow": (2, 15, 3),
-    "StraightThrough, ramp": (2, 15, 2),
-    "DNW": (0, 0, 1),
-}
-RAMPS = {
-    "PolynomialDecay": lambda p: (1 - p) ** 3.0,
-    "CosineRamp": lambda p: (1 + np.cos(np.pi * p)) / 2,
-    "ConstantSparsity": lambda p: 0.0,
-}
-STEPS = 20
-
 
 def network():
     return mlp(12, (30,))
