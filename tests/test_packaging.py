@@ -87,4 +87,4 @@ def test_configurations_and_types_are_in_the_wheel(setup):
 def test_links_of_the_readme_lead_somewhere_from_a_package_index(setup):
     links = re.findall(r"\]\(([^)]+)\)", setup["long_description"])
     assert all(link.startswith("https://") for link in links)
-    assert "docs/rewinding.md has learning-rate rewinding" in setup["long_description"]
+    assert "- docs/rewinding.md: lottery tickets" in setup["long_description"]
