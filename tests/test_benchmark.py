@@ -1,6 +1,9 @@
 import importlib.util
 import json
+import os
 import pathlib
+import platform
+import sys
 
 import pytest
 
@@ -20,6 +23,8 @@ def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys):
     short = "--models lenet_300_100 --sizes 30000 --steps-per-execution 2 --steps 2 --rounds 2"
     benchmark.main([*short.split(), "--json", str(path)])
     figures = json.loads(path.read_text())
+    machine = figures["machine"]
+    assert machine["processor"] and machine["cores"] == os.cpu_count()
     training, update = figures["train lenet_300_100"], figures["update 30000"]
     assert {"stock fit @2", "SparseModel, dense @2", "Static @2", "RigL @2"} < set(training)
     assert set(update) == {"graph", "graph, full sort", "XLA", "XLA, full sort"}
@@ -38,6 +43,30 @@ def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys):
         assert len(seconds) == 2 and min(seconds) > 0
     assert figures["memory lenet_300_100"]["added per masked weight, bytes"] == 1
     assert "All masks are the same" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text, processor, features",
+    [
+        (
+            "model name\t: A CPU\nflags\t\t: fpu avx avx2 fma\n\nmodel name\t: B",
+            "A CPU",
+            "avx avx2 fma",
+        ),
+        ("BogoMIPS\t: 50.00\nFeatures\t: fp asimd asimddp", None, "asimd asimddp"),
+        (None, None, ""),
+    ],
+)
+def test_the_processor_and_its_features_are_named(
+    benchmark, monkeypatch, tmp_path, text, processor, features
+):
+    module = sys.modules["benchmarks.machine"]
+    monkeypatch.setattr(module, "PROCESSOR", tmp_path / "cpuinfo")
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    machine = module.describe_machine()
+    assert machine["processor"] == (processor or platform.processor() or platform.machine())
+    assert machine["features"] == features.split()
 
 
 def test_blocks_take_turns_in_rotated_order(benchmark):

@@ -4,7 +4,7 @@ All figures that are compared come from one run. The things compared take turns 
 order that is rotated from round to round, and a ratio is taken between the blocks of one round, so
 that a change in the speed of the machine meets them alike. A table shows medians, with the lowest
 and the highest value in brackets. "control" is the first row once more, as another model: what its
-ratio is off 1 is noise.
+ratio is off 1 is noise. The first line printed is the machine: some gains depend on its processor.
 
     python tools/benchmark.py                                      everything, about half an hour
     python tools/benchmark.py update --sizes 30000 235200          one section, small sizes
@@ -14,13 +14,12 @@ ratio is off 1 is noise.
 import argparse
 import json
 import os
-import platform
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
-import tensorflow as tf
 from benchmarks import distillation, levels, memory, methods, training, updates
+from benchmarks.machine import describe_machine
 from benchmarks.subjects import MODELS
 from rich.console import Console
 
@@ -63,14 +62,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     console = Console(width=None if os.isatty(1) else 160)
-    machine = {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "devices": [device.device_type for device in tf.config.list_logical_devices()],
-    }
+    machine = describe_machine()
     console.print(machine)
     results = {"machine": machine}
     for section in options.sections:
