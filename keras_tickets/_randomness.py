@@ -10,6 +10,8 @@ import tensorflow as tf
 
 _C1 = 0xCC9E2D51
 _C2 = 0x1B873593
+_LENGTH = 24  # bytes hashed: those of path, seed, step and position
+_ROUNDS = 10
 
 
 def random_scores(shape: tuple[int, ...], path: str, seed: int, step: int | tf.Tensor) -> tf.Tensor:
@@ -38,16 +40,103 @@ def random_scores(shape: tuple[int, ...], path: str, seed: int, step: int | tf.T
     References:
         Austin Appleby, MurmurHash3_x86_32 (public domain, 2011).
     """
-    words = [_word(zlib.crc32(path.encode())), _word(seed), _word(seed >> 32)]
+    positions = tf.range(tf.TensorShape(shape).num_elements())
+    return tf.reshape(scores_at(positions, stream(path, seed, step)), shape)
+
+
+def stream(path: str, seed: int, step: int | tf.Tensor) -> tf.Tensor:
+    """The hash of all that a stream of random numbers is for but the position, a uint32 scalar.
+
+    Takes the arguments of `random_scores`.
+    """
     step = tf.cast(step, tf.int64)
-    words += [_low_word(step), _low_word(tf.bitwise.right_shift(step, 32))]
+    words = [_word(zlib.crc32(path.encode())), _word(seed), _word(seed >> 32), *_words(step)]
     state = _word(0)
     for word in words:
         state = _absorb(state, word)
-    positions = tf.bitcast(tf.range(tf.TensorShape(shape).num_elements()), tf.uint32)
-    hashes = _finish(_absorb(state, positions), length=4 * (len(words) + 1))
+    return state
+
+
+def scores_at(positions: tf.Tensor, stream: tf.Tensor) -> tf.Tensor:
+    """The random scores at some flat positions, as `random_scores` draws them.
+
+    Args:
+        positions: Integer tensor of any shape, of numbers in [0, 2**32).
+        stream: What `stream` gives.
+
+    Returns:
+        A float32 tensor of that shape.
+    """
+    hashes = _finish(_absorb(stream, _low_word(positions)), length=_LENGTH)
     upper = tf.bitcast(tf.bitwise.right_shift(hashes, _word(8)), tf.int32)
-    return tf.reshape(tf.cast(upper, tf.float32) * 2.0**-24, shape)
+    return tf.cast(upper, tf.float32) * 2.0**-24
+
+
+def random_positions(
+    count: int, size: int, path: str, seed: int, step: int | tf.Tensor
+) -> tf.Tensor:
+    """Draws different positions at random, in time that does not grow with how many there are.
+
+    The j-th is where j stands in a permutation of the numbers below `size`: a Feistel network whose
+    round function is the hash of `random_scores`, applied until the result is below `size`.
+
+    Args:
+        count: How many to draw, at most `size`.
+        size: Positions are drawn from [0, size), with `size` at most 2**62.
+        path: As in `random_scores`.
+        seed: As in `random_scores`.
+        step: As in `random_scores`.
+
+    Returns:
+        An int64 tensor of shape (count,), in the order of the draw.
+
+    Example:
+
+    >>> from keras_tickets._randomness import random_positions
+    >>> positions = random_positions(5, 10**12, "dense/kernel", seed=0, step=100)
+    >>> len(set(positions.numpy().tolist()))
+    5
+
+    References:
+        - [Black and Rogaway, 2002, "Ciphers with arbitrary finite domains"](
+          https://doi.org/10.1007/3-540-45760-7_9): the Feistel network, and cycle walking
+    """
+    bits = max((size - 1).bit_length(), 2)
+    keys = [stream(f"{path}/{i}", seed, step) for i in range(_ROUNDS)]
+
+    def again(positions):
+        return tf.reduce_any(positions >= size)
+
+    def walk(positions):
+        return (tf.where(positions >= size, _permute(positions, bits, keys), positions),)
+
+    start = _permute(tf.range(count, dtype=tf.int64), bits, keys)
+    return tf.while_loop(again, walk, (start,))[0]
+
+
+def _permute(values, bits, keys):
+    """A permutation of the int64 numbers of so many bits."""
+    low_bits = bits // 2
+    low = tf.bitwise.bitwise_and(values, _ones(low_bits))
+    high = tf.bitwise.right_shift(values, tf.constant(low_bits, tf.int64))
+    for i, key in enumerate(keys):
+        source, width = (low, bits - low_bits) if i % 2 == 0 else (high, low_bits)
+        hashes = tf.cast(_finish(_absorb(key, _low_word(source)), _LENGTH), tf.int64)
+        mixed = tf.bitwise.bitwise_and(hashes, _ones(width))
+        if i % 2 == 0:
+            high = tf.bitwise.bitwise_xor(high, mixed)
+        else:
+            low = tf.bitwise.bitwise_xor(low, mixed)
+    return tf.bitwise.left_shift(high, tf.constant(low_bits, tf.int64)) + low
+
+
+def _ones(bits):
+    return tf.constant((1 << bits) - 1, tf.int64)
+
+
+def _words(value: tf.Tensor) -> list[tf.Tensor]:
+    """The low and the high word of an int64 scalar."""
+    return [_low_word(value), _low_word(tf.bitwise.right_shift(value, tf.constant(32, tf.int64)))]
 
 
 def _word(value: int) -> tf.Tensor:
@@ -55,6 +144,8 @@ def _word(value: int) -> tf.Tensor:
 
 
 def _low_word(value: tf.Tensor) -> tf.Tensor:
+    if value.dtype == tf.int32:
+        return tf.bitcast(value, tf.uint32)
     return tf.cast(tf.bitwise.bitwise_and(value, tf.constant(0xFFFFFFFF, tf.int64)), tf.uint32)
 
 

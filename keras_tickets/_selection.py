@@ -18,7 +18,7 @@ METHODS = ("histogram", "bit_search")
 
 _INFINITY = 0x7F800000
 _NAN = -_INFINITY - 1
-_EXCLUDED = tf.int32.min
+EXCLUDED = tf.int32.min
 _LARGE = 1 << 20
 _SHORT_ROW = 16
 
@@ -60,14 +60,32 @@ def choose(
     scores, k, among = _check(scores, k, among, method)
     if 0 in scores.shape:
         return tf.zeros(scores.shape, tf.bool)
-    keys = _sort_keys(scores, among, method)
+    chosen, _ = choose_keys(sort_keys(scores, among, method), k, method)
+    return tf.reshape(chosen, scores.shape)
+
+
+def choose_keys(
+    keys: tf.Tensor, k: tf.Tensor, method: str = "histogram"
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`choose` for the keys of scores, of which the histogram needs no static number.
+
+    Args:
+        keys: int32 tensor of shape (scores,), as `sort_keys` gives them, `EXCLUDED` where a
+            position may not be chosen.
+        k: int32 scalar.
+        method: As in `choose`.
+
+    Returns:
+        A boolean tensor of shape (scores,), and the k-th largest key: `EXCLUDED` where there are
+        fewer than `k`, the largest for a `k` below 1.
+    """
     threshold, needed, ties = _SEARCHES[method](keys, k)
     chosen = tf.cond(
-        (needed == ties) | (threshold == _EXCLUDED),
-        lambda: keys >= tf.maximum(threshold, _EXCLUDED + 1),
+        (needed == ties) | (threshold == EXCLUDED),
+        lambda: keys >= tf.maximum(threshold, EXCLUDED + 1),
         lambda: (keys > threshold) | _first(keys == threshold, needed),
     )
-    return tf.reshape(chosen, scores.shape)
+    return chosen, threshold
 
 
 def choose_rows(
@@ -105,12 +123,12 @@ def choose_rows(
     rows, columns = scores.shape
     if 0 in scores.shape:
         return tf.zeros(scores.shape, tf.bool)
-    keys = tf.reshape(_sort_keys(scores, among, "bit_search"), (rows, columns))
+    keys = tf.reshape(sort_keys(scores, among, "bit_search"), (rows, columns))
     if columns <= _SHORT_ROW:
         return tf.transpose(_best_of_columns(tf.transpose(keys), k))
     k = tf.broadcast_to(k, (rows,))[:, None]
     threshold, needed, _ = _bit_search(keys, k, axis=1)
-    ties = (keys == threshold) & (keys > _EXCLUDED)
+    ties = (keys == threshold) & (keys > EXCLUDED)
     first = tf.cumsum(tf.cast(ties, tf.int32), axis=1) <= needed
     return ((keys > threshold) | (ties & first)) & (k > 0)
 
@@ -121,7 +139,7 @@ def _best_of_columns(keys, k):
     before = tf.zeros_like(keys)
     for i, key in enumerate(tf.unstack(keys)):
         before += tf.cast(key >= keys + tf.cast(below <= i, tf.int32), tf.int32)
-    return (before < k) & (keys > _EXCLUDED)
+    return (before < k) & (keys > EXCLUDED)
 
 
 def kth_largest(
@@ -156,7 +174,7 @@ def kth_largest(
     scores, k, among = _check(scores, k, among, method)
     if 0 in scores.shape:
         raise ValueError(f"`scores` must not be empty. Received: shape={scores.shape}")
-    keys = _sort_keys(scores, among, method)
+    keys = sort_keys(scores, among, method)
     threshold, _, _ = _SEARCHES[method](keys, tf.maximum(k, 1))
     number = tf.bitcast(_mirror_negative(threshold), tf.float32)
     return tf.where(threshold <= _NAN, tf.constant(float("nan")), number)
@@ -187,8 +205,16 @@ def _check(scores, k, among, method, rows=None):
     return tf.cast(scores, tf.float32), tf.cast(k, tf.int32), among
 
 
-def _sort_keys(scores, among, method):
-    """Flat int32 keys in the order of the scores, lowest where a position is not allowed."""
+def sort_keys(
+    scores: tf.Tensor, among: tf.Tensor | None = None, method: str = "histogram"
+) -> tf.Tensor:
+    """Flat int32 keys that order as the scores do, `EXCLUDED` where a position is not allowed.
+
+    Args:
+        scores: float32 tensor of any shape.
+        among: As in `choose`.
+        method: As in `choose`.
+    """
     bits = tf.bitcast(tf.reshape(scores, [-1]), tf.int32)
     if method == "histogram":
         plain = tf.reduce_max(tf.bitcast(bits, tf.uint32)) <= _INFINITY
@@ -197,7 +223,7 @@ def _sort_keys(scores, among, method):
         keys = _signed_keys(bits)
     if among is None:
         return keys
-    return tf.where(tf.reshape(among, [-1]), keys, _EXCLUDED)
+    return tf.where(tf.reshape(among, [-1]), keys, EXCLUDED)
 
 
 def _signed_keys(bits):
@@ -214,10 +240,11 @@ def _histogram_search(keys, k):
     """Finds the k-th largest key, digit by digit.
 
     Returns:
-        That key (`_EXCLUDED` if there are fewer than `k`), the number of keys equal to it that
+        That key (`EXCLUDED` if there are fewer than `k`), the number of keys equal to it that
         make up `k`, and the number of keys equal to it. For `k` below 1, the largest key.
     """
-    widths = (11, 11, 10) if keys.shape[0] < _LARGE else (16, 16)
+    few = keys.shape[0] is not None and keys.shape[0] < _LARGE
+    widths = (11, 11, 10) if few else (16, 16)
     unsigned = tf.bitcast(keys, tf.uint32)
     prefix = tf.constant(1 << 31, tf.uint32)
     shift = 32
@@ -255,7 +282,7 @@ def _bit_search(keys, k, axis=None):
     _, threshold = tf.while_loop(
         lambda bit, _: bit >= 0,
         settle,
-        (tf.constant(31), tf.fill(k.shape, _EXCLUDED)),
+        (tf.constant(31), tf.fill(k.shape, EXCLUDED)),
         maximum_iterations=32,
     )
     above, ties = _count_true(keys > threshold, axis), _count_true(keys == threshold, axis)
@@ -272,6 +299,8 @@ def _first(ties, needed):
     Entries are counted by rows and then within one row, which is cheaper than a running count.
     """
     size = ties.shape[0]
+    if size is None:
+        return ties & (tf.cumsum(tf.cast(ties, tf.int32)) <= needed)
     width = 1 << (size.bit_length() // 2)
     rows = tf.reshape(tf.pad(ties, [[0, -size % width]]), [-1, width])
     in_rows = tf.reduce_sum(tf.cast(rows, tf.int32), axis=1)

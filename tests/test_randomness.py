@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from sklearn.utils import murmurhash3_32
 
-from keras_tickets._randomness import random_scores
+from keras_tickets._randomness import random_positions, random_scores
 
 CASES = [("dense/kernel", 0, 0), ("x", -7, 2**40 + 3), ("größe/kernel", 2**63, 2**31)]
 
@@ -59,3 +59,24 @@ def test_neighbors_are_independent():
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (2, 0, 3)])
 def test_small_shapes(shape):
     assert random_scores(shape, "a", 0, 1).shape == shape
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 16, 17, 100])
+def test_random_positions_are_a_permutation(size):
+    everything = random_positions(size, size, "a", 0, 1).numpy()
+    assert sorted(everything.tolist()) == list(range(size))
+
+
+def test_random_positions_are_alike_everywhere_and_even():
+    def draw(step):
+        return random_positions(50_000, 10**12 + 7, "a/kernel", 5, step)
+
+    step = tf.constant(9, tf.int64)
+    drawn = draw(step).numpy()
+    np.testing.assert_array_equal(drawn, tf.function(draw, jit_compile=True)(step))
+    assert len(set(drawn.tolist())) == drawn.size
+    counts = np.histogram(drawn, bins=64, range=(0, 10**12 + 7))[0]
+    average = drawn.size / 64
+    assert ((counts - average) ** 2 / average).sum() < 125  # 63 degrees of freedom, 1 in 100,000
+    assert abs(np.corrcoef(drawn[1:], drawn[:-1])[0, 1]) < 0.02
+    assert len(np.intersect1d(drawn, draw(tf.constant(10, tf.int64)).numpy())) < 3
