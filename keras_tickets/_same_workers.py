@@ -62,7 +62,7 @@ class SameOnAllWorkers(keras.callbacks.Callback):
 
 def _state(model: keras.Model, length: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same on all workers, by its name in messages."""
-    found = {path: record.mask for path, record in masks.kernels_by_path(model).items()}
+    found = {path: record.support for path, record in masks.kernels_by_path(model).items()}
     return {
         "masks": found,
         "weights": {weight.path: weight for weight in model.trainable_weights},

@@ -48,7 +48,9 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         if auto_scale_loss and self.dtype_policy.name == "mixed_float16":
             optimizer.enable_loss_scaling()
         self._check_replicas(optimizer.core_optimizer)
-        optimizer.take_first_masks(masks.masked_kernels(self))
+        records = masks.masked_kernels(self)
+        optimizer.check_storage(records)
+        optimizer.take_first_masks(records)
         super().compile(optimizer, loss, *args, auto_scale_loss=False, **kwargs)
         on_tpu = isinstance(self.distribute_strategy, tf.distribute.TPUStrategy)
         optimizer.compiles_under_xla = on_tpu or (bool(self.jit_compile) and self._replicas == 1)
@@ -66,9 +68,18 @@ class SparseTraining(_keras_compat.DistributedTrainer):
                 self.optimizer.rest(self.distribute_strategy)
 
     def get_weights(self) -> list[np.ndarray]:
-        """The values of `weights`, as the dense model has them, and then the masks."""
-        records = masks.masked_kernels(self)
-        return [*super().get_weights(), *(record.mask.numpy() for record in records)]
+        """The values of `weights`, as the dense model has them, and then the masks.
+
+        Of a kernel that is stored sparsely, `weights` has the values and their indices.
+        """
+        return [*super().get_weights(), *(mask.numpy() for mask in self._mask_variables)]
+
+    @property
+    def _mask_variables(self) -> list[keras.Variable]:
+        """The masks, which are no weights, as indices of sparse storage are."""
+        weights = {id(weight) for weight in self.weights}
+        supports = [record.support for record in masks.masked_kernels(self)]
+        return [support for support in supports if id(support) not in weights]
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Sets weights and masks, or the weights alone, under the masks that there are.
@@ -77,11 +88,11 @@ class SparseTraining(_keras_compat.DistributedTrainer):
             weights: Arrays, as `get_weights` of this model or of the dense one returns them.
         """
         masks.forget_first(self)
-        size, records = len(self.weights), masks.masked_kernels(self)
-        found = weights[size:] if len(weights) == size + len(records) else []
+        size, variables = len(self.weights), self._mask_variables
+        found = weights[size:] if len(weights) == size + len(variables) else []
         super().set_weights(weights[:size] if found else weights)
-        for record, mask in zip(records, found, strict=False):
-            record.mask.assign(mask)
+        for variable, mask in zip(variables, found, strict=False):
+            variable.assign(mask)
         self.rest()
 
     def compile_from_config(self, config):

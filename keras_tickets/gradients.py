@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from keras_tickets._sparse_matmul import OuterProduct
 from keras_tickets.layers._masked_values import collect_masked_values
 from keras_tickets.masks import record_of
 
@@ -46,7 +47,7 @@ class DenseGradientTape(tf.GradientTape):
 
     def gradients(
         self, target: tf.Tensor, variables: Sequence[keras.Variable]
-    ) -> tuple[list[tf.Tensor | None], list[tf.Tensor | None]]:
+    ) -> tuple[list[tf.Tensor | None], list[tf.Tensor | OuterProduct | None]]:
         """The gradients of a loss, and the dense gradients beside them.
 
         Args:
@@ -55,16 +56,27 @@ class DenseGradientTape(tf.GradientTape):
 
         Returns:
             A gradient for each variable, and a dense gradient for each; `None` where the loss does
-            not depend on it, and as dense gradient of a variable without a mask.
+            not depend on it, and as dense gradient of a variable without a mask. For the values of
+            a kernel that is stored sparsely, the dense gradient is an `OuterProduct`.
         """
         records = [record_of(variable) for variable in variables]
-        parts = [self._masked.get(record, []) if record else [] for record in records]
+        calls = [self._masked.get(record, []) if record else [] for record in records]
         values = [getattr(variable, "value", variable) for variable in variables]
-        gradients, parts = self.gradient(target, (values, parts))
-        return gradients, [_sum(each) for each in parts]
+        watched = [[tensors[0] for tensors in each] for each in calls]
+        gradients, parts = self.gradient(target, (values, watched))
+        return gradients, [_dense_gradient(*each) for each in zip(calls, parts, strict=True)]
 
 
-def _sum(parts):
-    """The sum over the calls of a layer."""
-    parts = [tf.convert_to_tensor(part) for part in parts if part is not None]
-    return tf.add_n(parts) if parts else None
+def _dense_gradient(calls, parts):
+    """The sum over the calls of a layer; of products with a sparse kernel, as its two factors."""
+    used = [
+        (*tensors[1:], tf.convert_to_tensor(part))
+        for tensors, part in zip(calls, parts, strict=True)
+        if part is not None
+    ]
+    if not used:
+        return None
+    if len(used[0]) == 1:
+        return tf.add_n([part for (part,) in used])
+    inputs, gradients = zip(*used, strict=True)
+    return OuterProduct(tf.concat(inputs, 0), tf.concat(gradients, 0))

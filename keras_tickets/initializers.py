@@ -108,6 +108,33 @@ class SparseVarianceScaling(keras.initializers.Initializer):
         dtype = keras.backend.standardize_dtype(dtype or keras.config.floatx())
         return np.where(mask, values, 0).astype(dtype)
 
+    def at(
+        self,
+        positions: np.ndarray,
+        shape: tuple[int, int],
+        dtype: str | None = None,
+        *,
+        path: str = "",
+    ) -> np.ndarray:
+        """Draws the values of a kernel that is stored sparsely.
+
+        Args:
+            positions: Flat row-major positions of the weights in the kernel.
+            shape: Inputs and units of the kernel.
+            dtype: As in `__call__`.
+            path: As in `__call__`.
+
+        Returns:
+            Array of the shape of `positions`. The variances are those of a masked kernel; the
+            values are other draws.
+        """
+        inputs, units = shape
+        fan_in = np.bincount(positions % units, minlength=units)[positions % units]
+        fan_out = np.bincount(positions // units, minlength=inputs)[positions // units]
+        fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+        values = self._unit_noise(positions.shape, path) * np.sqrt(self.scale / fans[self.mode])
+        return values.astype(keras.backend.standardize_dtype(dtype or keras.config.floatx()))
+
     def _unit_noise(self, shape, path):
         """Independent draws of variance 1."""
         generator = np.random.default_rng([self.seed, zlib.crc32(path.encode())])
@@ -119,6 +146,23 @@ class SparseVarianceScaling(keras.initializers.Initializer):
         while (outside := np.abs(noise) > 2).any():
             noise[outside] = generator.standard_normal(int(outside.sum()))
         return noise / _TRUNCATED_DEVIATION
+
+    @classmethod
+    def like(
+        cls, initializer: keras.initializers.VarianceScaling, seed: int = 0
+    ) -> "SparseVarianceScaling":
+        """The same rule as one of Keras, by each neuron's own connections.
+
+        Args:
+            initializer: `keras.initializers.VarianceScaling` or one made of it, as "he_normal".
+            seed: Seed where `initializer` has no number as its own.
+        """
+        distribution = {"untruncated_normal": "normal"}.get(
+            initializer.distribution, initializer.distribution
+        )
+        own = initializer.seed
+        seed = own if isinstance(own, int) and own >= 0 else seed
+        return cls(initializer.scale, initializer.mode, distribution, seed)
 
     def get_config(self):
         return {
@@ -162,6 +206,11 @@ def initialize(sparse_model: keras.Model, initializer: SparseVarianceScaling) ->
     kernels = all_kernels(sparse_model)
     for kernel in kernels:
         if record := records.get(id(kernel.variable)):
+            if record.storage == "sparse":
+                positions, dtype = record.indices.numpy(), kernel.variable.dtype
+                values = initializer.at(positions, kernel.shape, dtype, path=kernel.path)
+                kernel.variable.assign(values)
+                continue
             groups = _group_axes(kernel)
             values = initializer(
                 kernel.shape,

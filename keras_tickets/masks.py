@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_tickets import _keras_compat
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets._randomness import random_scores
+from keras_tickets._sparse_kernel import SparseKernel
 from keras_tickets.structures import Layout
 
 MASKS = ("random", "magnitude", "ones")
@@ -56,8 +57,36 @@ class MaskedKernel:
     first: FirstMask | None = None
     named: bool = False
 
+    storage = "masked"
+
     def __post_init__(self):
         self.kernel.masked_kernel = self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the kernel."""
+        return tuple(self.kernel.shape)
+
+    @property
+    def support(self) -> keras.Variable:
+        """The variable that says which weights are there."""
+        return self.mask
+
+    def to_mask(self) -> np.ndarray:
+        """The mask, as a boolean array of the kernel's shape."""
+        return self.mask.numpy().astype(bool)
+
+    def to_dense(self) -> np.ndarray:
+        """The kernel, 0 off the mask."""
+        values = self.kernel.numpy()
+        return np.where(self.to_mask(), values, np.zeros_like(values))
+
+    def check(self, mask: np.ndarray) -> None:
+        """Does nothing: the kernel can have any mask of its shape."""
+
+    def assign(self, kernel: np.ndarray) -> None:
+        """Takes the values of a whole kernel."""
+        self.kernel.assign(kernel)
 
     @property
     def size(self) -> int:
@@ -118,12 +147,12 @@ class MaskedKernel:
         self.kernel.assign(np.where(mask, first.kernel, 0))
 
 
-def record_of(variable: keras.Variable) -> MaskedKernel | None:
+def record_of(variable: keras.Variable) -> MaskedKernel | SparseKernel | None:
     """The record of a masked kernel; `None` for a variable that has no mask."""
     return getattr(variable, "masked_kernel", None)
 
 
-def masked_kernels(model: keras.layers.Layer) -> list[MaskedKernel]:
+def masked_kernels(model: keras.layers.Layer) -> list[MaskedKernel | SparseKernel]:
     """The masked kernels of a model, in layer order, each once.
 
     Args:
@@ -159,7 +188,7 @@ def forget_first(model: keras.layers.Layer) -> None:
         record.first = None
 
 
-def kernels_by_path(model: keras.layers.Layer) -> dict[str, MaskedKernel]:
+def kernels_by_path(model: keras.layers.Layer) -> dict[str, MaskedKernel | SparseKernel]:
     """The masked kernels of a model, by their paths in this model.
 
     Args:
@@ -228,7 +257,7 @@ def get_masks(model: keras.Model) -> dict[str, np.ndarray]:
     assert masks["fc/kernel"].sum() == 16
     ```
     """
-    return {path: each.mask.numpy().astype(bool) for path, each in kernels_by_path(model).items()}
+    return {path: each.to_mask() for path, each in kernels_by_path(model).items()}
 
 
 def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
@@ -268,12 +297,13 @@ def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
                 f"`masks` names {path!r}, which is not a masked kernel of model {model.name!r}. "
                 f"Its masked kernels: {list(records)}"
             )
-        mask, shape = np.asarray(mask), tuple(records[path].kernel.shape)
+        mask, shape = np.asarray(mask), records[path].shape
         if mask.shape != shape:
             raise ValueError(f"Mask {path!r} has shape {mask.shape}; its kernel has {shape}.")
         if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
             raise ValueError(f"Mask {path!r} must be boolean or hold only 0 and 1.")
         checked[path] = mask.astype(bool)
+        records[path].check(checked[path])
     for path, mask in checked.items():
         records[path].set(mask)
     if hasattr(model, "rest"):

@@ -41,6 +41,11 @@ class Axes:
     gates: int = 1
 
 
+def kernel_shape(variable: keras.Variable) -> tuple[int, ...]:
+    """Shape of a kernel, also where the variable only holds the values that are not zero."""
+    return tuple(getattr(variable, "kernel_shape", variable.shape))
+
+
 def find_axes(layer: keras.layers.Layer, variable: keras.Variable) -> Axes:
     """Finds the meaning of the axes of a kernel.
 
@@ -54,7 +59,7 @@ def find_axes(layer: keras.layers.Layer, variable: keras.Variable) -> Axes:
     Returns:
         The input and output axes; all others are spatial or grouped.
     """
-    rank = len(variable.shape)
+    rank = len(kernel_shape(variable))
     if isinstance(layer, keras.layers.EinsumDense) and variable.name == "kernel":
         return _einsum_axes(layer.equation, variable.shape)
     if isinstance(layer, _TRANSPOSED):

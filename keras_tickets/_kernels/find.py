@@ -13,6 +13,7 @@ from keras_tickets._kernels.axes import (
     CONVOLUTIONS,
     Axes,
     find_axes,
+    kernel_shape,
     stays_dense,
 )
 from keras_tickets._kernels.paths import Walk
@@ -61,7 +62,7 @@ class Kernel:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the kernel."""
-        return tuple(self.variable.shape)
+        return kernel_shape(self.variable)
 
     @property
     def size(self) -> int:
@@ -193,7 +194,7 @@ def output_kernels(model: keras.Model) -> list[Kernel]:
 
 def _why_no_kernel(layer, variable, frozen):
     """The reason in words; "" if it need not be listed; `None` for a kernel."""
-    if len(variable.shape) < 2 or "bias" in variable.name:
+    if len(kernel_shape(variable)) < 2 or "bias" in variable.name:
         return ""
     if getattr(layer, "lora_enabled", False):
         return "LoRA is enabled: the kernel is frozen and its factors are small"
@@ -220,6 +221,7 @@ def _added_weights(model, entries) -> set[int]:
         for _, layer, variable, frozen in entries
         if _why_no_kernel(layer, variable, frozen) in (None, _FROZEN)
         and type(layer).__module__.split(".")[0] != "keras"
+        and not hasattr(variable, "kernel_shape")
     ]
     if not unknown:
         return set()
@@ -234,7 +236,7 @@ def _kernel(path, layer, variable, conv_lstm_cells):
     axes = find_axes(layer, variable)
     if id(layer) in conv_lstm_cells:
         axes = Axes(axes.inputs, axes.outputs, gates=4)
-    shape = tuple(variable.shape)
+    shape = kernel_shape(variable)
     outputs = math.prod(shape[axis] for axis in axes.outputs)
     known = {*axes.inputs, *axes.outputs, *axes.groups}
     return Kernel(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import keras
 
 from keras_tickets import _keras_compat
-from keras_tickets._kernels.axes import conv_lstm_cell
+from keras_tickets._kernels.axes import conv_lstm_cell, kernel_shape
 
 _AUTOMATIC_VARIABLE = re.compile(r"variable(_\d+)?")
 
@@ -81,10 +81,10 @@ class Walk:
         own = [v for v in layer.weights if id(v) not in known]
         self._seen_variables.update(map(id, own))
         trainable = [v for v in own if v.trainable]
-        if trainable and all(len(v.shape) < 2 or "bias" in v.name for v in trainable):
+        if trainable and all(len(kernel_shape(v)) < 2 or "bias" in v.name for v in trainable):
             self.without_kernel.append("/".join(prefix) or layer.name)
         for variable in own:
-            if keras.backend.standardize_dtype(variable.dtype) != "bool":
+            if not _is_support(variable):
                 yield self._path(prefix, variable), layer, variable, frozen
 
     def _path(self, prefix, variable):
@@ -104,3 +104,9 @@ class Walk:
         number = self._numbers[prefix, base]
         self._numbers[prefix, base] += 1
         return f"{base}_{number}" if number else base
+
+
+def _is_support(variable) -> bool:
+    """Whether a variable says which weights of a kernel there are: a mask, or indices."""
+    boolean = keras.backend.standardize_dtype(variable.dtype) == "bool"
+    return boolean or getattr(variable, "is_support", False)

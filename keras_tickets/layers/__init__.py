@@ -1,6 +1,7 @@
-"""Keras layers: `Sparse`, which masks the kernels of another, and a faster batch normalization."""
+"""Keras layers: `Sparse` masks another's kernels, `SparseDense` has none; batch normalization."""
 
 from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
 from keras_tickets.layers.sparse import Sparse
+from keras_tickets.layers.sparse_dense import SparseDense
 
-__all__ = ["FusedBatchNormalization", "Sparse"]
+__all__ = ["FusedBatchNormalization", "Sparse", "SparseDense"]

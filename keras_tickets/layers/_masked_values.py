@@ -1,4 +1,4 @@
-"""The masked kernels of a forward pass, whose gradients are the dense gradients."""
+"""What a forward pass computed with kernels, whose gradients are or make the dense gradients."""
 
 import contextlib
 import threading
@@ -6,22 +6,24 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from keras_tickets._sparse_kernel import SparseKernel
 from keras_tickets.masks import MaskedKernel
 
 _collector = threading.local()
 
 
 @contextlib.contextmanager
-def collect_masked_values() -> Iterator[dict[MaskedKernel, list[tf.Tensor]]]:
-    """Collects the masked-kernel tensors of a forward pass.
+def collect_masked_values() -> Iterator[dict[MaskedKernel | SparseKernel, list[tuple]]]:
+    """Collects the masked kernels of a forward pass, and the products with sparse kernels.
 
-    Their gradients are the dense gradients by which sparse optimizers grow.
+    The gradients of masked kernels are the dense gradients by which sparse optimizers grow; those
+    of products are a factor of them, with the inputs.
 
     Yields:
-        `{record of a kernel: [tensor, …]}`, filled as `Sparse` layers are called in this thread; a
-        layer that is called twice adds two tensors.
+        `{record of a kernel: [tensors, …]}`, filled as layers are called in this thread: `(masked
+        kernel,)` or `(product, inputs)`. A layer that is called twice adds two.
     """
-    collected: dict[MaskedKernel, list[tf.Tensor]] = {}
+    collected: dict[MaskedKernel | SparseKernel, list[tuple]] = {}
     outer = getattr(_collector, "open", ())
     _collector.open = (*outer, collected)
     try:
@@ -30,7 +32,12 @@ def collect_masked_values() -> Iterator[dict[MaskedKernel, list[tf.Tensor]]]:
         _collector.open = outer
 
 
-def collect(record: MaskedKernel, value: tf.Tensor) -> None:
-    """Adds a masked kernel to what is being collected in this thread."""
+def collect(record: MaskedKernel | SparseKernel, *tensors: tf.Tensor) -> None:
+    """Adds a masked kernel, or a product with a sparse kernel and its inputs, to what is collected.
+
+    Args:
+        record: The kernel.
+        *tensors: Its masked value; or, where it is stored sparsely, the product and the inputs.
+    """
     for collected in getattr(_collector, "open", ()):
-        collected.setdefault(record, []).append(value)
+        collected.setdefault(record, []).append(tensors)

@@ -68,7 +68,7 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
             )
         masks.name_kernels(self)
         for record in records:
-            if _keras_compat.is_initialized(record.mask):
+            if _keras_compat.is_initialized(record.support):
                 record.begin()
         if (root := root_of(self)) is not None:
             self.delegate_to(root, self._arguments_of_root)

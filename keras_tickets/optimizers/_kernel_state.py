@@ -54,6 +54,9 @@ def find_kernel_states(
 ) -> list[KernelState]:
     """The masked kernels among some variables, with their slots.
 
+    A kernel that is stored sparsely has nothing to put to rest and no state: its record gets the
+    slots, which follow its values when positions are set.
+
     Args:
         variables: Trainable variables.
         slots: `(variable, slot, initial value)` of all that an optimizer has made for them.
@@ -63,7 +66,10 @@ def find_kernel_states(
         if (masked := record_of(variable)) is not None:
             own = [(slot, value) for reference, slot, value in slots if reference is variable]
             same = [(s, v) for s, v in own if tuple(s.shape) == tuple(variable.shape)]
-            states.append(KernelState(masked, same))
+            if masked.storage == "sparse":
+                masked.slots = same
+            else:
+                states.append(KernelState(masked, same))
     return states
 
 

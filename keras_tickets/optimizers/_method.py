@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
+from keras_tickets._sparse_kernel import SparseKernel
 from keras_tickets.masks import MaskedKernel
 from keras_tickets.optimizers._kernel_state import KernelState
 
@@ -18,14 +19,32 @@ class Method:
         skip_gradient_step: Whether an update of the masks replaces the gradient step.
         first_masks: The values of `mask` in `kt.sparsify` that the method can start from; first the
             one that it takes where none was chosen.
+        storages: How the kernels may be stored that the method trains, "masked" or "sparse".
     """
 
     needs_dense_gradients: bool = False
     trains_off_mask: bool = False
     skip_gradient_step: bool = False
     first_masks: tuple[str, ...] = ("random", "magnitude", "ones")
+    storages: tuple[str, ...] = ("masked",)
 
-    def take_first_masks(self, kernels: Iterable[MaskedKernel]) -> None:
+    def check_storage(self, kernels: Iterable[MaskedKernel | SparseKernel]) -> None:
+        """Raises an error where the method cannot train how kernels are stored.
+
+        Args:
+            kernels: The masked kernels of a model.
+
+        Raises:
+            ValueError: One is stored in a way that is not among `storages`.
+        """
+        if other := [kernel.name for kernel in kernels if kernel.storage not in self.storages]:
+            raise ValueError(
+                f"{type(self).__name__} does not train kernels that are stored sparsely: {other}. "
+                'Make the model with `kt.sparsify(…, storage="masked")`, or see '
+                "docs/sparse_storage.md for the methods that do."
+            )
+
+    def take_first_masks(self, kernels: Iterable[MaskedKernel | SparseKernel]) -> None:
         """Gives kernels whose masks nobody chose those that the method starts from.
 
         Args:

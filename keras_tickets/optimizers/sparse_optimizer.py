@@ -81,6 +81,7 @@ class SparseOptimizer(Method, OptimizerWrapper):
     @_keras_compat.without_tracking
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Builds the inner optimizer and finds the masks and slots of `variables`."""
+        self.check_storage(filter(None, map(record_of, variables)))
         super().build(variables)
         self._kernel_states = find_kernel_states(variables, self._recorded_slots)
         self._keeps_zeros = keeps_zeros(self.core_optimizer, self._kernel_states)

@@ -28,3 +28,5 @@ class Static(SparseOptimizer):
     References:
         - [Evci et al., 2020, section 4](https://arxiv.org/abs/1911.11134), the rows "Static"
     """
+
+    storages = ("masked", "sparse")

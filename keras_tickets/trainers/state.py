@@ -35,8 +35,8 @@ class TrainingState:
         self.model = model
         self.weights = weight_paths(network_of(model))
         self.trained = {path for path, weight in self.weights.items() if weight.trainable}
-        masks = [record.mask for record in masked_kernels(model)]
-        others = {id(v) for v in [*model.weights, *masks, *model.metrics_variables]}
+        supports = [record.support for record in masked_kernels(model)]
+        others = {id(v) for v in [*model.weights, *supports, *model.metrics_variables]}
         noise = [variable for variable in model.variables if id(variable) not in others]
         self._noise = {f"noise/{i}": variable for i, variable in enumerate(noise)}
         self._optimizer = {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}

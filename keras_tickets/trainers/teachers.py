@@ -171,7 +171,7 @@ class Teachers:
 
 def _weights_and_masks(model):
     """In the order of `variables`: files of logits hold a digest of them in that order."""
-    kept = [*model.weights, *(record.mask for record in masks.masked_kernels(model))]
+    kept = [*model.weights, *(record.support for record in masks.masked_kernels(model))]
     ids = set(map(id, kept))
     return [variable for variable in model.variables if id(variable) in ids]
 

@@ -1,0 +1,108 @@
+"""Positions of the weights of a sparse kernel: drawing, checking, as a mask.
+
+They are flat and row-major, `input * units + unit`, ascending, as int64.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_tickets._randomness import random_positions, scores_at, stream
+
+LARGEST_DENSE = 2**31 - 1  # weights of a kernel that is ever formed or ranked as a whole
+_BLOCK = 2**20
+
+
+def draw_positions(shape: tuple[int, int], count: int, name: str, seed: int) -> np.ndarray:
+    """Draws the first positions of a kernel, from its name and a seed.
+
+    Up to `LARGEST_DENSE` weights they are exactly those of the random mask of `kt.sparsify`: the
+    `count` highest of the random scores of all positions, which are looked at in blocks. Above, it
+    is `count` numbers of a random permutation of all positions: as uniform, and in time that does
+    not grow with the size.
+
+    Args:
+        shape: Inputs and units of the kernel.
+        count: How many, at most inputs times units.
+        name: What the kernel is called.
+        seed: Non-negative integer.
+
+    Returns:
+        int64 array of shape (count,).
+    """
+    inputs, units = shape
+    if inputs * units <= LARGEST_DENSE:
+        return _highest(inputs * units, count, name, seed)
+    return np.sort(random_positions(count, inputs * units, name, seed, step=0).numpy())
+
+
+def _highest(size, count, name, seed):
+    """The positions of the `count` highest scores, ties by the lowest; held are few more."""
+    draw = stream(name, seed, step=0)
+    margin = 6 * np.sqrt(count) + 16
+    while True:
+        least = max(1 - (count + margin) / size, 0.0)
+        blocks = range(0, size, _BLOCK)
+        found = [_at_least(i, min(i + _BLOCK, size), least, draw) for i in blocks]
+        positions = np.concatenate([each[0] for each in found])
+        if positions.size >= count:
+            break
+        margin *= 4
+    scores = np.concatenate([each[1] for each in found])
+    threshold = np.partition(scores, positions.size - count)[positions.size - count]
+    chosen = scores > threshold
+    ties = np.flatnonzero(scores == threshold)
+    chosen[ties[: count - np.count_nonzero(chosen)]] = True
+    return positions[chosen]
+
+
+def _at_least(first, last, least, draw):
+    """Positions in a range whose scores are at least so high, and the scores."""
+    scores = scores_at(tf.range(first, last), draw).numpy()
+    high = np.flatnonzero(scores >= least)
+    return high + first, scores[high]
+
+
+def check_positions(positions: np.ndarray, shape: tuple[int, int], count: int) -> np.ndarray:
+    """The positions as int64.
+
+    Args:
+        positions: Integer array of shape (count,), ascending.
+        shape: Inputs and units of the kernel.
+        count: How many there must be.
+
+    Raises:
+        ValueError: They cannot be the positions of `count` weights of such a kernel.
+    """
+    positions = np.asarray(positions)
+    size = shape[0] * shape[1]
+    if positions.dtype.kind not in "iu" or positions.shape != (count,):
+        found = f"{positions.dtype} of shape {positions.shape}"
+        raise ValueError(f"positions must be integers of shape {(count,)}, not {found}")
+    positions = positions.astype(np.int64)
+    ascending = (positions[1:] > positions[:-1]).all()
+    if not ascending or positions[0] < 0 or positions[-1] >= size:
+        raise ValueError(f"positions must be ascending, each once, in [0, {size})")
+    return positions
+
+
+def mask_of(positions: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The boolean mask that is `True` at the positions."""
+    return spread(np.ones(positions.size, bool), positions, shape)
+
+
+def spread(values: np.ndarray, positions: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The whole kernel: the values at their positions, 0 elsewhere.
+
+    Raises:
+        ValueError: It would have more than `LARGEST_DENSE` weights.
+    """
+    size = shape[0] * shape[1]
+    if size > LARGEST_DENSE:
+        raise ValueError(
+            f"A kernel of shape {tuple(shape)} has {size:,} weights, and none of more than "
+            f"{LARGEST_DENSE:,} is formed as a whole: neither its mask nor its dense values. Its "
+            "`values` and `indices` are the layer's variables, and `model.save` keeps them."
+        )
+    whole = np.zeros(size, values.dtype)
+    whole[positions] = values
+    return whole.reshape(shape)

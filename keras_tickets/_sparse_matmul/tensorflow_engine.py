@@ -1,0 +1,49 @@
+"""The engine of stock TensorFlow: CSR matrices, and a sampled gradient that XLA compiles."""
+
+import tensorflow as tf
+
+from keras_tickets._sparse_matmul.pattern import Pattern
+
+
+def multiply(pattern: Pattern, values: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """See `Engine.multiply`."""
+    y = tf.raw_ops.SparseMatrixMatMul(
+        a=_matrix(pattern, values), b=x, transpose_a=True, transpose_b=True
+    )
+    return _shaped(tf.transpose(y), x, pattern.units)
+
+
+def multiply_transposed(pattern: Pattern, values: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
+    """See `Engine.multiply_transposed`."""
+    dx = tf.raw_ops.SparseMatrixMatMul(a=_matrix(pattern, values), b=dy, transpose_b=True)
+    return _shaped(tf.transpose(dx), dy, pattern.inputs)
+
+
+def sample(pattern: Pattern, x: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
+    """See `Engine.sample`."""
+    rows, columns = (tf.cast(part, tf.int32) for part in _coordinates(pattern))
+    return _dot_rows(rows, columns, tf.transpose(x), tf.transpose(dy))
+
+
+def _coordinates(pattern):
+    return pattern.indices // pattern.units, pattern.indices % pattern.units
+
+
+def _matrix(pattern, values):
+    """The kernel as a CSR matrix; of equal ones in a graph, TensorFlow makes one."""
+    return tf.raw_ops.SparseTensorToCSRSparseMatrix(
+        indices=tf.stack(_coordinates(pattern), axis=1),
+        values=values,
+        dense_shape=[pattern.inputs, pattern.units],
+    )
+
+
+def _shaped(result, like, columns):
+    result.set_shape((like.shape[0], columns))
+    return result
+
+
+@tf.function(jit_compile=True, autograph=False, reduce_retracing=True)
+def _dot_rows(rows, columns, x, dy):
+    """Dot products of rows of two matrices; fused, so that no gathered rows are held."""
+    return tf.reduce_sum(tf.gather(x, rows) * tf.gather(dy, columns), axis=1)

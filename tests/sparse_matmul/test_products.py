@@ -1,0 +1,115 @@
+"""Products with a sparse kernel, by both engines, against NumPy's with the whole kernel."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_tickets import _sparse_matmul
+from keras_tickets._sparse_matmul import Pattern, find_engine, multiply
+
+ENGINES = ("tensorflow", "numba")
+pytest.importorskip("numba")
+
+
+def problem(seed, batch, inputs, units, count, dtype):
+    """Positions and values, a batch, a gradient of its products, and the whole kernel."""
+    rng = np.random.default_rng(seed)
+    indices = np.sort(rng.choice(inputs * units, count, replace=False))
+    values = rng.normal(size=count).astype(dtype)
+    kernel = np.zeros(inputs * units, dtype)
+    kernel[indices] = values
+    x = rng.normal(size=(batch, inputs)).astype(dtype)
+    dy = rng.normal(size=(batch, units)).astype(dtype)
+    return indices, values, x, dy, kernel.reshape(inputs, units)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_products_and_gradients_are_those_of_the_whole_kernel(engine, data):
+    inputs, units = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
+    indices, values, x, dy, kernel = problem(
+        seed=data.draw(st.integers(0, 2**16)),
+        batch=data.draw(st.integers(0, 9)),
+        inputs=inputs,
+        units=units,
+        count=data.draw(st.integers(1, inputs * units)),
+        dtype=data.draw(st.sampled_from(["float32", "float64"])),
+    )
+    values, x = tf.constant(values), tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch([values, x])
+        pattern = Pattern(tf.constant(indices), inputs, units)
+        y = multiply(find_engine(engine), pattern, values, x)
+    by_values, by_x = tape.gradient(y, [values, x], output_gradients=tf.constant(dy))
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    np.testing.assert_allclose(y, x.numpy() @ kernel, **close)
+    np.testing.assert_allclose(by_x, dy @ kernel.T, **close)
+    np.testing.assert_allclose(by_values, (x.numpy().T @ dy).reshape(-1)[indices], **close)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_second_derivatives_in_a_graph_of_unknown_batch_size(engine):
+    indices, values, x, dy, kernel = problem(0, 5, 7, 9, 20, "float64")
+    pattern = Pattern(tf.constant(indices), 7, 9)
+
+    def with_derivatives(product, values, x):
+        with tf.GradientTape() as outer:
+            outer.watch([values, x])
+            with tf.GradientTape() as tape:
+                tape.watch([values, x])
+                loss = tf.reduce_sum(product(values, x) ** 2 * dy)
+            first = tape.gradient(loss, [values, x])
+            penalty = tf.add_n([tf.reduce_sum(part**3) for part in first])
+        return outer.gradient(penalty, [values, x])
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([20], tf.float64), tf.TensorSpec([None, 7], tf.float64)]
+    )
+    def ours(values, x):
+        engine_found = find_engine(engine)
+        return with_derivatives(lambda v, x: multiply(engine_found, pattern, v, x), values, x)
+
+    def whole(values):
+        return tf.reshape(tf.scatter_nd(indices[:, None], values, [63]), (7, 9))
+
+    expected = with_derivatives(lambda v, x: x @ whole(v), tf.constant(values), tf.constant(x))
+    for found, wanted in zip(ours(values, x), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+def test_numba_sums_alike_with_any_number_of_threads():
+    numba = pytest.importorskip("numba")
+    indices, values, x, _, _ = problem(1, 16, 50, 40, 600, "float32")
+    engine, pattern = find_engine("numba"), Pattern(tf.constant(indices), 50, 40)
+    found = []
+    for threads in {1, numba.config.NUMBA_NUM_THREADS}:
+        numba.set_num_threads(threads)
+        found.append(engine.multiply(pattern, tf.constant(values), tf.constant(x)).numpy())
+    np.testing.assert_array_equal(found[0], found[-1])
+
+
+@pytest.mark.parametrize("indices", [[3, 1], [1, 1], [-1, 2], [0, 6]])
+def test_numba_never_leaves_the_kernel(indices):
+    pattern = Pattern(tf.constant(indices, tf.int64), 2, 3)
+    with pytest.raises(ValueError, match="must be ascending"):
+        find_engine("numba").multiply(pattern, tf.ones(2), tf.ones((4, 2)))
+
+
+def test_auto_takes_numba_where_it_is_installed(monkeypatch):
+    engines = _sparse_matmul.engines
+    assert find_engine("auto") is find_engine("numba")
+    monkeypatch.setattr(engines, "_numba_installed", lambda: False)
+    assert find_engine("auto") is find_engine("tensorflow")
+
+
+@pytest.mark.parametrize("engine", _sparse_matmul.ENGINES)
+def test_xla_is_refused(engine):
+    @tf.function(jit_compile=True)
+    def compiled(x):
+        return multiply(find_engine(engine), Pattern(tf.constant([0]), 1, 1), tf.ones(1), x)
+
+    with pytest.raises(ValueError, match="XLA cannot compile sparse storage"):
+        compiled(tf.ones((2, 1)))
