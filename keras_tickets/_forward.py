@@ -16,7 +16,8 @@ OPEN_SIZES = (1, 32, 256)
 
 def masked_values(model: keras.Model, kernels: Sequence[Kernel]) -> list[tf.Tensor]:
     """The values of kernels as the model computes with them: 0 off their masks."""
-    found = {id(r.kernel): r.mask for r in masks.masked_kernels(model)}
+    records = masks.whole_kernels(model, "A pass with other values in place of kernels")
+    found = {id(record.kernel): record.mask for record in records.values()}
     values = [tf.convert_to_tensor(kernel.variable) for kernel in kernels]
     return [
         masks.apply_mask(tf.convert_to_tensor(found[id(k.variable)]), v)

@@ -4,9 +4,9 @@ They are flat and row-major, `input * units + unit`, ascending, as int64.
 """
 
 import numpy as np
-import tensorflow as tf
 
-from keras_tickets._randomness import random_positions, scores_at, stream
+from keras_tickets._randomness import random_positions
+from keras_tickets._search import best_positions, random_scores_from
 
 LARGEST_DENSE = 2**31 - 1  # weights of a kernel that is ever formed or ranked as a whole
 _BLOCK = 2**20
@@ -29,37 +29,12 @@ def draw_positions(shape: tuple[int, int], count: int, name: str, seed: int) -> 
     Returns:
         int64 array of shape (count,).
     """
-    inputs, units = shape
-    if inputs * units <= LARGEST_DENSE:
-        return _highest(inputs * units, count, name, seed)
-    return np.sort(random_positions(count, inputs * units, name, seed, step=0).numpy())
-
-
-def _highest(size, count, name, seed):
-    """The positions of the `count` highest scores, ties by the lowest; held are few more."""
-    draw = stream(name, seed, step=0)
-    margin = 6 * np.sqrt(count) + 16
-    while True:
-        least = max(1 - (count + margin) / size, 0.0)
-        blocks = range(0, size, _BLOCK)
-        found = [_at_least(i, min(i + _BLOCK, size), least, draw) for i in blocks]
-        positions = np.concatenate([each[0] for each in found])
-        if positions.size >= count:
-            break
-        margin *= 4
-    scores = np.concatenate([each[1] for each in found])
-    threshold = np.partition(scores, positions.size - count)[positions.size - count]
-    chosen = scores > threshold
-    ties = np.flatnonzero(scores == threshold)
-    chosen[ties[: count - np.count_nonzero(chosen)]] = True
-    return positions[chosen]
-
-
-def _at_least(first, last, least, draw):
-    """Positions in a range whose scores are at least so high, and the scores."""
-    scores = scores_at(tf.range(first, last), draw).numpy()
-    high = np.flatnonzero(scores >= least)
-    return high + first, scores[high]
+    size = shape[0] * shape[1]
+    if size > LARGEST_DENSE:
+        return np.sort(random_positions(count, size, name, seed, step=0).numpy())
+    block = min(_BLOCK, size)
+    scores = random_scores_from(name, seed, step=0, block=block)
+    return best_positions(scores, size, count, block=block).numpy()
 
 
 def check_positions(positions: np.ndarray, shape: tuple[int, int], count: int) -> np.ndarray:

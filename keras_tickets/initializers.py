@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_tickets._checks import check_number, check_one_of, check_seed
 from keras_tickets._kernels.find import all_kernels
+from keras_tickets._sparse_kernel import SparseKernel
 from keras_tickets.masks import masked_kernels
 
 __all__ = ["SparseVarianceScaling", "initialize"]
@@ -206,9 +207,9 @@ def initialize(sparse_model: keras.Model, initializer: SparseVarianceScaling) ->
     kernels = all_kernels(sparse_model)
     for kernel in kernels:
         if record := records.get(id(kernel.variable)):
-            if record.storage == "sparse":
+            if isinstance(record, SparseKernel):
                 positions, dtype = record.indices.numpy(), kernel.variable.dtype
-                values = initializer.at(positions, kernel.shape, dtype, path=kernel.path)
+                values = initializer.at(positions, record.shape, dtype, path=kernel.path)
                 kernel.variable.assign(values)
                 continue
             groups = _group_axes(kernel)

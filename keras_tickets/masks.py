@@ -175,6 +175,29 @@ def masked_kernels(model: keras.layers.Layer) -> list[MaskedKernel | SparseKerne
     return found
 
 
+def whole_kernels(model: keras.layers.Layer, what: str) -> dict[str, MaskedKernel]:
+    """The masked kernels of a model, for what computes with kernels and masks as arrays.
+
+    Args:
+        model: As in `masked_kernels`.
+        what: What needs them, as the subject of a sentence.
+
+    Returns:
+        `{kernel path: record}`, in layer order.
+
+    Raises:
+        ValueError: Some are stored sparsely.
+    """
+    found = kernels_by_path(model)
+    whole = {path: each for path, each in found.items() if isinstance(each, MaskedKernel)}
+    if len(whole) < len(found):
+        raise ValueError(
+            f"{what} needs kernels with masks, and {sorted(set(found) - set(whole))} are stored "
+            'sparsely. Use a model of `kt.sparsify(…, storage="masked")`, or `kt.strip` it first.'
+        )
+    return whole
+
+
 def sparsity_of_masks(model: keras.layers.Layer) -> float:
     """Share of zeros over the masked kernels of a model; 0 where there are none."""
     records = masked_kernels(model)

@@ -70,7 +70,7 @@ def prune(
     check_integer("floor", floor, low=0)
     score = _scorer(scores, iterations)
     pruned = with_full_masks(model, filters)
-    by_path = masks.kernels_by_path(pruned)
+    by_path = masks.whole_kernels(pruned, "Pruning")
     records = list(by_path.values())
     if not records:
         return pruned

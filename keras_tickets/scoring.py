@@ -274,7 +274,7 @@ SCORES: dict[str, Callable[..., Scores]] = {
 def _kernels(model, filters) -> list[Kernel]:
     check_model(model)
     kernels, _ = find_kernels(model, filters)
-    masked = {id(record.kernel) for record in masks.masked_kernels(model)}
+    masked = {id(each.kernel) for each in masks.whole_kernels(model, "Scoring").values()}
     return [k for k in kernels if not masked or id(k.variable) in masked]
 
 
@@ -310,7 +310,7 @@ def _finish(model, scores: Scores, name: str | None = None) -> Scores:
             f"{name} scores all weights of model {model.name!r} 0: no gradient reaches them. A "
             "softmax at the end (use logits), dead units or a batch of zeros may be the cause."
         )
-    for path, record in masks.kernels_by_path(model).items():
+    for path, record in masks.whole_kernels(model, "Scoring").items():
         if path in scores:
             scores[path][~record.mask.numpy()] = -np.inf
     return scores

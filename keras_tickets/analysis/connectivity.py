@@ -13,7 +13,7 @@ from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.analysis.batches import Data, batches, map_tensors
 from keras_tickets.analysis.networks import Network, masks_of, weights_of
 from keras_tickets.analysis.statistics import RecomputedStatistics, statistics_paths
-from keras_tickets.masks import kernels_by_path
+from keras_tickets.masks import whole_kernels
 
 BATCH_NORM = ("interpolate", "keep", "recompute")
 
@@ -181,7 +181,7 @@ class _Line:
         self.variables = list(variables.values())
         own = {} if isinstance(other, Mapping) else masks_of(other)
         self._masks = []
-        for path, record in kernels_by_path(model).items():
+        for path, record in whole_kernels(model, "A line between networks").items():
             mask = own.get(path, self._b[path] != 0)
             self.variables.append(record.mask)
             self._masks.append(tf.constant(record.mask.numpy() | mask))

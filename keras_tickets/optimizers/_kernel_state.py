@@ -66,10 +66,10 @@ def find_kernel_states(
         if (masked := record_of(variable)) is not None:
             own = [(slot, value) for reference, slot, value in slots if reference is variable]
             same = [(s, v) for s, v in own if tuple(s.shape) == tuple(variable.shape)]
-            if masked.storage == "sparse":
-                masked.slots = same
-            else:
+            if isinstance(masked, MaskedKernel):
                 states.append(KernelState(masked, same))
+            else:
+                masked.slots = same
     return states
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_tickets import _keras_compat
 from keras_tickets._same_workers import without_names
-from keras_tickets.masks import kernels_by_path, set_masks
+from keras_tickets.masks import kernels_by_path, set_masks, whole_kernels
 from keras_tickets.tickets import Ticket
 from keras_tickets.trainers.controls import CONTROLS, FROM_STEP_0
 from keras_tickets.trainers.level_report import LevelReport
@@ -191,7 +191,7 @@ class LevelRun:
         before = self.store.trained(level - 1)
         first = {path: int(mask.sum()) for path, mask in self.start.masks.items()}
         masks = next_masks(
-            kernels_by_path(self.model),
+            whole_kernels(self.model, "Pruning"),
             before.masks,
             before.weights,
             self.settings.counts(first, level),

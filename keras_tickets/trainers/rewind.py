@@ -17,7 +17,7 @@ from keras_tickets._checks import (
 from keras_tickets._kernels.find import find_kernels
 from keras_tickets._same_workers import count_workers
 from keras_tickets._training_step import SparseTraining
-from keras_tickets.masks import kernels_by_path, masked_kernels
+from keras_tickets.masks import kernels_by_path, masked_kernels, whole_kernels
 from keras_tickets.model import with_full_masks
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
@@ -338,9 +338,10 @@ def _prunable(model):
         check_model(model)
         if find_kernels(model)[0]:
             model = with_full_masks(model)
-    if not masked_kernels(model):
+    records = whole_kernels(model, "Pruning")
+    if not records:
         raise ValueError(f"Model {model.name!r} has no kernels to prune.")
-    for record in masked_kernels(model):
+    for record in records.values():
         record.begin_from("ones")
         record.first = None
     return model
