@@ -55,7 +55,9 @@ def functional_scope(variables) -> keras.StatelessScope:
 def masked_scope(mapping) -> keras.StatelessScope:
     """A `StatelessScope` over `mapping` whose values keep the dtype of their variables.
 
-    Its `assigned` are the `(variable, value)` pairs that were assigned inside it.
+    Its `assigned` are the `(variable, value)` pairs that were assigned inside it. No gradient flows
+    through an assignment, as outside of scopes: that by a value which is read after it is one by
+    the variable.
     """
     with _own_dtypes():
         return _CarryingScope(state_mapping=mapping, collect_losses=True)
@@ -67,12 +69,21 @@ class _CarryingScope(keras.StatelessScope):
         return super().__enter__()
 
     def add_update(self, update):
+        variable, value = update
+        if value.dtype.is_floating:
+            update = variable, _in_place_of(uncast(variable), value)
         super().add_update(update)
-        self._updated[id(update[0])] = update
+        self._updated[id(variable)] = update
 
     @property
     def assigned(self):
         return list(self._updated.values())
+
+
+@tf.custom_gradient
+def _in_place_of(before, value):
+    """`value`, whose gradient goes to `before` instead."""
+    return tf.identity(value), lambda gradient: (gradient, None)
 
 
 def reading_scope(readers) -> keras.StatelessScope:

@@ -257,15 +257,18 @@ class Sparse(keras.layers.Wrapper):
 
     def call(self, *args, **kwargs):
         values = _keras_compat.current_state(self.layer.variables)
+        kept = {}
         for record in self.masked_kernels:
-            kernel = _keras_compat.uncast(record.kernel)
-            value = masks.apply_mask(_keras_compat.uncast(record.mask), kernel)
+            kernel, mask = _keras_compat.uncast(record.kernel), _keras_compat.uncast(record.mask)
+            value = masks.apply_mask(mask, kernel)
+            kept[id(record.kernel)] = mask
             values.append((record.kernel, value))
             collect(record, value)
         with _keras_compat.masked_scope(values) as scope:
             outputs = self.layer(*args, **kwargs)
         for variable, value in scope.assigned:
-            variable.assign(value)
+            mask = kept.get(id(variable))
+            variable.assign(value if mask is None else masks.apply_mask(mask, value))
         for loss in scope.losses:
             self.add_loss(loss)
         return outputs

@@ -112,6 +112,54 @@ def test_dropout_does_not_repeat_inside_one_sparse_layer():
     np.testing.assert_array_equal(layer(x, training=False), layer(x, training=False))
 
 
+class Assigning(keras.layers.Layer):
+    """Assigns a weight and an average of it, and then computes with both."""
+
+    def build(self, input_shape):
+        size = (input_shape[-1], input_shape[-1])
+        self.w = self.add_weight(shape=size, name="w")
+        self.mean = self.add_weight(shape=size, trainable=False, name="mean")
+
+    def call(self, x):
+        self.w.assign(self.w / keras.ops.sum(keras.ops.square(self.w)) + 0.1)
+        self.mean.assign(0.9 * self.mean + 0.1 * self.w)
+        return x @ self.w + x @ self.mean
+
+
+def normalized():
+    return keras.layers.SpectralNormalization(keras.layers.Dense(6))
+
+
+@pytest.mark.parametrize("make", [Assigning, normalized])
+def test_no_gradient_flows_through_an_assignment(make):
+    """By the dense layer beside ours, which reads its variables anew."""
+    layers = [make(), make()]
+    x = RNG.normal(size=(4, 6)).astype("float32")
+    for layer in layers:
+        layer(x)
+    for ours, theirs in zip(layers[1].variables, layers[0].variables, strict=True):
+        ours.assign(theirs)
+    sparse = kt.layers.Sparse(layers[1], 0.0)
+    gradients = []
+    for layer in (layers[0], sparse):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(
+                layer(x, **({"training": True} if make is normalized else {})) ** 2
+            )
+        gradients.append(tape.gradient(loss, layer.trainable_variables))
+    for ours, theirs in zip(*gradients[::-1], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    for ours, theirs in zip(sparse.layer.variables, layers[0].variables, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_what_a_layer_assigns_to_its_kernel_is_masked():
+    layer = kt.layers.Sparse(Assigning(), 0.5)
+    layer(tf.ones((2, 4)))
+    (record,) = layer.masked_kernels
+    assert (record.kernel.numpy() != 0).sum() == record.count() == 8
+
+
 def test_a_masked_weight_has_no_influence_whatever_it_holds():
     layer = kt.layers.Sparse(keras.layers.Dense(3, use_bias=False), 0.5)
     layer.build((None, 4))
