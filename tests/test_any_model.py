@@ -121,6 +121,26 @@ def test_optional_arguments_of_a_subclassed_model(name):
 
 
 @register
+class OfAnyNumber(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.fc = keras.layers.Dense(3)
+
+    def call(self, *parts, scale):
+        return sum(self.fc(part) for part in parts) * scale
+
+
+def test_arguments_without_names_and_by_name_alone():
+    dense = OfAnyNumber()
+    dense(keras.Input((8,)), keras.Input((8,)), scale=keras.Input((1,)))
+    model = all_true(dense)
+    call = {"scale": X[:, :1]}
+    for each in (model, kt.strip(model)):
+        np.testing.assert_array_equal(each(X, X, **call), dense(X, X, **call))
+        assert kt.flops(each).inference > 0
+
+
+@register
 class Words(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -172,6 +192,68 @@ def test_state_that_is_no_keras_variable():
         np.testing.assert_array_equal(each(X), dense(X))
     layer.variable.assign(tf.zeros(8))
     assert np.any(model(X) != dense(X)), "the state is shared"
+
+
+@register
+class Switched(keras.Model):
+    """Attributes of many kinds; which layers are called depends on an argument."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.one, self.two = keras.layers.Dense(3), keras.layers.Dense(3)
+        self.settings, self.shifts = {"scale": 1.0, 2: None}, [0.0, [0.0]]
+        self.by_layer = {self.one: 1, self.two: 2}
+
+    def call(self, x, other=False):
+        x = self.two(x) if other else self.one(x)
+        return x * self.settings["scale"] + self.shifts[1][0]
+
+
+def test_a_compiled_model_and_attributes_that_were_changed():
+    dense = Switched()
+    dense.compile("adam", "mse")
+    dense.fit(X, X[:, :3], verbose=0)
+    dense.settings["scale"], dense.shifts[1][0] = 3.0, 5.0
+    model = all_true(dense)
+    np.testing.assert_array_equal(model(X), dense(X))
+    model.get_layer(dense.name).settings["scale"] = 1.0
+    assert dense.settings["scale"] == 3.0
+
+
+def test_layers_that_only_another_call_uses(tmp_path):
+    dense = Switched()
+    dense(X), dense(X, other=True)
+    model = all_true(dense)
+    assert list(model.masks) == ["dense/kernel", "dense_1/kernel"]
+    for other in (False, True):
+        np.testing.assert_array_equal(model(X, other=other), dense(X, other=other))
+    with pytest.raises(ValueError, match="is not saved.*`build` that makes all their weights"):
+        model.save(tmp_path / "model.keras")
+
+
+@register
+class OfValues(keras.layers.Layer):
+    """Its weight is made from a value."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.w = keras.Variable(np.eye(8, dtype="float32"), name="w")
+
+    def call(self, x):
+        return x @ self.w
+
+
+def test_variables_that_are_made_from_values(tmp_path):
+    inputs = keras.Input(batch_shape=(6, 2, 8))
+    x = keras.layers.LSTM(8, stateful=True, name="lstm")(inputs)
+    dense = keras.Model(inputs, OfValues()(x))
+    sequence = np.stack([X, X], 1)
+    dense(sequence)
+    model = all_true(dense)
+    np.testing.assert_array_equal(model(sequence), dense(sequence))
+    model.get_layer("lstm").reset_states()
+    expected = model(sequence)
+    np.testing.assert_array_equal(through_a_file(model, tmp_path)(sequence), expected)
 
 
 def test_an_adapted_layer_and_a_frozen_part():
@@ -249,23 +331,3 @@ def test_callbacks_that_walk_over_weights(tmp_path):
     board = keras.callbacks.TensorBoard(tmp_path, histogram_freq=1, write_images=True)
     model.fit(X, X[:, :2], verbose=0, callbacks=[board])
     assert list(tmp_path.rglob("events*"))
-
-
-@pytest.mark.parametrize("whole", [False, True])
-def test_a_file_with_another_head_is_taken_as_far_as_it_fits(whole, tmp_path):
-    trained = keras.Sequential(
-        [keras.Input((8,)), keras.layers.Dense(4, name="fc"), keras.layers.Dense(5, name="head")]
-    )
-    other = keras.Sequential(
-        [keras.Input((8,)), keras.layers.Dense(4, name="fc"), keras.layers.Dense(2, name="head")]
-    )
-    path = tmp_path / "trained.weights.h5"
-    (kt.sparsify(trained, 0.5) if whole else trained).save_weights(path)
-    model = kt.sparsify(other, 0.5, seed=3)
-    head = model.get_layer("head").get_weights()
-    with pytest.warns(UserWarning, match="could not be loaded"):
-        model.load_weights(path, skip_mismatch=True)
-    kernel, mask = trained.get_layer("fc").kernel, model.masks["fc/kernel"]
-    np.testing.assert_array_equal(model.get_layer("fc").kernel, np.where(mask, kernel, 0))
-    for before, after in zip(head, model.get_layer("head").get_weights(), strict=True):
-        np.testing.assert_array_equal(before, after)

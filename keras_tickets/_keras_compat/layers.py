@@ -69,14 +69,18 @@ def last_symbolic_call(layer: keras.layers.Layer) -> tuple[tuple, dict] | None:
 
 
 def input_like(
-    tensor: keras.KerasTensor, dtype: str | None = None, name: str | None = None
+    tensor: keras.KerasTensor,
+    dtype: str | None = None,
+    name: str | None = None,
+    any_batch_size: bool = True,
 ) -> keras.KerasTensor:
-    """A new `keras.Input` for tensors such as this one, of any batch size."""
+    """A new `keras.Input` for tensors such as this one."""
     history = getattr(tensor, "_keras_history", None)
     operation: Any = getattr(history, "operation", None)
     is_input = isinstance(operation, keras.layers.InputLayer)
+    shape = tensor.shape
     return keras.Input(
-        batch_shape=(None, *tensor.shape[1:]),
+        batch_shape=(None, *shape[1:]) if shape and any_batch_size else shape,
         dtype=dtype or tensor.dtype,
         sparse=tensor.sparse or None,
         ragged=tensor.ragged or None,
@@ -86,7 +90,7 @@ def input_like(
 
 
 def own_attributes(layer: keras.layers.Layer) -> dict[str, Any]:
-    """The attributes of a layer or model but those that Keras and TensorFlow keep on every one."""
+    """The attributes of a layer or model but those that Keras and TensorFlow set on every one."""
     kept = _base_attributes()
     return {
         name: value
@@ -97,7 +101,9 @@ def own_attributes(layer: keras.layers.Layer) -> dict[str, Any]:
 
 @functools.cache
 def _base_attributes():
-    return {*vars(keras.layers.Layer(name="any")), *vars(keras.Model(name="any"))}
+    model = keras.Model(name="any")
+    model.compile("sgd", "mse")
+    return {*vars(keras.layers.Layer(name="any")), *vars(model), "stop_training"}
 
 
 def symbolic_call(layer: keras.layers.Layer, *args, **kwargs):

@@ -12,6 +12,12 @@ import tensorflow as tf
 from keras_tickets import _keras_compat
 from keras_tickets._kernels.calls import fresh_call
 
+_TENSORFLOW_OBJECTS = (
+    tf.Variable,
+    tf.Module,
+    tf.lookup.experimental.MutableHashTable,
+    tf.lookup.experimental.DenseHashTable,
+)
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, np.ndarray)
 
 
@@ -22,9 +28,9 @@ def copy_layer(
 ) -> keras.layers.Layer:
     """Copies a layer or subclassed model, with its configuration and state.
 
-    State includes what Keras writes into a file and what it does not: states of random generators,
-    TensorFlow variables and tables, and numbers, strings, arrays and tensors that were set as
-    attributes.
+    State includes what Keras writes into a file and what it does not: states of random generators
+    and of recurrent layers, TensorFlow variables and tables, and numbers, strings, arrays and
+    tensors that were set as attributes, also in dicts, lists and tuples.
 
     Args:
         layer: The layer. Operations that are not layers are returned themselves, and so is a layer
@@ -110,10 +116,19 @@ def _made_again(layer, cls, get_config: Callable[[], dict], called_as=None) -> k
     if len(again.variables) != len(layer.variables):
         call = fresh_call(called_as or layer)
         _keras_compat.build_by_call(again, *call.args, **call.kwargs)
+        _build_what_was_not_called(layer, again)
     ours, theirs = _shapes(again), _shapes(layer)
     if ours != theirs:
         raise ValueError(f"it has variables of shapes {ours} then, not {theirs}")
     return again
+
+
+def _build_what_was_not_called(source, target):
+    """Builds layers that other calls than the one which is known have built in `source`."""
+    parts = _keras_compat.all_layers(source), _keras_compat.all_layers(target)
+    for theirs, ours in zip(*parts, strict=False):
+        if theirs.built and not ours.built and _keras_compat.overrides_build(ours):
+            ours.build_from_config(theirs.get_build_config())
 
 
 def _shapes(layer):
@@ -132,6 +147,7 @@ def _copy_state(source, target):
             theirs.trainable = ours.trainable
         _copy_saved_state(ours, theirs)
         _copy_plain_attributes(ours, theirs)
+        _copy_untracked_variables(ours, theirs)
         _copy_tensorflow_objects(ours, theirs)
     for ours, theirs in zip(source.variables, target.variables, strict=True):
         theirs.assign(ours)
@@ -160,18 +176,38 @@ def _copy_saved_state(source, target):
             target.load_assets(folder)
 
 
+def _copy_untracked_variables(source, target):
+    """Copies Keras variables that Keras does not list, as the states of recurrent layers."""
+    ours, theirs = (_objects_in_attributes(layer, keras.Variable) for layer in (source, target))
+    for name, variable in ours.items():
+        if name in theirs:
+            theirs[name].assign(variable)
+
+
 def _copy_plain_attributes(source, target):
     """Copies numbers, strings, arrays and tensors that were set after the layer was made."""
     for name, value in _keras_compat.own_attributes(source).items():
-        current = getattr(target, name, None)
-        if _is_plain(value) and not _same(value, current):
-            setattr(target, name, value.copy() if isinstance(value, np.ndarray) else value)
+        if _is_plain(value) and not _same(value, getattr(target, name, None)):
+            setattr(target, name, _copied(value))
 
 
 def _is_plain(value):
-    if isinstance(value, tuple):
-        return all(_is_plain(part) for part in value)
+    if isinstance(value, dict | list | tuple):
+        return all(map(_is_plain, _parts_of(value)))
     return isinstance(value, _PLAIN) or isinstance(value, tf.__internal__.EagerTensor)
+
+
+def _parts_of(value):
+    """What a dict, list or tuple holds, in its order; a dict's keys need not be sortable."""
+    return value.values() if isinstance(value, dict) else value
+
+
+def _copied(value):
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_copied(part) for part in value]
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _same(value, other):
@@ -179,8 +215,10 @@ def _same(value, other):
         return True
     if type(value) is not type(other):
         return False
-    if isinstance(value, tuple):
-        return len(value) == len(other) and all(map(_same, value, other))
+    if isinstance(value, dict) and list(value) != list(other):
+        return False
+    if isinstance(value, dict | list | tuple):
+        return len(value) == len(other) and all(map(_same, _parts_of(value), _parts_of(other)))
     if isinstance(value, np.ndarray | tf.Tensor):
         return value.shape == other.shape and np.array_equal(value, other)
     return value == other
@@ -198,11 +236,20 @@ def _copy_tensorflow_objects(source, target):
 
 
 def _tensorflow_objects(layer):
-    tables = (tf.lookup.experimental.MutableHashTable, tf.lookup.experimental.DenseHashTable)
-    kinds = (tf.Variable, tf.Module, *tables)
-    found = {}
-    for name, value in sorted(_keras_compat.own_attributes(layer).items()):
-        for i, part in enumerate(keras.tree.flatten(value)):
-            if isinstance(part, kinds) and not isinstance(part, keras.layers.Layer):
-                found[f"{name}_{i}"] = part
-    return found
+    found = _objects_in_attributes(layer, _TENSORFLOW_OBJECTS)
+    return {k: each for k, each in found.items() if not isinstance(each, keras.layers.Layer)}
+
+
+def _objects_in_attributes(layer, kind):
+    return {
+        f"{name}_{i}": part
+        for name, value in sorted(_keras_compat.own_attributes(layer).items())
+        for i, part in enumerate(_leaves(value))
+        if isinstance(part, kind)
+    }
+
+
+def _leaves(value):
+    if not isinstance(value, dict | list | tuple):
+        return [value]
+    return [leaf for part in _parts_of(value) for leaf in _leaves(part)]

@@ -1,5 +1,6 @@
 """Whether the file of a model can be loaded again, found before it is written."""
 
+import copy
 import json
 
 import keras
@@ -10,9 +11,9 @@ from keras_tickets import _keras_compat
 def check_loadable(model: keras.Model) -> None:
     """Makes a model again from its configuration, as `keras.models.load_model` does.
 
-    Nothing is computed and no weights are made. A configuration that was seen to be good is not
-    tried again. What depends on arguments of `load_model`, such as classes that are not registered,
-    is left to it.
+    Nothing is computed, and no weights are made where that is possible. A configuration that was
+    seen to be good is not tried again. What depends on arguments of `load_model`, such as classes
+    that are not registered, is left to it.
 
     Args:
         model: The model that is going to be saved.
@@ -25,7 +26,7 @@ def check_loadable(model: keras.Model) -> None:
     if getattr(model, "_loadable", None) == text:
         return
     try:
-        again = _keras_compat.made_without_weights(serialized, _classes(model))
+        again = _made_again(serialized, _classes(model))
     except Exception as error:
         if "Could not locate" in str(error):
             return
@@ -36,6 +37,16 @@ def check_loadable(model: keras.Model) -> None:
     if len(_shapes(again)) != len(_shapes(model)):
         raise ValueError(_message(model, "it has another number of variables"))
     model._loadable = text
+
+
+def _made_again(serialized, classes):
+    try:
+        return _keras_compat.made_without_weights(copy.deepcopy(serialized), classes)
+    except Exception:
+        # Some layers make variables from values, such as the states of stateful recurrent layers.
+        return keras.saving.deserialize_keras_object(
+            serialized, custom_objects=classes, safe_mode=False
+        )
 
 
 def _classes(model):
@@ -52,7 +63,10 @@ def _message(model, why):
         for layer in _keras_compat.all_layers(model)
         if getattr(layer, "lora_enabled", False) or layer.quantization_mode
     ]
-    advice = "Its layers need `get_config` that says how to make them."
+    advice = (
+        "Its layers need a `get_config` that says how to make them, and a `build` that makes all "
+        "their weights, those too that only some calls use."
+    )
     if changed:
         advice = (
             f"Layers {sorted(set(changed))} were quantized or given low-rank factors after they "

@@ -208,3 +208,23 @@ def test_exact_checkpoints_hold_one_bit_a_weight(tmp_path):
     assert [array.nbytes for array in packed] == [8, 4]
     for bits, mask in zip(packed, model.masks.values(), strict=True):
         np.testing.assert_array_equal(np.unpackbits(bits)[: mask.size], mask.ravel())
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_file_with_another_head_is_taken_as_far_as_it_fits(whole, tmp_path):
+    trained = keras.Sequential(
+        [keras.Input((8,)), keras.layers.Dense(4, name="fc"), keras.layers.Dense(5, name="head")]
+    )
+    other = keras.Sequential(
+        [keras.Input((8,)), keras.layers.Dense(4, name="fc"), keras.layers.Dense(2, name="head")]
+    )
+    path = tmp_path / "trained.weights.h5"
+    (kt.sparsify(trained, 0.5) if whole else trained).save_weights(path)
+    model = kt.sparsify(other, 0.5, seed=3)
+    head = model.get_layer("head").get_weights()
+    with pytest.warns(UserWarning, match="could not be loaded"):
+        model.load_weights(path, skip_mismatch=True)
+    kernel, mask = trained.get_layer("fc").kernel, model.masks["fc/kernel"]
+    np.testing.assert_array_equal(model.get_layer("fc").kernel, np.where(mask, kernel, 0))
+    for before, after in zip(head, model.get_layer("head").get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
