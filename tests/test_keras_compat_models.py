@@ -180,10 +180,19 @@ def test_rebuilding_converts_each_layer_once_and_keeps_a_compiled_model():
     np.testing.assert_array_equal(keras.Model(inputs, outputs)({"a": x})[0], model({"a": x})[0])
 
 
+def test_settings_of_a_model_are_not_those_of_its_layers():
+    source, target = small(), small()
+    source.trainable, source.dtype_policy = False, "mixed_bfloat16"
+    _keras_compat.copy_settings(source, target)
+    assert (target.trainable, target.dtype_policy.name) == (False, "mixed_bfloat16")
+    assert all(layer.trainable for layer in target.layers)
+
+
 def test_whose_call_is_that_of_the_graph():
-    assert not _keras_compat.overrides_call(small())
-    assert not _keras_compat.overrides_call(keras.Sequential([keras.layers.Dense(2)]))
-    assert _keras_compat.overrides_call(Doubled([keras.layers.Dense(2)]))
+    assert _keras_compat.is_graph(small())
+    assert _keras_compat.is_graph(keras.Sequential([keras.layers.Dense(2)]))
+    assert not _keras_compat.is_graph(Doubled([keras.layers.Dense(2)]))
+    assert not _keras_compat.is_graph(keras.layers.Dense(2))
 
 
 def test_shapes_are_leaves():
@@ -207,7 +216,9 @@ def test_a_functional_model_can_be_called_as_its_one_layer_is():
         return args, kwargs
 
     ids = np.array([[1, 2, 2**24 + 1]], "int64")
+    assert _keras_compat.called_layer(model) is model
     model.delegate_to(inner, convert)
+    assert _keras_compat.called_layer(model) is inner
     np.testing.assert_array_equal(model(ids, scale=3.0), ids.astype("float32") * 3.0)
     assert converted[-1]["scale"] == 3.0
     model.compile("sgd", "mse")

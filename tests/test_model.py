@@ -169,6 +169,24 @@ def test_a_dense_sparse_model_has_nothing_masked():
     assert model.sparsity == 0.0
 
 
+def of_the_package(model):
+    layers = model._flatten_layers()
+    return [layer.name for layer in layers if type(layer).__module__.startswith("keras_tickets")]
+
+
+def test_strip_leaves_no_sparse_model_inside():
+    pair = Pair(name="pair")
+    inputs = {"x": keras.Input((8,), name="x"), "other": keras.Input((5,), name="other")}
+    pair(inputs)
+    head = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)])
+    model = kt.SparseModel(inputs, kt.sparsify(head, 0.5)(kt.sparsify(pair, 0.5)(inputs)))
+    plain = kt.strip(model)
+    assert not of_the_package(plain)
+    assert list(model.masks) == [row.path for row in kt.plan(plain, 0.5).rows]
+    x = {"x": X, "other": OTHER}
+    np.testing.assert_array_equal(plain(x), model(x))
+
+
 def test_strip_leaves_no_layer_of_the_package():
     inputs = keras.Input((4, 4, 2))
     x = keras.layers.Conv2D(3, 3, name="conv")(inputs)
@@ -176,7 +194,7 @@ def test_strip_leaves_no_layer_of_the_package():
     dense.get_layer("norm").moving_mean.assign([1.0, 2.0, 3.0])
     model = kt.sparsify(dense, 0.5, distribution=kt.distributions.ERK())
     plain = kt.strip(model)
-    assert not any(type(layer).__module__.startswith("keras_tickets") for layer in plain.layers)
+    assert not of_the_package(plain)
     x = np.ones((2, 4, 4, 2), "float32")
     np.testing.assert_allclose(plain(x), model(x), rtol=1e-6)
 
@@ -196,6 +214,73 @@ def test_adapted_and_vocabulary_layers_are_copied_with_what_they_learned():
     words = keras.Model(inputs, keras.layers.Dense(3)(x))
     batch = keras.ops.convert_to_tensor(np.array([["a"], ["b"], ["z"]]))
     np.testing.assert_allclose(kt.sparsify(words, 0.5, mask="ones")(batch), words(batch))
+
+
+@keras.saving.register_keras_serializable("test_model")
+class Doubled(keras.Model):
+    """A functional model that computes more than its graph."""
+
+    def __init__(self, **kwargs):
+        inputs = keras.Input((8,))
+        super().__init__(inputs, keras.layers.Dense(8)(inputs), **kwargs)
+
+    def call(self, x, training=None, mask=None):
+        return 2 * super().call(x)
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_functional_model_with_its_own_call_is_one_layer(nested, tmp_path):
+    dense = Doubled(name="doubled")
+    if nested:
+        dense = keras.Sequential([keras.Input((8,)), dense, keras.layers.Dense(2, name="head")])
+    model = kt.sparsify(dense, {".*": 0.0}, mask="ones")
+    assert list(model.masks)[0] == "doubled/dense/kernel"[0 if nested else 8 :]
+    assert list(model.masks) == [row.path for row in kt.plan(dense, 0.5).rows]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for each in (model, loaded, kt.strip(loaded)):
+        np.testing.assert_array_equal(each(X), dense(X))
+
+
+def test_nested_models_keep_what_was_set_on_them():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    layers = [keras.layers.Dense(4, name="fixed"), keras.layers.Dense(4, name="free")]
+    part = keras.Sequential([keras.Input((8,)), *layers], name="part")
+    dense = keras.Sequential([keras.Input((8,)), part, keras.layers.Dense(2, name="head")])
+    keras.config.set_dtype_policy(policy)
+    part.compile("adam", lambda y, y_pred: 0.0)
+    part.trainable = False
+    layers[1].trainable = True
+    model = kt.sparsify(dense, 0.5)
+    assert list(model.masks) == ["part/free/kernel", "head/kernel"]
+    for each in (model, kt.SparseModel(dense), kt.strip(model)):
+        assert len(each.trainable_variables) == len(dense.trainable_variables) == 4
+        assert not each.get_layer("part").trainable
+        assert each.dtype_policy.name == each.get_layer("part").dtype_policy.name == "mixed_float16"
+        assert not each.get_layer("part").compiled
+    dense.trainable = False
+    layers[1].trainable = True
+    assert not kt.SparseModel(dense).trainable_variables
+
+
+def test_inputs_that_may_be_missing():
+    @keras.saving.register_keras_serializable("test_model")
+    class Add(keras.layers.Layer):
+        def call(self, x, other=None):
+            return x if other is None else x + other
+
+        def compute_output_spec(self, x, other=None):
+            return x
+
+    inputs = [keras.Input((8,)), keras.Input((8,), optional=True, name="other")]
+    dense = keras.Model(inputs, keras.layers.Dense(2)(Add()(*inputs)))
+    model = kt.sparsify(dense, {".*": 0.0}, mask="ones")
+    for each in (model, kt.strip(model)):
+        np.testing.assert_array_equal(each([X, None]), dense([X, None]))
 
 
 def test_a_clone_has_masks_of_the_same_sparsity():

@@ -9,10 +9,12 @@ from keras_tickets._keras_compat.graphs import ELEMENTWISE_OPERATIONS as ELEMENT
 from keras_tickets._keras_compat.graphs import MERGING_OPERATIONS as MERGING_OPERATIONS
 from keras_tickets._keras_compat.graphs import DelegatingFunctional as DelegatingFunctional
 from keras_tickets._keras_compat.graphs import Functional as Functional
+from keras_tickets._keras_compat.graphs import called_layer as called_layer
+from keras_tickets._keras_compat.graphs import copy_settings as copy_settings
 from keras_tickets._keras_compat.graphs import input_signature as input_signature
+from keras_tickets._keras_compat.graphs import is_graph as is_graph
 from keras_tickets._keras_compat.graphs import map_shapes as map_shapes
 from keras_tickets._keras_compat.graphs import output_layer as output_layer
-from keras_tickets._keras_compat.graphs import overrides_call as overrides_call
 from keras_tickets._keras_compat.graphs import plain_argmax as plain_argmax
 from keras_tickets._keras_compat.graphs import read_graph as read_graph
 from keras_tickets._keras_compat.graphs import rebuild as rebuild

@@ -11,7 +11,7 @@ from keras.src.models.functional import Functional
 from keras.src.ops import nn as nn_operations
 from keras.src.ops import numpy as numpy_operations
 
-from keras_tickets._keras_compat.layers import adopt_call_of
+from keras_tickets._keras_compat.layers import adopt_call_of, input_like
 
 # What `a + b` and functions such as `keras.ops.relu` become in the graph of a functional model.
 MERGING_OPERATIONS = {
@@ -69,24 +69,61 @@ class DelegatingFunctional(Functional):
             super()._assert_input_compatibility(*args)
 
 
-def rebuild(model: keras.Model, convert):
+def called_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """The layer as which `layer` is called: its delegate, or else itself."""
+    return getattr(layer, "_delegate", None) or layer
+
+
+def rebuild(model: keras.Model, convert, plain: bool = False):
     """The graph of a functional or Sequential model, with all its layers `convert`ed.
 
     Args:
         model: Built model; nested ones are rebuilt too.
-        convert: Called once with each layer or operation; returns what stands in its place.
+        convert: Called once with each layer or operation; returns what stands in its place. A
+            nested model that has a `call` of its own is a single layer.
+        plain: Whether nested models of this package become models of Keras.
 
     Returns:
         The symbolic inputs and outputs, in the model's structure.
     """
-    compiled, model.compiled = model.compiled, False
-    try:
-        rebuilt = keras.models.clone_model(model, clone_function=convert, recursive=True)
-    finally:
-        model.compiled = compiled
+    rebuilt = _rebuilt(model, convert, plain, {})
     if isinstance(rebuilt, keras.Sequential):
         return rebuilt.inputs[0], rebuilt.outputs[0]
     return rebuilt.input, rebuilt.output
+
+
+def _rebuilt(model, convert, plain, made):
+    """`model` of converted layers; `made` holds what has been made, `{id of a layer: layer}`."""
+
+    def convert_once(layer):
+        if id(layer) not in made:
+            layer_or_delegate = called_layer(layer) if plain else layer
+            made[id(layer)] = (
+                _rebuilt(layer, convert, plain, made)
+                if is_graph(layer_or_delegate)
+                else convert(layer_or_delegate)
+            )
+        return made[id(layer)]
+
+    inputs = None
+    if isinstance(model, Functional):
+        inputs = tree.map_structure(lambda x: input_like(x, any_batch_size=False), model.input)
+    compiled, model.compiled = model.compiled, False
+    try:
+        rebuilt = keras.models.clone_model(model, input_tensors=inputs, clone_function=convert_once)
+    finally:
+        model.compiled = compiled
+    if plain and isinstance(rebuilt, DelegatingFunctional):
+        rebuilt = keras.Model(rebuilt.input, rebuilt.output, name=model.name)
+    copy_settings(model, rebuilt)
+    return rebuilt
+
+
+def copy_settings(source: keras.Model, target: keras.Model) -> None:
+    """Gives a model the dtype policy of another, and whether it is trainable, its layers apart."""
+    target.dtype_policy = source.dtype_policy
+    # The setter would set that of all layers.
+    target._trainable = source._trainable
 
 
 def read_graph(model: keras.Model):
@@ -114,16 +151,19 @@ def map_shapes(function, shapes):
     return tree.map_shape_structure(function, shapes)
 
 
-def overrides_call(model: keras.Model) -> bool:
-    """Whether a functional or Sequential model computes anything but its graph."""
-    return type(model).call not in (Functional.call, keras.Sequential.call)
+def is_graph(layer) -> bool:
+    """Whether a layer is a functional or Sequential model that computes its graph alone."""
+    return isinstance(layer, Functional | keras.Sequential) and type(layer).call in (
+        Functional.call,
+        keras.Sequential.call,
+    )
 
 
 def output_layer(model: keras.layers.Layer):
     """The layer or operation that gives a model's first output; `None` where no graph says."""
     while isinstance(model, keras.Model):
         graph = model._functional if isinstance(model, keras.Sequential) else model
-        if not isinstance(graph, Functional) or overrides_call(model):
+        if graph is None or not is_graph(model):
             return None
         operation = graph.outputs[0]._keras_history.operation
         model = getattr(operation, "layer", operation)

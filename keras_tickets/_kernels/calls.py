@@ -19,7 +19,7 @@ def call_arguments(layer: keras.layers.Layer) -> tuple[tuple, dict[str, Any]]:
     graph; or else from the shapes that it was built with.
 
     Args:
-        layer: Built layer or model.
+        layer: Built layer or model. One that stands for another is called as that one is.
 
     Returns:
         Positional and named arguments, with Keras tensors in place of tensors.
@@ -27,6 +27,7 @@ def call_arguments(layer: keras.layers.Layer) -> tuple[tuple, dict[str, Any]]:
     Raises:
         ValueError: The arguments are not known.
     """
+    layer = _keras_compat.called_layer(layer)
     if (call := _keras_compat.last_symbolic_call(layer)) is not None:
         return call
     if (inputs := _graph_inputs(layer)) is not None:

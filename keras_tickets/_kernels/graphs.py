@@ -12,6 +12,7 @@ def graph_of(
     model: keras.Model,
     convert: Callable[[keras.layers.Layer], keras.layers.Layer],
     convert_root: Callable[[keras.Model], keras.layers.Layer] | None = None,
+    plain: bool = False,
 ):
     """Returns the graph of a model, with other layers in place of its own.
 
@@ -19,6 +20,7 @@ def graph_of(
         model: Built model. A subclassed model is a graph of a single layer.
         convert: Called once with each layer or operation; returns its replacement.
         convert_root: Called instead with a model that is a single layer.
+        plain: Whether nested models of this package become models of Keras.
 
     Returns:
         The symbolic inputs and outputs, in the model's structure.
@@ -26,9 +28,8 @@ def graph_of(
     Raises:
         ValueError: The call arguments of a subclassed model are not known.
     """
-    is_graph = isinstance(model, keras.Sequential | _keras_compat.Functional)
-    if is_graph and not _keras_compat.overrides_call(model):
-        return _keras_compat.rebuild(model, convert)
+    if _keras_compat.is_graph(model):
+        return _keras_compat.rebuild(model, convert, plain)
     call = fresh_call(model)
     outputs = (convert_root or convert)(model)(*call.args, **call.kwargs)
     inputs = tensor_arguments(call)

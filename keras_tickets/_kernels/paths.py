@@ -55,20 +55,20 @@ class Walk:
         self._numbers = collections.Counter()
 
     def __iter__(self) -> Iterator[tuple[str, keras.layers.Layer, keras.Variable, bool]]:
-        yield from self._visit(self.model, (), fixed_names=True, frozen=False)
+        # As in Keras, where each weight says whether it is trained, unless the whole model is not.
+        frozen = not self.model.trainable
+        yield from self._visit(self.model, (), fixed_names=True, frozen=frozen)
 
     def _visit(self, layer, prefix, fixed_names, frozen):
         if id(layer) in self._seen_layers:
             return
         self._seen_layers.add(id(layer))
-        frozen = frozen or not layer.trainable
         if (cell := conv_lstm_cell(layer)) is not None:
             self.conv_lstm_cells.add(id(cell))
         sublayers = _keras_compat.sublayers(layer)
-        yield from self._own_variables(layer, sublayers, prefix, frozen)
+        yield from self._own_variables(layer, sublayers, prefix, frozen or not layer.trainable)
         hidden = getattr(layer, "hidden_in_paths", False)
-        graph = isinstance(layer, (_keras_compat.Functional, keras.Sequential))
-        fixed_names = fixed_names and (graph or hidden)
+        fixed_names = fixed_names and (hidden or _keras_compat.is_graph(layer))
         hides_child = getattr(layer, "hides_child_in_paths", False)
         for sublayer in sublayers:
             names = prefix

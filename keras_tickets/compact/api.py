@@ -2,9 +2,10 @@
 
 import keras
 
+from keras_tickets import _keras_compat
 from keras_tickets._checks import check_model
 from keras_tickets.compact.analysis import analyze
-from keras_tickets.compact.graph import Graph, build, is_graph, read
+from keras_tickets.compact.graph import Graph, build, read
 from keras_tickets.compact.report import CompactionReport, CompactionRow, Stayed
 from keras_tickets.model import strip
 
@@ -83,7 +84,7 @@ def _compact(sparse_model):
     check_model(sparse_model)
     plain = strip(sparse_model)
     parameters = plain.count_params()
-    if not is_graph(plain):
+    if not _keras_compat.is_graph(plain):
         reason = "a subclassed model, whose calls of layers cannot be seen"
         return plain, CompactionReport([], [Stayed(plain.name, 0, reason)], parameters, parameters)
     graph = read(plain)

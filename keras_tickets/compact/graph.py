@@ -85,12 +85,6 @@ class _Boundary(Call):
             target.kept |= source.kept
 
 
-def is_graph(model: Any) -> bool:
-    """Whether a layer is a functional or Sequential model that computes nothing but its graph."""
-    is_model = isinstance(model, keras.Sequential | _keras_compat.Functional)
-    return is_model and not _keras_compat.overrides_call(model)
-
-
 def read(model: keras.Model) -> Graph:
     """Reads the graph of a functional or Sequential model, with a `Call` for each layer call."""
     times: collections.Counter[int] = collections.Counter()
@@ -102,7 +96,7 @@ def _count(model, times):
     """Counts the calls of each layer, in nested models too."""
     for layer, *_ in _keras_compat.read_graph(model)[2]:
         times[id(layer)] += 1
-        if is_graph(layer) and times[id(layer)] == 1:
+        if _keras_compat.is_graph(layer) and times[id(layer)] == 1:
             _count(layer, times)
 
 
@@ -123,7 +117,7 @@ def _read(model, prefix, times, graphs):
         args, kwargs, results = keras.tree.map_structure(channels, tuple(tensors))
         where = (layer, f"{prefix}{layer.name}", args, kwargs, results)
         is_shared = times[id(layer)] > 1
-        if is_graph(layer) and not kwargs.get("training"):
+        if _keras_compat.is_graph(layer) and not kwargs.get("training"):
             inside = _read(layer, f"{prefix}{layer.name}/", times, graphs)
             if is_shared:
                 calls.append(Bounded(*where, inside, reason="called more than once"))

@@ -59,6 +59,8 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
         # These names are those of Keras's functional models: it makes a model from its config only
         # where they are.
         super().__init__(**_functional_arguments(inputs, outputs, name, **kwargs))
+        if outputs is None:
+            _keras_compat.copy_settings(inputs, self)
         records = masks.masked_kernels(self)
         if len({id(record.kernel) for record in records}) < len(records):
             raise ValueError(

@@ -103,14 +103,14 @@ def with_full_masks(model: keras.Model, filters: Filters = None) -> SparseModel:
 def _warn_of_lost_methods(model):
     lost = [
         name
-        for name in ("train_step", "compute_loss")
+        for name in ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
         if getattr(type(model), name) is not getattr(keras.Model, name)
     ]
     if lost:
         warnings.warn(
             f"{type(model).__name__} has its own {' and '.join(lost)}, which the sparse model does "
             "not use: it has the training step that sparse optimizers need. Subclass "
-            "`kt.SparseModel` to change its loss.",
+            "`kt.SparseModel` to change them.",
             stacklevel=3,
         )
 
@@ -153,7 +153,9 @@ def _wrap(model, kernels: list[Kernel], chosen, each, options, in_place) -> Spar
         return sparse
 
     inputs, outputs = graph_of(model, convert, lambda model: convert(model, SparseRoot))
-    return SparseModel(inputs, outputs, name=model.name)
+    sparse = SparseModel(inputs, outputs, name=model.name)
+    _keras_compat.copy_settings(model, sparse)
+    return sparse
 
 
 def _looks_trained(model) -> bool:

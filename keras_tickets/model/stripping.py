@@ -79,5 +79,7 @@ def unwrap(
             call = fresh_call(root)
             plain(*call.args, **call.kwargs)
         return plain
-    inputs, outputs = graph_of(sparse_model, convert)
-    return keras.Model(inputs, outputs, name=sparse_model.name)
+    inputs, outputs = graph_of(sparse_model, convert, plain=True)
+    plain = keras.Model(inputs, outputs, name=sparse_model.name)
+    _keras_compat.copy_settings(sparse_model, plain)
+    return plain
