@@ -16,15 +16,15 @@ def render_table(
 ) -> str:
     """Renders a table that fits a terminal.
 
-    Where the table is too wide, the first column is shortened in the middle, then columns are left
-    out, which a last line names. No row is ever wrapped.
+    If the table is too wide, the texts of the first column are shortened in the middle. If that is
+    not enough, columns are left out, and a last line names them. No row is ever wrapped.
 
     Args:
-        columns: Names of the columns; "kernel", "shape" and a first column without a name are
+        columns: Names of the columns. "kernel", "shape" and a first column without a name are
             aligned to the left, the others to the right.
         rows: Cells, row by row.
-        droppable: Names of the columns to leave out where the table is too wide, in this order.
-            Where that is not enough, the last columns go.
+        droppable: Names of the columns that may be left out, in this order. If that is not enough,
+            the last columns go.
 
     Returns:
         The lines of the table, none longer than 80 columns.
@@ -55,7 +55,7 @@ def render_table(
 
 
 def shorten(text: str, width: int) -> str:
-    """The text, with "…" in place of its middle where it takes more than `width` columns."""
+    """The text, with "…" in place of its middle if it takes more than `width` columns."""
     if cell_len(text) <= width:
         return text
     head = chop_cells(text, (width - 1) // 2)[0]
@@ -64,7 +64,7 @@ def shorten(text: str, width: int) -> str:
 
 
 def fill(text: str) -> str:
-    """Sentences in lines of at most 80 columns, the second and later ones indented."""
+    """The text in lines of at most 80 columns, all but the first indented."""
     words = [shorten(word, WIDTH - 2) for word in text.split()]
     lines = textwrap.wrap(
         " ".join(words),
@@ -77,7 +77,7 @@ def fill(text: str) -> str:
 
 
 def list_text(heading: str, items: Sequence[str]) -> str:
-    """`heading: item, item` in lines of at most 80 columns, each item on one of them."""
+    """`heading: item, item` in lines of at most 80 columns. No item is split between lines."""
     lines = [fill(f"{heading}:")]
     for index, item in enumerate(items):
         item = shorten(item, WIDTH - 3) + ("," if index < len(items) - 1 else "")
@@ -94,12 +94,17 @@ def shape_text(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
+def count_text(count: int, noun: str) -> str:
+    """A number of things: `1 step`, `2 steps`, `1,000 steps`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def _width(columns, rows, index) -> int:
     return max([cell_len(columns[index]), *(cell_len(row[index]) for row in rows)])
 
 
 def _narrowest(columns, rows, kept) -> int:
-    """The least width of a table of these columns."""
+    """The smallest width that a table of these columns can have."""
     first = min(_width(columns, rows, 0), NARROWEST_TEXT)
     return first + sum(len(GAP) + _width(columns, rows, index) for index in kept[1:])
 

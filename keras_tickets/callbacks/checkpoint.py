@@ -5,7 +5,6 @@ import math
 import pathlib
 import re
 import time
-import warnings
 from collections.abc import Mapping
 
 import keras
@@ -21,6 +20,7 @@ from keras_tickets._files.checkpoints import (
 )
 from keras_tickets._files.home import expand_home
 from keras_tickets._same_workers import count_workers
+from keras_tickets._warnings import warn
 
 SCHEMA = {
     "epochs": [int],
@@ -126,7 +126,7 @@ class Checkpoint(keras.callbacks.Callback):
         reason = _not_finite(logs, variables[: self._weights], values)
         self.not_saved = reason
         if reason:
-            warnings.warn(f"Epoch {epoch + 1} was not saved: {reason} is not finite.", stacklevel=2)
+            warn(f"Epoch {epoch + 1} was not saved: {reason} is not finite.")
             return
         self.epochs.append(epoch)
         for name, value in logs.items():
@@ -167,7 +167,7 @@ class Checkpoint(keras.callbacks.Callback):
             except ValueError as error:
                 if i + 1 == len(candidates):
                     raise
-                warnings.warn(f"{error}; using {candidates[i + 1].name} instead.", stacklevel=3)
+                warn(f"{error}; using {candidates[i + 1].name} instead.")
         return None
 
     def _variables(self) -> list[keras.Variable]:

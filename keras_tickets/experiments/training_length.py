@@ -2,12 +2,12 @@
 
 import contextlib
 import contextvars
-import warnings
 from collections.abc import Iterator, Sequence
 
 import keras
 
 from keras_tickets._checks import check_integer
+from keras_tickets._warnings import warn
 
 _TOTAL: contextvars.ContextVar[int] = contextvars.ContextVar("total_steps")
 
@@ -93,11 +93,10 @@ def warn_of_other_length(optimizer: keras.optimizers.Optimizer, steps: int) -> N
         early = name in ("CosineDecay", "PolynomialDecay") and end < 0.9 * steps
         late = end > 1.1 * steps if name != "PiecewiseConstantDecay" else end >= steps
         if early or late:
-            warnings.warn(
+            warn(
                 f"The learning rate schedule {name} ends at step {end:,}, and training at step "
                 f"{steps:,}. Set it for this length; in a configuration, `@total_steps()` and "
-                "`@scaled_steps()` follow it.",
-                stacklevel=3,
+                "`@scaled_steps()` follow it."
             )
 
 

@@ -11,7 +11,7 @@ class Exploration:
     """The union of all masks that each kernel has had.
 
     Args:
-        optimizer: The optimizer that keeps it.
+        optimizer: The optimizer that saves it.
         states: The masked kernels.
     """
 
@@ -20,7 +20,7 @@ class Exploration:
         self._explored = {id(s.masked): add_beside_mask(optimizer, s, "explored") for s in states}
 
     def see(self, strategy: tf.distribute.Strategy, states: list[KernelState]) -> None:
-        """Takes in the present masks, in cross-replica context."""
+        """Adds the current masks to the union, in cross-replica context."""
 
         def see(kernel, mask, explored, *slots, initial):
             explored.assign(tf.convert_to_tensor(explored) | tf.convert_to_tensor(mask))
@@ -30,7 +30,7 @@ class Exploration:
             update_on_devices(strategy, state, see, explored.value)
 
     def share(self) -> float:
-        """Share of all weights that were active at any time, the present masks included."""
+        """Share of all weights that are active now or were at any time."""
         explored = sum(
             np.count_nonzero(self._explored[id(kernel)].numpy() | kernel.mask.numpy())
             for kernel in self._kernels

@@ -18,11 +18,11 @@ CHOICES = (
 
 
 def check_grow_init(grow_init: str, grow_divisor: float, needs_dense_gradients: bool) -> None:
-    """Raises an error unless a method can start grown weights so.
+    """Checks the arguments that say what grown weights start from.
 
     Args:
         grow_init: One of `CHOICES`.
-        grow_divisor: What start values are divided by; a positive number, 1 with zeros.
+        grow_divisor: What the first value is divided by: a positive number, 1 for "zeros".
         needs_dense_gradients: Whether the method has dense gradients to start from.
     """
     choices = CHOICES if needs_dense_gradients else CHOICES[:4]
@@ -36,14 +36,15 @@ def check_grow_init(grow_init: str, grow_divisor: float, needs_dense_gradients: 
 
 
 def initial_values(masked: MaskedKernel) -> np.ndarray:
-    """The values of a kernel's active weights, as many as its target, in flat order.
+    """The values of a kernel's active weights in flat order, as many as its target.
 
     Args:
         masked: The kernel, before training.
 
     Returns:
-        Array of shape (`masked.target`,). Where the mask leaves another number of weights than the
-        target, evenly spaced ones of them; zeros where it leaves none.
+        Array of shape (`masked.target`,). If the mask leaves more or fewer weights than the target,
+        values are taken at even distances, some twice where there are too few. Zeros if it leaves
+        none.
     """
     values = masked.kernel.numpy()[masked.mask.numpy().astype(bool)]
     if not values.size:
@@ -61,15 +62,14 @@ def grown_values(
     seed: int,
     step: tf.Tensor,
 ) -> tf.Tensor:
-    """Start values for every position of a kernel, grown or not.
+    """First values for every position of a kernel, whether it is grown or not.
 
     Args:
-        grow_init: "initial_dist", one of the initial values, drawn with replacement;
-            "random_normal" with the standard deviation of the active weights, or "random_uniform"
-            within their mean magnitude; "grad_scale", the dense gradient, or "grad_sign", its sign.
+        grow_init: "initial_dist" (values are drawn with replacement), "random_normal",
+            "random_uniform", "grad_scale" or "grad_sign", as in `DropAndGrow`.
         kernel: float tensor, the kernel's values, 0 off the mask.
         mask: Boolean tensor, the active weights.
-        gradient: Dense gradient; `None` for methods without.
+        gradient: Dense gradient; `None` for methods without it.
         initial: 1-D tensor, `initial_values` of the kernel; needed for "initial_dist".
         path: Kernel path.
         seed: Non-negative integer.

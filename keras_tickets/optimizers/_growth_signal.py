@@ -1,4 +1,4 @@
-"""What methods with dense gradients grow by: the present ones, or a mean of many."""
+"""The dense gradient that methods grow by: that of the current batch, or a mean of several."""
 
 import tensorflow as tf
 
@@ -7,7 +7,7 @@ from keras_tickets.optimizers._kernel_state import update_on_devices, when
 
 
 class PresentGradient:
-    """The dense gradient of the batch at hand, summed over replicas.
+    """The dense gradient of the current batch, summed over replicas.
 
     Args:
         optimizer: The optimizer that grows by it.
@@ -17,10 +17,10 @@ class PresentGradient:
         self.optimizer = optimizer
 
     def build(self) -> None:
-        """Adds variables to the optimizer, which is built."""
+        """Adds the variables that are needed to the optimizer, which must be built."""
 
     def observe(self, strategy, states, dense, step) -> None:
-        """Takes in the dense gradients of a step, as `SparseOptimizer.observe` gets them."""
+        """Sees the dense gradients of a step, as `SparseOptimizer.observe` does."""
 
     def read(self, strategy, states, dense) -> list:
         """The signal at an update: one tensor or variable for each kernel."""
@@ -57,7 +57,7 @@ class _Averaged(PresentGradient):
 
 
 class MeanOfBatches(_Averaged):
-    """The mean dense gradient of the last batches before an update, its own included.
+    """The mean dense gradient of the last batches, up to and including that of an update.
 
     Args:
         optimizer: A `DropAndGrow`.
@@ -103,7 +103,7 @@ class Momentum(_Averaged):
 
     def observe(self, strategy, states, dense, step):
         def mean_after(mean, gradient):
-            # In float64, so that a fused multiply-add rounds to the same float32.
+            # In float64, so that compilers with and without fused multiply-add round alike.
             before, now = tf.cast(mean, tf.float64), tf.cast(gradient, tf.float64)
             return self.decay * before + (1 - self.decay) * now
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_tickets.masks import MaskedKernel, apply_mask, record_of
 
+# Their step leaves a weight at 0 as long as its gradient is 0 and its slots are at rest.
 _KEEPS_ZEROS = (
     keras.optimizers.SGD,
     keras.optimizers.Adam,
@@ -59,7 +60,7 @@ def find_kernel_states(
 
     Args:
         variables: Trainable variables.
-        slots: `(variable, slot, initial value)` of all that an optimizer has made for them.
+        slots: `(variable, slot, initial value)` for every slot that an optimizer has made for them.
     """
     states = []
     for variable in variables:
@@ -74,7 +75,10 @@ def find_kernel_states(
 
 
 def keeps_zeros(optimizer: keras.optimizers.Optimizer, states: list[KernelState]) -> bool:
-    """Whether a step leaves weights at 0 whose gradients are 0, by the optimizer's own rule."""
+    """Whether an optimizer keeps weights at 0 off the mask without further help.
+
+    Only exact types count, because a subclass may step in another way.
+    """
     constrained = any(state.masked.kernel.constraint for state in states)
     return type(optimizer) in _KEEPS_ZEROS and not constrained
 
@@ -82,7 +86,7 @@ def keeps_zeros(optimizer: keras.optimizers.Optimizer, states: list[KernelState]
 def add_beside_mask(
     optimizer, state: KernelState, name: str, shape=None, dtype="bool", initializer="zeros"
 ) -> keras.Variable:
-    """Adds a variable to an optimizer, on the devices of a kernel's mask; it is saved with it.
+    """Adds a variable to an optimizer, on the devices of a kernel's mask.
 
     Args:
         optimizer: A Keras optimizer.
@@ -103,9 +107,9 @@ def add_beside_mask(
 
 
 def put_to_rest(kernel, mask, *slots, initial) -> None:
-    """Sets a kernel to 0 and its slots to their initial values off the mask; on one device.
+    """Sets a kernel to 0 and its slots to their initial values where its mask is `False`.
 
-    To be called by `update_on_devices`.
+    A function for `update_on_devices`, which calls it on each device.
     """
     mask = tf.convert_to_tensor(mask)
     for variable, value in zip((kernel, *slots), (0.0, *initial), strict=True):
@@ -118,8 +122,8 @@ def update_on_devices(strategy, state: KernelState, function: Callable, *args) -
     Args:
         strategy: The `tf.distribute` strategy.
         state: What to update.
-        function: Called with the kernel, the mask, further `args`, the slots, and `initial`, the
-            slots' initial values.
+        function: Called with the kernel, the mask, `args`, the slots, and, by the name `initial`,
+            the slots' initial values.
         *args: Distributed or plain tensors.
     """
     initial = [value for _, value in state.slots]
@@ -158,8 +162,8 @@ def sum_over_replicas(
 
     Args:
         strategy: The `tf.distribute` strategy.
-        states: Their kernels.
-        dense: One gradient for each kernel, of each replica.
+        states: The kernels.
+        dense: The dense gradient of each kernel, a value per replica.
     """
     if strategy.num_replicas_in_sync == 1:
         return dense

@@ -10,16 +10,16 @@ from keras_tickets.optimizers._kernel_state import KernelState
 
 
 class Method:
-    """What sparse optimizers differ in; the defaults are those of a fixed mask.
+    """What distinguishes one sparse optimizer from another. The defaults are for a fixed mask.
 
     Attributes:
         needs_dense_gradients: Whether `apply` needs dense gradients.
         trains_off_mask: Whether weights off the mask are trained too, so that a kernel is not 0
-            there. What the layers compute with is masked all the same.
+            there. Layers compute with the masked kernel all the same.
         skip_gradient_step: Whether an update of the masks replaces the gradient step.
-        first_masks: The values of `mask` in `kt.sparsify` that the method can start from; first the
-            one that it takes where none was chosen.
-        storages: How the kernels may be stored that the method trains, "masked" or "sparse".
+        first_masks: The values of `mask` in `kt.sparsify` that the method can start from. The first
+            of them is used if the user chose none.
+        storages: How the kernels that the method trains may be stored: "masked", "sparse" or both.
     """
 
     needs_dense_gradients: bool = False
@@ -29,13 +29,13 @@ class Method:
     storages: tuple[str, ...] = ("masked",)
 
     def check_storage(self, kernels: Iterable[MaskedKernel | SparseKernel]) -> None:
-        """Raises an error where the method cannot train how kernels are stored.
+        """Checks that the method can train kernels that are stored as these are.
 
         Args:
             kernels: The masked kernels of a model.
 
         Raises:
-            ValueError: One is stored in a way that is not among `storages`.
+            ValueError: The storage of a kernel is not among `storages`.
         """
         if other := [kernel.name for kernel in kernels if kernel.storage not in self.storages]:
             raise ValueError(
@@ -45,14 +45,14 @@ class Method:
             )
 
     def take_first_masks(self, kernels: Iterable[MaskedKernel | SparseKernel]) -> None:
-        """Gives kernels whose masks nobody chose those that the method starts from.
+        """Gives kernels the first masks that the method starts from, unless the user chose them.
 
         Args:
-            kernels: The masked kernels of a model. Where masks have been set or trained since they
-                were drawn, they stay as they are.
+            kernels: The masked kernels of a model. Masks that were set or trained after they had
+                been drawn stay as they are.
 
         Raises:
-            ValueError: The method cannot start from the masks that were chosen.
+            ValueError: The method cannot start from the masks that the user chose.
         """
         for kernel in kernels:
             if kernel.first is None or kernel.target == kernel.size:
@@ -60,7 +60,7 @@ class Method:
             if not kernel.first.chosen:
                 kernel.begin_from(self.first_masks[0])
             elif kernel.first.kind not in self.first_masks and not self.can_start_from(kernel):
-                why = "never changes how many weights a mask leaves"
+                why = "never changes the number of weights that a mask leaves"
                 if self.first_masks == ("ones",):
                     why = "chooses among all weights"
                 allowed = " or ".join(f'"{mask}"' for mask in self.first_masks)
@@ -70,7 +70,7 @@ class Method:
                 )
 
     def can_start_from(self, kernel: MaskedKernel) -> bool:
-        """Whether a mask that is none of `first_masks` leaves the method something to do.
+        """Whether the method has something to do for a kernel whose mask is not in `first_masks`.
 
         Args:
             kernel: The kernel with its mask.
@@ -79,7 +79,7 @@ class Method:
 
     @property
     def dense_gradient_every(self) -> int | None:
-        """Steps between dense gradients, 0 where every step takes one, `None` where none does."""
+        """Steps between dense gradients: 0 if every step takes one, `None` if no step does."""
         return None
 
     def gradient_off_mask(self, state: KernelState, gradient: tf.Tensor) -> tf.Tensor:
@@ -98,17 +98,17 @@ class Method:
         dense: list[tf.Tensor],
         step: tf.Tensor,
     ) -> None:
-        """Sees the dense gradients of every finite step before it, in cross-replica context.
+        """Sees the dense gradients before every finite step, in cross-replica context.
 
         Args:
-            strategy: The `tf.distribute` strategy; the default one where there is none.
+            strategy: The `tf.distribute` strategy, the default one if the user has none.
             states: The kernels that are trained at this step.
-            dense: The dense gradient of each, of each replica; see `summed`.
+            dense: The dense gradient of each kernel, a value per replica; see `summed`.
             step: int64 scalar, optimizer steps taken before this one.
         """
 
     def update_due(self, step: tf.Tensor) -> tf.Tensor | None:
-        """Whether the masks change at this step; `None` where they never do.
+        """Whether the masks change at this step; `None` if they never do.
 
         Args:
             step: int64 scalar, optimizer steps taken before this one.
@@ -125,14 +125,14 @@ class Method:
         """Changes the masks, in cross-replica context.
 
         Args:
-            strategy: The `tf.distribute` strategy; the default one where there is none.
+            strategy: The `tf.distribute` strategy, the default one if the user has none.
             states: The kernels that are trained at this step.
             dense: As in `observe`; empty unless `needs_dense_gradients`.
             step: int64 scalar, optimizer steps taken before this one.
         """
 
     def set_total_steps(self, total_steps: int, steps_per_epoch: int | None = None) -> None:
-        """Tells the optimizer how long training is; `fit` does this by itself.
+        """Tells the optimizer how long training is. `fit` does this automatically.
 
         Args:
             total_steps: Optimizer steps from step 0 to the end of training.
@@ -141,17 +141,21 @@ class Method:
 
     @property
     def has_settled(self) -> bool:
-        """Whether the last change of the masks that the method plans lies behind."""
+        """Whether the method has made the last change of the masks that it plans."""
         return True
 
     def shortfall(self) -> str | None:
-        """Describes how far the masks are from the requested sparsity; `None` if it is reached."""
+        """Says how far the masks are from the requested sparsity; `None` if it is reached."""
         return None
 
     def weights_in_training(self, masked: MaskedKernel) -> list[tuple[int, float]]:
-        """`(steps, weights)`: for how many steps of training a kernel has how many weights.
+        """The number of weights of a kernel in the course of training.
 
         Args:
-            masked: The kernel. Unless a method knows better, it always has as many as now.
+            masked: The kernel.
+
+        Returns:
+            `(steps, weights)` pairs: the kernel has that many weights for that many steps. By
+            default it has as many as now throughout.
         """
         return [(1, masked.count())]

@@ -1,4 +1,4 @@
-"""How many weights each kernel grows where sparsity moves between kernels."""
+"""How many weights each kernel grows when sparsity moves between kernels."""
 
 from collections.abc import Sequence
 
@@ -13,17 +13,19 @@ def share_growth(
 ) -> tf.Tensor:
     """Shares the weights to grow among kernels in proportion to their importance, exactly.
 
-    All is integer arithmetic on shares of 2**-20 of the largest importance, so that every device
-    and compiler arrives at the same counts. A kernel without room for its share passes the rest on.
-    What rounding leaves goes one by one to the kernels of the largest importance, ties by order.
+    Importances become integers, multiples of 2**-20 of the largest one, and the rest is integer
+    arithmetic: every device and compiler arrives at the same counts. What does not fit into one
+    kernel goes to the others. What rounding leaves over goes to the most important kernels, one
+    weight each, ties to the earlier kernel.
 
     Args:
-        importance: float32 tensor of shape (kernels,), not negative. All alike where all are 0.
+        importance: float32 tensor of shape (kernels,), not negative. If all are 0, all kernels
+            share alike.
         growth: int scalar, the number of weights to grow, at most the sum of `room`.
-        room: Tensor of shape (kernels,), the number of positions that are free in each kernel.
+        room: Tensor of shape (kernels,), the number of free positions in each kernel.
 
     Returns:
-        int32 tensor of shape (kernels,) whose sum is `growth`, nowhere above `room`.
+        int32 tensor of shape (kernels,). Its sum is `growth`, and no entry is above that of `room`.
 
     References:
         - [Dettmers and Zettlemoyer, 2019, "Sparse networks from scratch"](
@@ -36,7 +38,7 @@ def share_growth(
     shares = tf.cast(scaled * _RESOLUTION, tf.int64)
 
     def weights_of(given):
-        """The shares of the kernels that still have room; equal ones where all are 0."""
+        """The shares of the kernels that still have room; equal shares if all are 0."""
         open_ = tf.cast(room > given, tf.int64)
         weights = shares * open_
         return tf.where(tf.reduce_sum(weights) > 0, weights, open_)
@@ -74,7 +76,7 @@ def mean_magnitude(values: tf.Tensor, mask: tf.Tensor, count: tf.Tensor) -> tf.T
         count: int32 scalar, the number of weights that the mask leaves.
 
     Returns:
-        float32 scalar; summed in float64, so that the order of the sum does not show.
+        float32 scalar. The sum is taken in float64, so that its order does not change the result.
     """
     magnitudes = tf.where(mask, tf.abs(tf.cast(values, tf.float64)), 0.0)
     mean = tf.reduce_sum(magnitudes) / tf.cast(tf.maximum(count, 1), tf.float64)

@@ -1,4 +1,4 @@
-"""An optimizer around another: what people read, set and call on it is the inner one's."""
+"""An optimizer around another, which passes settings and calls on to it."""
 
 import inspect
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ _SETTINGS = (
 
 
 class OptimizerWrapper(keras.optimizers.Optimizer):
-    """A Keras optimizer around another, which takes the steps.
+    """A Keras optimizer around an inner one, which takes the steps.
 
-    Settings such as `weight_decay` or `clipnorm`, and whatever else the inner optimizer has in
-    public (`momentum`, `beta_1`), are read and set through the wrapper. Variables are saved by the
-    wrapper, each once.
+    Settings such as `weight_decay` or `clipnorm` and the other public attributes of the inner
+    optimizer (`momentum`, `beta_1`) are read and set through the wrapper. The wrapper saves the
+    inner optimizer's variables with its own, each once.
 
     Args:
         inner: Keras optimizer, its name or its config; not built yet.
@@ -115,7 +115,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
     @property
     def slots(self) -> list[keras.Variable]:
-        """The inner optimizer's variables that belong to a weight each, such as its momentum."""
+        """The inner optimizer's variables that belong to one weight each, such as its momentum."""
         return [slot for _, slot, _ in self._recorded_slots]
 
     @property
@@ -130,7 +130,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
     @property
     def iterations(self):
-        """Optimizer steps taken; several batches each where gradients are accumulated."""
+        """Optimizer steps taken. With gradient accumulation a step takes several batches."""
         return self.inner_optimizer.iterations
 
     @property
@@ -148,11 +148,11 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
             part.exclude_from_weight_decay(var_list=var_list, var_names=var_names)
 
     def scale_loss(self, loss):
-        """The loss times the present scale of the inner optimizer."""
+        """The loss times the current loss scale of the inner optimizer."""
         return self.inner_optimizer.scale_loss(loss)
 
     def finalize_variable_values(self, var_list):
-        """Sets weights to their averages where the inner optimizer keeps them, as in Keras."""
+        """Sets weights to their averages if the inner optimizer keeps any, as in Keras."""
         self.inner_optimizer.finalize_variable_values(var_list)
 
 

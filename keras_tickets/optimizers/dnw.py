@@ -7,14 +7,15 @@ from keras_tickets.optimizers.straight_through import StraightThrough
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class DNW(StraightThrough):
-    """Trains all weights by the dense gradient and uses each kernel's largest, chosen every step.
+    """Trains all weights by the dense gradient; each kernel's largest are used, chosen every step.
 
-    It is `kt.optimizers.StraightThrough` at the constant sparsity that `kt.sparsify` has set.
-    Choosing in every step is what the method is, and what makes it slower than the others.
+    It is `kt.optimizers.StraightThrough` at the constant sparsity that `kt.sparsify` has set. The
+    choice in every step makes it slower than other methods.
 
     Args:
         inner: Keras optimizer, its name or its config; not built yet.
-        track_exploration: As in `kt.optimizers.SparseOptimizer`.
+        track_exploration: Whether to record which weights were ever active, for `exploration`. It
+            takes one byte per weight.
         name: Name of the optimizer.
 
     Example:

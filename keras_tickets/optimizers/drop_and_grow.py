@@ -15,36 +15,39 @@ from keras_tickets.step import Step
 class DropAndGrow(PeriodicOptimizer):
     """Every `update_every` steps, drops some weights of each kernel and grows as many others.
 
-    Of a kernel's n active weights, `int(n * fraction)` (float32, truncated) with the lowest drop
-    scores go; then as many with the highest grow scores come, among all that are not kept, those
-    just dropped included. The number of active weights of each kernel is constant. Dropped weights
-    become 0 and their slots return to their initial value; a weight that is dropped and grown at
-    once keeps both. Ties go to the lowest flat index.
+    Of a kernel's n active weights, an update drops the `int(n * fraction)` (computed in float32)
+    with the lowest drop scores. Then it grows the same number of weights: those with the highest
+    grow scores among all that are inactive now, including those just dropped. So the number of
+    active weights of each kernel is constant. Ties go to the lowest flat index. Dropped weights
+    become 0 and their slots return to their initial values; a weight that is dropped and grown in
+    the same update keeps its value and its slots.
 
-    A method is its scores: `drop_scores` and `grow_scores`.
+    A method defines its scores: `grow_scores`, and `drop_scores` if it does not drop by magnitude.
 
     Args:
-        inner: As in `kt.optimizers.SparseOptimizer`.
-        update_every: As in `kt.optimizers.PeriodicOptimizer`.
-        begin: As in `kt.optimizers.PeriodicOptimizer`.
-        end: As in `kt.optimizers.PeriodicOptimizer`.
-        drop_fraction: Share of active weights dropped, a float (constant) or an object of
-            `kt.schedules`; `None` for `kt.schedules.Cosine(0.3)`.
-        grow_init: Value of grown weights: "zeros"; "initial_dist", one of the values, drawn at
-            random, that the kernel's active weights had when the optimizer was built (which keeps a
-            copy of them); "random_normal", with the standard deviation of the active weights, or
-            "random_uniform", within their mean magnitude; "grad_scale", the dense gradient, or
-            "grad_sign", its sign. The last two need a method with dense gradients.
-        grow_divisor: What the value of grown weights is divided by.
-        skip_gradient_step: Whether an update replaces the gradient step; otherwise it follows it.
-            The step counter advances either way.
-        seed: Non-negative integer; random draws depend on it, the kernel and the step.
-        track_exploration: As in `kt.optimizers.SparseOptimizer`.
+        inner: Keras optimizer, its name or its config; not built yet.
+        update_every: Optimizer steps between updates.
+        begin: First step at which an update may happen: anything that `kt.Step` takes.
+        end: Step from which on no update happens.
+        drop_fraction: Share of each kernel's active weights that an update drops: a number, or an
+            object of `kt.schedules`. `None` for `kt.schedules.Cosine(0.3)`.
+        grow_init: First value of a grown weight: "zeros"; "initial_dist", drawn from the values
+            that the kernel's active weights had when the optimizer was built, which keeps a copy of
+            them; "random_normal", with the standard deviation of the active weights;
+            "random_uniform", between minus and plus their mean magnitude; "grad_scale", the dense
+            gradient; or "grad_sign", its sign. The last two need a method
+            with dense gradients.
+        grow_divisor: What the first value of a grown weight is divided by.
+        skip_gradient_step: Whether an update replaces the gradient step. Otherwise it follows the
+            step. The step counter advances either way.
+        seed: Non-negative integer. Random draws depend on it, the kernel path and the step.
+        track_exploration: Whether to record which weights were ever active, for `exploration`. It
+            takes one byte per weight.
         name: Name of the optimizer.
 
     Raises:
         TypeError: An argument is of the wrong type.
-        ValueError: An argument is out of range, or their combination learns nothing.
+        ValueError: An argument is out of range, or no step would train the weights.
 
     Example:
 
@@ -121,7 +124,7 @@ class DropAndGrow(PeriodicOptimizer):
         )
 
     def drop_scores(self, kernel: tf.Tensor) -> tf.Tensor:
-        """The weights with the lowest of these scores are dropped: their magnitude.
+        """Scores of the weights; the lowest are dropped. By default, their magnitudes.
 
         Args:
             kernel: float tensor, a kernel's values.
@@ -134,13 +137,13 @@ class DropAndGrow(PeriodicOptimizer):
     def grow_scores(
         self, state: KernelState, gradient: tf.Tensor | None, step: tf.Tensor
     ) -> tf.Tensor:
-        """The positions with the highest of these scores are grown.
+        """Scores of the positions of a kernel; the highest are grown.
 
         Args:
             state: The kernel, its mask and slots.
-            gradient: What the method grows by, summed over replicas; `None` unless
-                `needs_dense_gradients`.
-            step: int64 scalar.
+            gradient: The dense gradient that the method grows by, summed over replicas; `None`
+                unless `needs_dense_gradients`.
+            step: int64 scalar, optimizer steps taken before this one.
 
         Returns:
             float32 tensor of the kernel's shape.
@@ -154,13 +157,13 @@ class DropAndGrow(PeriodicOptimizer):
         dense: list,
         fraction: tf.Tensor,
     ) -> list[tf.Tensor | None]:
-        """How many weights each kernel grows, `None` for as many as it drops.
+        """The number of weights that each kernel grows; `None` for as many as it drops.
 
         Args:
             strategy: The `tf.distribute` strategy.
             states: The kernels that are trained at this step.
-            dense: The dense gradient of each, of each replica.
-            fraction: float32 scalar, the share of active weights that each drops.
+            dense: The dense gradient of each kernel, a value per replica.
+            fraction: float32 scalar, the share of its active weights that each kernel drops.
         """
         return [None] * len(states)
 

@@ -12,17 +12,27 @@ from keras_tickets.step import Step
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class GradualMagnitude(MagnitudePruning):
-    """Prunes the smallest weights on the way, more and more of them.
+    """Prunes more and more of the smallest weights during training.
 
-    It starts from all weights. With `kt.schedules.ConstantSparsity()` it is one-shot pruning at
-    step `begin`.
-
-    The arguments that are not listed here are those of `kt.optimizers.MagnitudePruning`.
+    Training starts from all weights. With `kt.schedules.ConstantSparsity()` this is one-shot
+    pruning at step `begin`.
 
     Args:
-        regrow: Whether pruned weights may come back. If not, they are 0 and stay so. If they may,
-            each step also trains the pruned ones, by the dense gradient and from 0 on, as
-            tensorflow-model-optimization does: one that a single step makes large enough returns.
+        inner: Keras optimizer, its name or its config; not built yet.
+        schedule: A ramp of `kt.schedules`, or a `PolynomialDecay` or `ConstantSparsity` of
+            tensorflow-model-optimization, which brings its own `update_every`, `begin` and `end`.
+            `kt.schedules.PolynomialDecay()` by default.
+        scope: "local" gives each kernel the sparsity of the ramp. "global" ranks the weights of all
+            kernels together: only the total follows the ramp, and a kernel may lose everything.
+        update_every: Optimizer steps between updates.
+        begin: Step at which the ramp begins: anything that `kt.Step` takes.
+        end: Step at which the ramp ends.
+        regrow: Whether pruned weights may come back. If not, they stay 0. If they may, each step
+            also trains the pruned weights by the dense gradient, always from 0, and a weight that a
+            single step makes large enough returns, as in tensorflow-model-optimization.
+        track_exploration: Whether to record which weights were ever active, for `exploration`. It
+            takes one byte per weight.
+        name: Name of the optimizer.
 
     Example:
 

@@ -1,7 +1,6 @@
-"""What methods that prune by magnitude share: a ramp, and one ranking for each update."""
+"""Pruning by magnitude along a ramp, which several methods share."""
 
 import inspect
-import warnings
 
 import keras
 import numpy as np
@@ -10,6 +9,8 @@ import tensorflow as tf
 from keras_tickets import _keras_compat, _selection, schedules
 from keras_tickets._checks import check_one_of
 from keras_tickets._counts import sparsity_of
+from keras_tickets._tables import count_text
+from keras_tickets._warnings import warn
 from keras_tickets.optimizers._kernel_state import put_to_rest, update_on_devices
 from keras_tickets.optimizers.periodic import PeriodicOptimizer
 from keras_tickets.step import Step
@@ -18,29 +19,31 @@ SCOPES = ("local", "global")
 
 
 class MagnitudePruning(PeriodicOptimizer):
-    """Sets the masks to the weights of largest magnitude, as many as a ramp leaves at a step.
+    """Keeps the weights of largest magnitude, as many as a ramp leaves at each update.
 
     An update follows the gradient step of its step t. With a ramp of `kt.schedules` it is due when
     `begin <= t <= end` and either `(t - begin) % update_every == 0` or `t == end`, so that the
-    final sparsity is always reached; with a schedule of tensorflow-model-optimization, when that
-    says so. Ties go to the lowest flat index, in a global ranking to the earlier kernel first.
+    final sparsity is always reached. A schedule of tensorflow-model-optimization says itself when
+    an update is due. Ties go to the lowest flat index, in a global ranking first to the earlier
+    kernel.
 
     Args:
-        inner: As in `kt.optimizers.SparseOptimizer`.
+        inner: Keras optimizer, its name or its config; not built yet.
         schedule: A ramp of `kt.schedules`, or a `PolynomialDecay` or `ConstantSparsity` of
             tensorflow-model-optimization, which brings its own `update_every`, `begin` and `end`.
             `kt.schedules.PolynomialDecay()` by default.
-        scope: "local" gives each kernel the ramp's sparsity; "global" ranks the weights of all
-            kernels together, so that only the total is the ramp's and a kernel may lose all.
+        scope: "local" gives each kernel the sparsity of the ramp. "global" ranks the weights of all
+            kernels together: only the total follows the ramp, and a kernel may lose everything.
         update_every: Optimizer steps between updates.
-        begin: Step (anything `kt.Step` takes) at which the ramp begins.
+        begin: Step at which the ramp begins: anything that `kt.Step` takes.
         end: Step at which the ramp ends.
-        track_exploration: As in `kt.optimizers.SparseOptimizer`.
+        track_exploration: Whether to record which weights were ever active, for `exploration`. It
+            takes one byte per weight.
         name: Name of the optimizer.
 
     Raises:
-        TypeError: `schedule` is no ramp.
-        ValueError: An argument is out of range, does not go with the schedule, or the schedule's
+        TypeError: `schedule` is not a ramp.
+        ValueError: An argument is out of range or contradicts the schedule, or the schedule's
             target goes down.
 
     Example:
@@ -82,7 +85,7 @@ class MagnitudePruning(PeriodicOptimizer):
         self.scope = check_one_of("scope", scope, SCOPES)
 
     def _settled_by(self, schedule, given) -> dict:
-        """The calendar of a schedule that brings its own; refuses another one that is given."""
+        """The calendar of a schedule that brings its own; refuses arguments that contradict it."""
         parameters = inspect.signature(type(self).__init__).parameters
         defaults = {name: parameters[name].default for name in given if name in parameters}
         differ = [
@@ -119,7 +122,7 @@ class MagnitudePruning(PeriodicOptimizer):
         return due & (step >= begin) & (step <= end)
 
     def can_start_from(self, kernel):
-        """Also from sparse masks of which the ramp prunes more, unless pruned weights return."""
+        """Sparse masks are a start too if the ramp prunes further and no pruned weight returns."""
         final = self.schedule.final_sparsity
         prunes = final is not None and kernel.count() > kernel.layout.count(final)
         return prunes and not self.trains_off_mask
@@ -129,15 +132,14 @@ class MagnitudePruning(PeriodicOptimizer):
         begin, end = self.window or (0, 0)
         if min(end, self._last_update(end)) >= total_steps:
             when = "begins" if begin >= total_steps else "ends"
-            warnings.warn(
+            warn(
                 f"The ramp of {type(self).__name__} goes from step {begin} to {end}. Training has "
-                f"{total_steps} steps and is over before the ramp {when}: the target will not be "
-                "reached.",
-                stacklevel=3,
+                f"{count_text(total_steps, 'step')} and is over before the ramp {when}: the target "
+                "will not be reached."
             )
 
     def _last_update(self, end):
-        """The last step with an update of a ramp that need not have one at its end."""
+        """The last step with an update. Only some ramps have one at their very end."""
         begin, _ = self.window or (0, 0)
         return end if self.schedule.reaches_end else end - (end - begin) % self.update_every
 
@@ -212,7 +214,10 @@ class MagnitudePruning(PeriodicOptimizer):
         ]
 
     def weights_in_training(self, masked):
-        """What the ramp leaves, from all weights on; in a global ranking, zeros shared as now."""
+        """What the ramp leaves in the course of training, beginning with all weights.
+
+        In a global ranking the kernel's share of the zeros is taken to be what it is now.
+        """
         steps = self.steps_in_training
         if self.window is None or not (self.built and steps):
             return super().weights_in_training(masked)

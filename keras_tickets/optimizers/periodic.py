@@ -1,13 +1,13 @@
 """The calendar that methods with regular updates share."""
 
-import warnings
-
 import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets._checks import check_integer
 from keras_tickets._resolved_steps import ResolvedSteps
+from keras_tickets._tables import count_text
+from keras_tickets._warnings import warn
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 from keras_tickets.step import Step
 
@@ -15,16 +15,17 @@ from keras_tickets.step import Step
 class PeriodicOptimizer(SparseOptimizer):
     """A sparse optimizer that updates the masks every `update_every` steps, from `begin` to `end`.
 
-    An update is due at step t (optimizer steps taken before this one) when
-    `begin <= t < end` and `(t - begin) % update_every == 0`, never at t = 0, where the mask has
-    just been drawn.
+    An update is due at step t (the number of optimizer steps taken before this one) when
+    `begin <= t < end` and `(t - begin) % update_every == 0`. There is never one at t = 0, where the
+    mask has just been drawn.
 
     Args:
-        inner: As in `kt.optimizers.SparseOptimizer`.
+        inner: Keras optimizer, its name or its config; not built yet.
         update_every: Optimizer steps between updates.
-        begin: First step (anything `kt.Step` takes) at which an update may happen.
+        begin: First step at which an update may happen: anything that `kt.Step` takes.
         end: Step from which on no update happens.
-        track_exploration: As in `kt.optimizers.SparseOptimizer`.
+        track_exploration: Whether to record which weights were ever active, for `exploration`. It
+            takes one byte per weight.
         name: Name of the optimizer.
 
     Raises:
@@ -79,11 +80,10 @@ class PeriodicOptimizer(SparseOptimizer):
         self._checked = True
         if kept is not None:
             begin, end = kept
-            warnings.warn(
+            warn(
                 f"The masks change from step {begin} to {end}, as found by the first `fit`; a "
-                f"training of {total_steps} steps does not alter that. Compile with a new "
-                "optimizer to start over.",
-                stacklevel=2,
+                f"training of {count_text(total_steps, 'step')} does not alter that. Compile with "
+                "a new optimizer to start over."
             )
 
     @property
@@ -96,27 +96,28 @@ class PeriodicOptimizer(SparseOptimizer):
 
     @property
     def steps_in_training(self) -> int:
-        """Optimizer steps of the whole training; those taken so far where its length is unknown."""
+        """Optimizer steps of the whole training; those taken so far if its length is not known."""
         return max(self._steps_in_training, int(self.iterations.numpy()))
 
     def check_calendar(self, total_steps: int) -> None:
-        """Warns where fewer than two updates fall into the training.
+        """Warns if fewer than two updates fall into the training.
 
         Args:
             total_steps: Optimizer steps of the whole training.
         """
         updates = [step for step in self._first_updates() if step < total_steps]
         if len(updates) < 2:
-            count = ("no update", "1 update")[len(updates)]
-            self._warn_of_few_updates(f"{count} in {total_steps} steps of training")
+            count = "1 update" if updates else "no update"
+            steps = count_text(total_steps, "step")
+            self._warn_of_few_updates(f"{count} in {steps} of training")
 
     def warn_of_empty_window(self) -> None:
-        """Warns where the window is known already and no update falls into it."""
+        """Warns if the window is already known and no update falls into it."""
         if self.window is not None and not self._first_updates():
             self._warn_of_few_updates("no update")
 
     def _first_updates(self) -> list[int]:
-        """The steps of the first updates: two of them, or all if there are fewer."""
+        """The steps of the first updates: at least two of them, or all if there are fewer."""
         begin, end = self.window or (0, 0)
         steps = sorted({*(begin + i * self.update_every for i in range(3)), end})
         due = self.in_calendar(tf.constant(steps, tf.int64)).numpy()
@@ -124,10 +125,10 @@ class PeriodicOptimizer(SparseOptimizer):
 
     def _warn_of_few_updates(self, found):
         begin, end = self.window or (0, 0)
-        warnings.warn(
-            f"{type(self).__name__} changes the masks every {self.update_every} steps from step "
-            f"{begin} to {end}: {found}. Use a smaller `update_every`, or a later `end`.",
-            stacklevel=4,
+        every = "step" if self.update_every == 1 else f"{self.update_every} steps"
+        warn(
+            f"{type(self).__name__} changes the masks every {every} from step {begin} to {end}: "
+            f"{found}. Use a smaller `update_every`, or a later `end`."
         )
 
     def _check_bounds(self, begin, end):
@@ -141,13 +142,20 @@ class PeriodicOptimizer(SparseOptimizer):
         """`begin` and `end` as int64 scalars.
 
         Raises:
-            ValueError: They are relative to a length of training that is not known.
+            ValueError: They depend on a length of training that is not known.
         """
         begin, end = self._bounds.in_graph()
         return begin, end
 
     def in_calendar(self, step: tf.Tensor) -> tf.Tensor:
-        """Whether there are updates at some steps: int64 tensor to boolean tensor."""
+        """Whether the calendar has an update at each of the given steps.
+
+        Args:
+            step: int64 tensor.
+
+        Returns:
+            Boolean tensor of the same shape.
+        """
         begin, end = self.window_in_graph()
         in_window = (step > 0) & (step >= begin) & (step < end)
         return in_window & tf.equal((step - begin) % self.update_every, 0)
@@ -157,7 +165,7 @@ class PeriodicOptimizer(SparseOptimizer):
 
     @property
     def has_settled(self):
-        """Whether the window of updates lies behind."""
+        """Whether the window of updates is over."""
         return self.window is not None and int(self.iterations.numpy()) > self.window[1]
 
     def progress(self, step: tf.Tensor) -> tf.Tensor:

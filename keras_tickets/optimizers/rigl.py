@@ -14,18 +14,33 @@ from keras_tickets.step import Step
 class RigL(DropAndGrow):
     """Drops the smallest weights and grows those with the largest dense gradient.
 
-    The dense gradient is that of the current batch with respect to the masked kernel, summed over
-    replicas before its magnitude is taken, without regularizers. By default an update replaces the
-    gradient step, as in the paper's Algorithm 1.
-
-    The arguments that are not listed here are those of `kt.optimizers.DropAndGrow`.
+    The dense gradient is the gradient of the current batch's loss, without regularizers, with
+    respect to the masked kernel. It is summed over replicas before its magnitude is taken. By
+    default an update replaces the gradient step, as in the paper's Algorithm 1.
 
     Args:
-        skip_gradient_step: Whether an update replaces the gradient step, or follows it.
-        mean_over: Number of batches: weights grow by the mean dense gradient of the last ones, that
-            of the update itself included. Where the inner optimizer accumulates gradients, a step
-            takes several batches. More than 1 costs one more float copy of every kernel.
+        inner: Keras optimizer, its name or its config; not built yet.
+        update_every: Optimizer steps between updates.
+        begin: First step at which an update may happen: anything that `kt.Step` takes.
+        end: Step from which on no update happens.
+        drop_fraction: Share of each kernel's active weights that an update drops: a number, or an
+            object of `kt.schedules`. `None` for `kt.schedules.Cosine(0.3)`.
+        grow_init: First value of a grown weight: "zeros"; "initial_dist", drawn from the values
+            that the kernel's active weights had when the optimizer was built, which keeps a copy of
+            them; "random_normal", with the standard deviation of the active weights;
+            "random_uniform", between minus and plus their mean magnitude; "grad_scale", the dense
+            gradient; or "grad_sign", its sign.
+        grow_divisor: What the first value of a grown weight is divided by.
+        skip_gradient_step: Whether an update replaces the gradient step. Otherwise it follows the
+            step. The step counter advances either way.
+        mean_over: Grow by the mean dense gradient of this many batches, the last of which is that
+            of the update. With gradient accumulation a step takes several batches. More than 1
+            costs one more float copy of every kernel.
         inverted: Grow where the dense gradient is smallest instead: an ablation.
+        seed: Non-negative integer. Random draws depend on it, the kernel path and the step.
+        track_exploration: Whether to record which weights were ever active, for `exploration`. It
+            takes one byte per weight.
+        name: Name of the optimizer.
 
     Example:
 
@@ -91,7 +106,7 @@ class RigL(DropAndGrow):
 
     @property
     def dense_gradient_every(self):
-        """In batches: `mean_over` of those between two updates need one."""
+        """Counted in batches: `mean_over` of those between two updates need a dense gradient."""
         return self.update_every * self.batches_per_step // self.mean_over
 
     def get_config(self):

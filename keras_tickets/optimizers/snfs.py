@@ -16,27 +16,43 @@ REDISTRIBUTIONS = ("momentum", "gradient", None)
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class SNFS(DropAndGrow):
-    """Sparse networks from scratch: grows those weights with the largest momentum.
+    """Sparse networks from scratch: grows the weights with the largest momentum.
 
-    The momentum is a running mean of dense gradients, m = momentum * m + (1 - momentum) * g, that
-    takes in every step's, summed over replicas. The update follows the gradient step.
+    The momentum is a running mean of the dense gradients of all steps, each summed over replicas:
+    m = momentum * m + (1 - momentum) * g. By default the update follows the gradient step.
 
-    What all kernels together have dropped is grown again where it is worth most: each kernel gets
-    a share of it in proportion to the mean magnitude of the momentum (or gradient) of the weights
-    that were active before, never more than fits. So the number of weights is constant in total,
-    not for each kernel. A kernel always keeps what it does not drop, at least one weight.
-
-    The arguments that are not listed here are those of `kt.optimizers.DropAndGrow`.
+    The weights that all kernels together have dropped are shared out again. Each kernel grows a
+    number in proportion to the mean magnitude of the momentum (or gradient) of the weights that
+    were active before the update, and never more than fit. So the number of weights is constant in
+    total, not in each kernel. A kernel always keeps what it does not drop, at least one weight.
 
     Args:
-        momentum: Decay of the running mean, in [0, 1). Costs one more float copy of every kernel,
-            and a dense gradient in every step.
-        redistribution: "momentum" or "gradient", what shares the growth among kernels; `None`
-            grows in each kernel what it has dropped.
+        inner: Keras optimizer, its name or its config; not built yet.
+        update_every: Optimizer steps between updates.
+        begin: First step at which an update may happen: anything that `kt.Step` takes.
+        end: Step from which on no update happens.
+        drop_fraction: Share of each kernel's active weights that an update drops: a number, or an
+            object of `kt.schedules`. `None` for `kt.schedules.Cosine(0.3)`.
+        grow_init: First value of a grown weight: "zeros"; "initial_dist", drawn from the values
+            that the kernel's active weights had when the optimizer was built, which keeps a copy of
+            them; "random_normal", with the standard deviation of the active weights;
+            "random_uniform", between minus and plus their mean magnitude; "grad_scale", the dense
+            gradient; or "grad_sign", its sign.
+        grow_divisor: What the first value of a grown weight is divided by.
+        skip_gradient_step: Whether an update replaces the gradient step. Otherwise it follows the
+            step. The step counter advances either way.
+        momentum: Decay of the running mean, in [0, 1). The mean costs one more float copy of every
+            kernel, and a dense gradient in every step.
+        redistribution: What decides how growth is shared among kernels: "momentum" or "gradient".
+            `None` grows in each kernel as many weights as it has dropped.
+        seed: Non-negative integer. Random draws depend on it, the kernel path and the step.
+        track_exploration: Whether to record which weights were ever active, for `exploration`. It
+            takes one byte per weight.
+        name: Name of the optimizer.
 
     Raises:
-        ValueError: An argument is out of range, or redistribution is asked for with masks of
-            another structure than single weights.
+        ValueError: An argument is out of range, or growth is to be redistributed among kernels
+            whose masks have a structure.
 
     Example:
 
@@ -49,8 +65,8 @@ class SNFS(DropAndGrow):
 
     References:
         - [Dettmers and Zettlemoyer, 2019, "Sparse networks from scratch"](
-          https://arxiv.org/abs/1907.04840); a running mean of its own, where the paper takes the
-          inner optimizer's, as in the code of the RigL paper
+          https://arxiv.org/abs/1907.04840). The paper uses the inner optimizer's momentum; here, as
+          in the code of the RigL paper, the method keeps a running mean of its own.
     """
 
     needs_dense_gradients = True

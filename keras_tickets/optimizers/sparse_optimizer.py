@@ -26,17 +26,17 @@ class SparseOptimizer(Method, OptimizerWrapper):
 
     After every step a kernel is exactly 0 where its mask is `False`, and a slot of the kernel's
     shape holds its initial value there. Learning rate, weight decay, clipping, averaging and
-    gradient accumulation are set on the inner optimizer. Loss scaling sits inside too: whether a
-    step is finite is decided once for all replicas, and a step that is not finite neither changes
-    weights nor masks.
+    gradient accumulation are set on the inner optimizer. Loss scaling is inside too: all replicas
+    decide together whether a step is finite, and a step that is not changes neither weights nor
+    masks.
 
-    Subclasses say when the masks change (`update_due`) and how (`update_masks`), what the method
-    needs and what it starts from.
+    Subclasses define when the masks change (`update_due`) and how (`update_masks`), and say in
+    class attributes what the method needs and starts from.
 
     Args:
         inner: Keras optimizer, its name or its config; not built yet.
-        track_exploration: Whether to remember which weights were ever active, for `exploration`.
-            Takes one more byte a weight.
+        track_exploration: Whether to record which weights were ever active, for `exploration`. It
+            takes one byte per weight.
         name: Name of the optimizer.
 
     Attributes:
@@ -95,7 +95,7 @@ class SparseOptimizer(Method, OptimizerWrapper):
 
     @property
     def exploration(self) -> float:
-        """Share of the masked kernels' weights that were active at any time (the ITOP rate).
+        """Share of the masked kernels' weights that have been active at any time (the ITOP rate).
 
         Raises:
             ValueError: The optimizer is not built, or was made without `track_exploration=True`.
@@ -112,7 +112,7 @@ class SparseOptimizer(Method, OptimizerWrapper):
             )
         return self._exploration.share()
 
-    # In a `tf.function` of the user's, AutoGraph would rewrite all that is called here.
+    # Without this, AutoGraph would rewrite all that is called here in a user's `tf.function`.
     @tf.autograph.experimental.do_not_convert
     def apply(
         self,
@@ -127,13 +127,13 @@ class SparseOptimizer(Method, OptimizerWrapper):
             trainable_variables: The variables; those that the optimizer was built with by default.
             dense_gradients: Gradients of the masked kernels, also where the masks are `False`, as
                 `kt.DenseGradientTape` gives them: one for each variable, `None` for those without a
-                mask; or `{kernel path: gradient}`, by the paths in the model in which the kernels
-                were first masked. Needed where `needs_dense_gradients` is true.
+                mask; or `{kernel path: gradient}`, with the paths in the model in which the kernels
+                were first masked. Required if `needs_dense_gradients` is true.
 
         Raises:
-            ValueError: Dense gradients are needed and missing, or not of these variables; the
-                optimizer is not built and no variables are given; or the call is not made in a
-                replica context.
+            ValueError: Dense gradients are required and missing, or do not belong to these
+                variables; the optimizer is not built and no variables are given; or the call is not
+                made in a replica context.
         """
         if not self.built:
             if trainable_variables is None:
@@ -268,9 +268,9 @@ class SparseOptimizer(Method, OptimizerWrapper):
     def rest(self, strategy: tf.distribute.Strategy) -> None:
         """Puts weights and slots off the masks back to rest, in cross-replica context.
 
-        Every step leaves them so. `fit` begins with it and `kt.set_masks` ends with it, since masks
-        or weights may have been set from outside. Methods that train weights off the mask have
-        nothing there to put to rest.
+        Every step leaves them at rest. `fit` begins with this and `kt.set_masks` ends with it,
+        because masks or weights may have been set from outside. Methods that train weights off the
+        mask have nothing to put to rest there.
 
         Args:
             strategy: The `tf.distribute` strategy of the variables.
@@ -284,7 +284,7 @@ class SparseOptimizer(Method, OptimizerWrapper):
     def summed(
         self, strategy: tf.distribute.Strategy, states: list[KernelState], dense: list[tf.Tensor]
     ) -> list[tf.Tensor]:
-        """Dense gradients of the loss itself, without its scale, summed over replicas.
+        """Dense gradients of the unscaled loss, summed over replicas.
 
         Args:
             strategy: The `tf.distribute` strategy.
@@ -308,10 +308,12 @@ class SparseOptimizer(Method, OptimizerWrapper):
     def take_step(
         self, strategy: tf.distribute.Strategy, states: list[KernelState], step: Callable[[], None]
     ) -> None:
-        """Takes the inner optimizer's step and puts right what it leaves, across replicas.
+        """Takes the inner optimizer's step and puts to rest what it moves off the masks.
+
+        Called in cross-replica context.
 
         Args:
-            strategy: The `tf.distribute` strategy; the default one where there is none.
+            strategy: The `tf.distribute` strategy, the default one if the user has none.
             states: The kernels that are trained at this step.
             step: Takes the step.
         """

@@ -13,7 +13,8 @@ class Static(SparseOptimizer):
 
     Args:
         inner: Keras optimizer, its name or its config; not built yet.
-        track_exploration: As in `kt.optimizers.SparseOptimizer`.
+        track_exploration: Whether to record which weights were ever active, for `exploration`. It
+            takes one byte per weight.
         name: Name of the optimizer.
 
     Example:

@@ -1,4 +1,4 @@
-"""Straight-through magnitude pruning: all weights are trained, the largest are used."""
+"""Straight-through magnitude pruning: all weights are trained, and the largest are used."""
 
 import keras
 import tensorflow as tf
@@ -12,18 +12,25 @@ from keras_tickets.step import Step
 class StraightThrough(MagnitudePruning):
     """Trains all weights by the dense gradient; only the largest are used in the model.
 
-    Weights off the mask keep their values and return as soon as they are among the largest. The
-    masks are chosen again every `update_every` steps from `begin` on, to the end of training; the
-    ramp ends at `end`. By default every step updates, and each kernel has its target sparsity from
-    the first one on. Training starts from all weights.
-
-    The arguments that are not listed here are those of `kt.optimizers.MagnitudePruning`.
+    Weights off the mask keep their values, and return as soon as they are among the largest. From
+    `begin` to the end of training, the masks are chosen again every `update_every` steps; the ramp
+    alone ends at `end`. By default every step has an update, and each kernel has its target
+    sparsity from the first update on. Training starts from all weights.
 
     Args:
-        schedule: A ramp, as in `kt.optimizers.MagnitudePruning`;
+        inner: Keras optimizer, its name or its config; not built yet.
+        schedule: A ramp of `kt.schedules`, or a `PolynomialDecay` or `ConstantSparsity` of
+            tensorflow-model-optimization, which brings its own `update_every`, `begin` and `end`.
             `kt.schedules.ConstantSparsity()` by default.
-        end: Step at which the ramp ends; `None` for `begin` where the schedule is a
+        scope: "local" gives each kernel the sparsity of the ramp. "global" ranks the weights of all
+            kernels together: only the total follows the ramp, and a kernel may lose everything.
+        update_every: Optimizer steps between updates.
+        begin: Step at which the ramp begins: anything that `kt.Step` takes.
+        end: Step at which the ramp ends. `None` for `begin` if the schedule is a
             `ConstantSparsity`, and for 0.75 otherwise.
+        track_exploration: Whether to record which weights were ever active, for `exploration`. It
+            takes one byte per weight.
+        name: Name of the optimizer.
 
     Example:
 

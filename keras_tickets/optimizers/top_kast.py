@@ -1,4 +1,4 @@
-"""Top-KAST: a sparse forward pass, and a larger set of weights that is trained."""
+"""Top-KAST: a sparse forward pass, and a larger set of weights that are trained."""
 
 import keras
 import tensorflow as tf
@@ -11,23 +11,25 @@ from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class TopKAST(SparseOptimizer):
-    """Uses each kernel's largest weights, and trains some more of them than it uses.
+    """Uses each kernel's largest weights, and trains more of the largest than it uses.
 
-    The forward set is what the kernel's target sparsity leaves, the backward set what
-    `backward_sparsity` leaves, both by magnitude. Weights in the backward set get the dense
-    gradient; those outside hold their values exactly, with their slots at rest. Both sets are
-    chosen at step 0 and then every `update_every` steps, after the gradient step. Training starts
-    from all weights.
+    The forward set holds the largest weights that the kernel's target sparsity leaves; the backward
+    set, those that `backward_sparsity` leaves. Weights in the backward set get the dense gradient.
+    The others keep exactly their values, and their slots are at rest. Both sets are chosen at step
+    0 and then every `update_every` steps, after the gradient step. Training starts from all
+    weights.
 
     Args:
         inner: Keras optimizer, its name or its config; not built yet.
-        backward_sparsity: Share of zeros of the backward set, in [0, 1); a kernel whose target is
-            below it trains its forward set. By default a backward set holds twice as many weights
-            as the forward set.
-        update_every: Optimizer steps between choices.
-        regularization: Factor of the penalty that lets weights of the backward set compete: half
-            the sum of squares, of those outside the forward set divided by its density.
-        track_exploration: As in `kt.optimizers.SparseOptimizer`.
+        backward_sparsity: Share of each kernel's weights outside the backward set, in [0, 1). A
+            kernel whose target sparsity is lower trains its forward set. By default the backward
+            set holds twice as many weights as the forward set.
+        update_every: Optimizer steps between choices of the sets.
+        regularization: Factor of an L2 penalty, which lets weights of the backward set compete:
+            half the sum of the squared weights, where the squares of those outside the forward set
+            are divided by the density of the forward set.
+        track_exploration: Whether to record which weights were ever active, for `exploration`. It
+            takes one byte per weight.
         name: Name of the optimizer.
 
     Raises:

@@ -1,7 +1,6 @@
 """Training a student on a teacher's soft labels."""
 
 import functools
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,9 @@ import tensorflow as tf
 from keras_tickets import _keras_compat
 from keras_tickets._checks import check_logit_shapes, check_number
 from keras_tickets._resolved_steps import ResolvedSteps
+from keras_tickets._tables import count_text
 from keras_tickets._training_step import SparseTraining
+from keras_tickets._warnings import warn
 from keras_tickets.losses import SoftLabels
 from keras_tickets.step import Step
 from keras_tickets.trainers.feature_losses import FeatureLosses
@@ -171,10 +172,9 @@ class DistillationTrainer(SparseTraining, keras.Model):
         if self._end is None:
             return
         if kept := self._end.set_length(total_steps, steps_per_epoch):
-            warnings.warn(
+            warn(
                 f"Distillation ends at step {kept[0]}, as found by the first `fit`; a "
-                f"training of {total_steps} steps does not alter that.",
-                stacklevel=2,
+                f"training of {count_text(total_steps, 'step')} does not alter that."
             )
 
     # --- One step -------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import pathlib
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +21,7 @@ from keras_tickets._files.csv_files import write_csv
 from keras_tickets._files.documents import read_document, write_document
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.locks import locked
+from keras_tickets._warnings import warn
 from keras_tickets.tickets import Ticket, load_ticket, save_ticket
 
 LOCK = ".keras_tickets_levels"
@@ -283,10 +283,7 @@ class LevelStore:
         return [path for path in levels if path.name != CHECKPOINTS]
 
     def _say_that_it_waits(self):
-        warnings.warn(
-            f"Store {str(self.path)!r} is in use by another process; waiting until that is done.",
-            stacklevel=2,
-        )
+        warn(f"Store {str(self.path)!r} is in use by another process; waiting until that is done.")
 
 
 def _same_start(found, start) -> bool:

@@ -1,7 +1,6 @@
 """The masks of the next pruning level, by magnitude."""
 
 import re
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from keras_tickets._checks import check_number, compile_regex
 from keras_tickets._counts import sparsity_of
 from keras_tickets._ranking import highest
+from keras_tickets._warnings import warn
 from keras_tickets.masks import MaskedKernel
 
 
@@ -88,9 +88,8 @@ def next_masks(
         }
     lost = [path for path, mask in chosen.items() if masks[path].any() and not mask.any()]
     if lost:
-        warnings.warn(
+        warn(
             f"Layer collapse: no weight is left in {', '.join(lost)}. Prune less, or use "
-            'scope="local".',
-            stacklevel=2,
+            'scope="local".'
         )
     return chosen

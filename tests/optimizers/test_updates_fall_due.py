@@ -24,13 +24,23 @@ def said(optimizer, epochs, callbacks=()):
 
 @pytest.mark.parametrize("window", [{"end": 10}, {"begin": 60, "end": 60}])
 def test_a_window_without_an_update_is_said_at_once(window):
-    with pytest.warns(UserWarning, match="every 50 steps.*: no update"):
+    with pytest.warns(UserWarning, match="every 50 steps.*: no update") as caught:
         kt.optimizers.RigL("sgd", update_every=50, **window)
+    assert [warning.filename for warning in caught] == [__file__]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         kt.optimizers.RigL("sgd", update_every=50, end=51)
         kt.optimizers.RigL("sgd", update_every=50, begin=5, end=6)
         kt.optimizers.GradualMagnitude("sgd", update_every=50, begin=5, end=5)
+
+
+def test_fit_says_where_it_was_called():
+    model = kt.sparsify(mlp(), 0.75)
+    model.compile(kt.optimizers.SET("sgd", update_every=1, end=50), "mse")
+    expected = "every step from step 0 to 50: no update in 1 step of training"
+    with pytest.warns(UserWarning, match=expected) as caught:
+        model.fit(X, Y, batch_size=32, verbose=0)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 @pytest.mark.parametrize("method", ["SET", "RigL", "SNFS"])
