@@ -1,1 +1,3 @@
-"""The training binary; nothing else in the package knows of gin, flags or work directories."""
+"""The training binary. Nothing else in the package knows of gin, flags or work directories."""
+
+__all__: list[str] = []

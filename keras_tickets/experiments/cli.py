@@ -57,7 +57,12 @@ def _work_directory_flag(values: flags.FlagValues) -> None:
 
 def _export_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("model", None, "The .keras file to export. Required.", values)
-    flags.DEFINE_string("output", None, "File or directory to create. Required.", values)
+    flags.DEFINE_string(
+        "output",
+        None,
+        "File or directory to create; a file without a suffix gets that of the format. Required.",
+        values,
+    )
     flags.DEFINE_string(
         "format",
         "tf_saved_model",

@@ -17,7 +17,8 @@ class Format:
         write: Writes a plain Keras model to a path and returns sentences on what that saves.
         recognizes: Whether a path holds an export of this format, which may be replaced.
         directory: Whether the path is a directory.
-        suffix: What the path must end in.
+        suffix: What paths usually end in.
+        needs_suffix: Whether they must.
         beside: Suffixes of further files beside the path.
         packages: What must be installed.
         options: For each option of the format, the allowed values.
@@ -27,6 +28,7 @@ class Format:
     recognizes: Callable[[pathlib.Path], bool]
     directory: bool = False
     suffix: str = ""
+    needs_suffix: bool = False
     beside: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     options: dict[str, tuple] = dataclasses.field(default_factory=dict)
@@ -39,12 +41,20 @@ FORMATS = {
         directory=True,
         options={"packed": (False, True)},
     ),
-    "litert": Format(litert.write, litert.recognizes, options={"quantize": (None, "int8")}),
-    "onnx": Format(onnx.write, onnx.recognizes, packages=("tf2onnx", "onnxruntime")),
+    "litert": Format(
+        litert.write,
+        litert.recognizes,
+        suffix=".tflite",
+        options={"quantize": (None, "int8")},
+    ),
+    "onnx": Format(
+        onnx.write, onnx.recognizes, suffix=".onnx", packages=("tf2onnx", "onnxruntime")
+    ),
     "openvino": Format(
         openvino.write,
         openvino.recognizes,
         suffix=".xml",
+        needs_suffix=True,
         beside=(".bin",),
         packages=("openvino",),
     ),

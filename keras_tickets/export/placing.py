@@ -22,7 +22,7 @@ def check_path(path: str | os.PathLike, format: Format, overwrite: bool) -> path
     target = expand_home(path)
     if not target.name:
         raise ValueError(f"`path` must name what to create. Received: path={str(path)!r}")
-    if format.suffix and target.suffix != format.suffix:
+    if format.needs_suffix and target.suffix != format.suffix:
         raise ValueError(
             f"`path` must end in {format.suffix!r} for this format. Received: path={str(path)!r}"
         )

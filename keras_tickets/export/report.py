@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from keras_tickets._tables import fill
+from keras_tickets._tables import count_text, fill
 
 CHUNK = 1 << 20
 
@@ -68,7 +68,7 @@ class ExportReport:
     ram_bytes: int | None = None
 
     def __str__(self) -> str:
-        files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+        files = count_text(len(self.files), "file")
         lines = [
             f"{files}, {self.bytes:,} bytes ({self.gzip_bytes:,} with gzip)",
             f"largest output difference {self.max_abs_difference:.3g}",

@@ -14,6 +14,7 @@ from networks import mlp
 
 import keras_tickets as kt
 from keras_tickets.experiments import cli
+from keras_tickets.experiments.commands import export as export_command
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -59,11 +60,26 @@ def test_an_export_is_replaced_only_with_the_flag(saved, tmp_path, capsys):
     assert "lie on disk as" in " ".join(capsys.readouterr().out.split())
 
 
-def test_int8(saved, tmp_path, capsys):
-    arguments = ["--format=litert", "--quantize=int8", f"--output={tmp_path / 'm.tflite'}"]
+def test_int8_in_a_file_that_gets_its_suffix(saved, tmp_path, capsys):
+    arguments = ["--format=litert", "--quantize=int8", f"--output={tmp_path / 'm'}"]
     assert cli.main(["export", f"--model={saved}", *arguments]) == 0
     assert "kernels are int8" in capsys.readouterr().out
-    assert (tmp_path / "m.tflite").is_file()
+    assert (tmp_path / "m.tflite").is_file() and not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    "output, format, path",
+    [
+        ("o", "onnx", "o.onnx"),
+        ("o", "openvino", "o.xml"),
+        ("o.bin", "onnx", "o.bin"),
+        ("o", "tf_saved_model", "o"),
+        ("o", "unknown", "o"),
+        (".", "onnx", "."),
+    ],
+)
+def test_the_suffix_of_the_format(output, format, path):
+    assert export_command._with_suffix(output, format) == pathlib.Path(path)
 
 
 @pytest.mark.parametrize(

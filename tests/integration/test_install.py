@@ -116,6 +116,7 @@ def test_what_is_not_needed_may_be_absent(wheel, new_environment):
     run("pip", "install", "--quiet", "tensorflow>=2.20,<3")
     run("python", "-c", WITHOUT_THE_REST)
     run("keras-tickets", "export", "--model=m.keras", "--output=served")
+    assert (run.folder / "served" / "saved_model.pb").is_file()
 
 
 def test_install_use_and_uninstall(wheel, new_environment):

@@ -242,7 +242,8 @@ def test_operations_on_tensors():
     inputs = k2.Input((4,))
     hidden = layers.Dense(4)(inputs)
     outputs = tf.nn.relu(hidden + inputs) * 2.0 - tf.nn.softmax(hidden, axis=-1) / 3.0
-    compare(k2.Model(inputs, outputs))
+    model = compare(k2.Model(inputs, outputs))
+    assert model.masks == {}
 
 
 def test_zeros_of_stripped_models_are_their_masks():

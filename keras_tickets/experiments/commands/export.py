@@ -1,5 +1,6 @@
 """`keras-tickets export`: a saved Keras model as files for inference."""
 
+import pathlib
 import zipfile
 
 import keras
@@ -7,6 +8,7 @@ from absl import flags
 
 from keras_tickets._files.home import expand_home
 from keras_tickets.export import export
+from keras_tickets.export.formats import FORMATS
 
 
 def run(values: flags.FlagValues) -> int:
@@ -22,7 +24,7 @@ def run(values: flags.FlagValues) -> int:
         raise ValueError("--output is missing: name what to create")
     report = export(
         load(values.model),
-        expand_home(values.output),
+        _with_suffix(values.output, values.format),
         format=values.format,
         packed=values.packed,
         quantize=values.quantize or None,
@@ -32,6 +34,14 @@ def run(values: flags.FlagValues) -> int:
     for file in report.files:
         print(file)
     return 0
+
+
+def _with_suffix(output: str, format: str) -> pathlib.Path:
+    """The path of the output, with the suffix of the format if it has none."""
+    path = expand_home(output)
+    if path.name and not path.suffix and format in FORMATS and FORMATS[format].suffix:
+        return path.with_suffix(FORMATS[format].suffix)
+    return path
 
 
 def load(path: str) -> keras.Model:
