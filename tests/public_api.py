@@ -1,6 +1,8 @@
 """What is public: the names of `__all__`, from `keras_tickets` on down."""
 
+import importlib
 import inspect
+import pkgutil
 import types
 
 import keras_tickets as kt
@@ -12,6 +14,15 @@ def modules(module: types.ModuleType = kt) -> list[types.ModuleType]:
     return [module, *(found for one in inner for found in modules(one))]
 
 
+def files() -> list[types.ModuleType]:
+    """The modules and packages directly in the package without an underscore in their names.
+
+    Some are not among `modules`, because a function has the same name, such as `kt.export`.
+    """
+    found = [info.name for info in pkgutil.iter_modules(kt.__path__) if info.name[0] != "_"]
+    return [importlib.import_module(f"keras_tickets.{name}") for name in found]
+
+
 def names(module: types.ModuleType) -> list[tuple[str, object]]:
     """`(name, value)` of what a module's `__all__` lists."""
     return [(name, getattr(module, name)) for name in getattr(module, "__all__", ())]
@@ -21,7 +32,7 @@ def objects() -> dict[str, object]:
     """`{path: class or function}` of all that is public: `keras_tickets.optimizers.RigL`."""
     return {
         f"{module.__name__}.{name}": value
-        for module in modules()
+        for module in {module.__name__: module for module in [*modules(), *files()]}.values()
         for name, value in names(module)
         if inspect.isclass(value) or inspect.isfunction(value)
     }

@@ -2,6 +2,7 @@
 
 import inspect
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import keras_tickets as kt
 
 ROOT = pathlib.Path(__file__).parents[1]
 MODULES = {module.__name__: module for module in public_api.modules()}
+
 
 
 def is_ours(value):
@@ -63,6 +65,26 @@ def test_everything_public_is_listed_and_nothing_else_leaks(name):
     assert len(set(module.__all__)) == len(module.__all__) > 0
     assert [each for each in module.__all__ if not hasattr(module, each)] == []
     assert leaks(module) == []
+
+
+def test_every_module_that_can_be_imported_lists_what_it_offers():
+    files = public_api.files()
+    assert {"keras_tickets.masks", "keras_tickets.export"} <= {file.__name__ for file in files}
+    assert [file.__name__ for file in files if not hasattr(file, "__all__")] == []
+    for file in files:
+        assert [name for name in file.__all__ if name[0] == "_" or not hasattr(file, name)] == []
+
+
+def undocumented(value):
+    """The arguments of a function or class that its own docstring, as `help` shows it, leaves out."""
+    entries = re.findall(r"^    \*{0,2}(\w+):", inspect.getdoc(value) or "", re.MULTILINE)
+    return [name for name in inspect.signature(value).parameters if name not in entries]
+
+
+def test_all_arguments_are_documented_where_help_shows_them():
+    public = {path: value for path, value in public_api.objects().items() if is_ours(value)}
+    missing = {path: names for path, value in public.items() if (names := undocumented(value))}
+    assert missing == {}
 
 
 def test_public_signatures_are_typed():

@@ -7,12 +7,24 @@ from keras_tickets._tables import list_text, render_table, shape_text
 
 @dataclasses.dataclass(frozen=True)
 class CompactionRow:
-    """A kernel whose channels were analyzed.
+    """A kernel whose channels were analyzed: a row of `kt.CompactionReport`.
 
     Attributes:
         path: Kernel path.
         shape: Shape of the kernel before.
         compact_shape: Shape after; `None` if the whole layer is removed.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    layers = [keras.Input((8,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(2)]
+    sparse = kt.sparsify(keras.Sequential(layers), 0.5, structure=kt.structures.Channel())
+    for row in kt.compaction_report(sparse).rows:
+        print(row.path, row.shape, row.compact_shape)
+    ```
     """
 
     path: str
@@ -27,7 +39,18 @@ class Stayed:
     Attributes:
         path: The names of the enclosing models and of the layer.
         channels: Number of channels known to be dead that stay because of it.
-        reason: In words.
+        reason: Why they stay, in words.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    layers = [keras.Input((8,)), keras.layers.LayerNormalization(), keras.layers.Dense(2)]
+    for entry in kt.compaction_report(keras.Sequential(layers)).stayed:
+        print(entry.path, entry.channels, entry.reason)
+    ```
     """
 
     path: str
