@@ -3,7 +3,8 @@
 from keras_tickets import _process
 from keras_tickets._version import __version__
 
-if not _process.starts_as_command():  # then `experiments.cli` imports the rest, after `--help`
+# The command line imports the rest itself, once it knows that it is needed.
+if not _process.starts_as_command():
     from keras_tickets import (
         analysis,
         bases,

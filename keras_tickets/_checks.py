@@ -1,4 +1,4 @@
-"""Checks of arguments: what each must be, then `Received: name=value`."""
+"""Checks of arguments. Each error says what the argument must be, then `Received: name=value`."""
 
 import math
 import numbers
@@ -50,8 +50,7 @@ def check_number(name: str, value: Any, interval: str = "(-inf, inf)") -> float:
     Args:
         name: Name of the argument.
         value: What the user gave.
-        interval: The values allowed, as mathematicians write an interval: `"[0, 1)"` includes 0 and
-            excludes 1.
+        interval: The allowed values in mathematical notation: `"[0, 1)"` includes 0 and excludes 1.
 
     Raises:
         TypeError: It is not a number.
@@ -233,11 +232,14 @@ def check_model(model: Any, name: str = "model") -> keras.Model:
 
 
 def check_logit_shapes(teacher: Sequence[int | None], student: Sequence[int | None]) -> None:
-    """Raises a `ValueError` unless two shapes can be those of the same logits.
+    """Checks that two shapes can be those of the same logits.
 
     Args:
         teacher: Shape of the teacher's output; `None` for a size that is not known.
         student: Shape of the student's output.
+
+    Raises:
+        ValueError: The shapes differ, or there are fewer than two classes.
     """
     teacher, student = tuple(teacher), tuple(student)
     known = zip(teacher, student, strict=False)

@@ -26,6 +26,9 @@ def nonzeros(size: int, sparsity: float, rounding: str = "floor") -> int:
 
 
 def sparsity_of(size: int, kept: int) -> float:
-    """A sparsity for which `nonzeros` is exactly `kept`, also where rounding is against it."""
+    """A sparsity for which `nonzeros` is exactly `kept`."""
     sparsity = (size - kept) / size
-    return sparsity if nonzeros(size, sparsity) == kept else math.nextafter(sparsity, 1.0)
+    if nonzeros(size, sparsity) == kept:
+        return sparsity
+    # The quotient was rounded down, so that one zero too few would be counted.
+    return math.nextafter(sparsity, 1.0)

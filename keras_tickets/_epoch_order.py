@@ -1,4 +1,4 @@
-"""The order of training examples: a function of the seed and the epoch, and of nothing else."""
+"""The order of training examples, which is a function of the seed and the epoch alone."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ LAST_EPOCH = 2**31 - 1
 
 
 def epoch_seed(seed: int, epoch: int | tf.Tensor) -> tf.Tensor:
-    """The seed of all that is drawn in an epoch, for stateless generators.
+    """The seed of all random draws in an epoch, for stateless generators.
 
     Args:
         seed: Seed of the whole training.
@@ -35,7 +35,7 @@ def shuffled_batches(
         epoch: Number of the epoch, from 0.
 
     Returns:
-        int32 tensor of shape (steps, batch_size), no index in it twice.
+        int32 tensor of shape (steps, batch_size), in which every index occurs at most once.
     """
     order = tf.random.experimental.stateless_shuffle(tf.range(size), epoch_seed(seed, epoch))
     return tf.reshape(order[: steps * batch_size], [steps, batch_size])
@@ -44,11 +44,11 @@ def shuffled_batches(
 def all_epochs(
     start_epoch: int, make_epoch: Callable[[tf.Tensor], tf.data.Dataset]
 ) -> tf.data.Dataset:
-    """One epoch after the other, without end.
+    """One epoch after another, without end.
 
     Args:
         start_epoch: Number of the first epoch.
-        make_epoch: Function from the number of an epoch to its elements.
+        make_epoch: Returns the elements of an epoch, given its number.
 
     Raises:
         ValueError: `start_epoch` is not a non-negative integer.
@@ -58,7 +58,7 @@ def all_epochs(
 
 
 def prefetched(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """The batches, read ahead; several workers split them by example, not by file."""
+    """The batches, prefetched. Several workers split them by example, not by file."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)

@@ -1,4 +1,4 @@
-"""Forward passes with other values in place of a model's kernels, and inputs for them."""
+"""Forward passes with other values in place of a model's kernels, and inputs of ones for them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,13 +9,13 @@ import tensorflow as tf
 from keras_tickets import _keras_compat, masks
 from keras_tickets._kernels.find import Kernel
 
-# What is tried for a size that the model leaves open: a global view needs one position, a
-# convolution without padding more.
+# Tried in this order for sizes that the model leaves open: 1 is enough for global pooling, but
+# convolutions without padding need more.
 OPEN_SIZES = (1, 32, 256)
 
 
 def masked_values(model: keras.Model, kernels: Sequence[Kernel]) -> list[tf.Tensor]:
-    """The values of kernels as the model computes with them: 0 off their masks."""
+    """The values of kernels that the model computes with: 0 off their masks."""
     records = masks.whole_kernels(model, "A pass with other values in place of kernels")
     found = {id(record.kernel): record.mask for record in records.values()}
     values = [tf.convert_to_tensor(kernel.variable) for kernel in kernels]
@@ -28,10 +28,10 @@ def masked_values(model: keras.Model, kernels: Sequence[Kernel]) -> list[tf.Tens
 
 
 def ones_that_fit(model: keras.Model) -> list[Any]:
-    """The positional arguments of the model: ones, in the structures that it takes.
+    """Positional arguments for the model, of the right structure and shapes, with all values 1.
 
     Raises:
-        ValueError: The model leaves sizes open, and none that is tried fits.
+        ValueError: The model leaves sizes open, and none of those that are tried fits.
     """
     signature = _keras_compat.input_signature(model)
 
@@ -51,8 +51,8 @@ def ones_that_fit(model: keras.Model) -> list[Any]:
         else:
             return ones(size)
     raise ValueError(
-        f"Model {model.name!r} is run on inputs of ones, and it takes none in which the open "
-        f"sizes are one of {OPEN_SIZES}: {refused} Build it with the sizes that it is used with."
+        f"Model {model.name!r} must be run on inputs of ones, and leaves sizes of its inputs open. "
+        f"None of {OPEN_SIZES} works: {refused} Build it with the sizes that it is used with."
     ) from refused
 
 
@@ -64,7 +64,7 @@ def run_with(
     training: bool = True,
     others: Iterable[tuple[keras.Variable, tf.Tensor]] = (),
 ) -> Any:
-    """The model's outputs with other values for its kernels; nothing it assigns is kept."""
+    """The model's outputs with other values for its kernels. What the pass assigns is discarded."""
     mapping = [(k.variable, v) for k, v in zip(kernels, values, strict=True)]
     with _keras_compat.masked_scope([*mapping, *others]):
         return model(*inputs, training=training)

@@ -1,16 +1,16 @@
-"""Imports of packages that only one part needs, at the moment when it needs them."""
+"""Imports packages that only one part needs, at the moment when it needs them."""
 
 import importlib
 from types import ModuleType
 
 
 def import_optional(module: str, package: str, purpose: str) -> ModuleType:
-    """Imports a module, or says in one line what brings it.
+    """Imports a module, or says in one line how to install it.
 
     Args:
         module: Dotted name of the module.
         package: What `pip install` calls it.
-        purpose: What needs it, as the subject of a sentence in the plural.
+        purpose: What needs it: the subject of a sentence, in the plural.
 
     Raises:
         ImportError: It is not installed.

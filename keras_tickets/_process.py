@@ -1,4 +1,4 @@
-"""What the process was started for."""
+"""Whether this process runs the command line, which imports the package step by step."""
 
 import importlib
 import multiprocessing
@@ -12,7 +12,7 @@ _all_wanted = False
 def starts_as_command() -> bool:
     """Whether the package is being imported by `keras-tickets` or `python -m keras_tickets`.
 
-    The command imports the rest of the package itself, once it knows that TensorFlow is needed:
+    The command itself imports the rest of the package when it needs TensorFlow. So
     `keras-tickets --help` answers at once, and an interrupt during the import is handled.
     """
     if _all_wanted or multiprocessing.parent_process() is not None:
@@ -24,7 +24,7 @@ def starts_as_command() -> bool:
 
 
 def finish_import() -> None:
-    """Imports the rest of the package, where `starts_as_command` has kept it out."""
+    """Imports the rest of the package if `starts_as_command` has kept it out."""
     global _all_wanted
     package = sys.modules["keras_tickets"]
     if not _all_wanted and not hasattr(package, "SparseModel"):

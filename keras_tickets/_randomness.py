@@ -1,7 +1,7 @@
-"""Random numbers that every device, strategy and compiler draws alike.
+"""Random numbers that are the same on every device, strategy and compiler.
 
-A number is a hash of what it is for (kernel path, seed, optimizer step and position), in integer
-arithmetic. TensorFlow's own stateless generators give other numbers under XLA than in a graph.
+A number is a hash, in integer arithmetic, of what it is for: kernel path, seed, optimizer step and
+position. TensorFlow's own stateless generators give different numbers under XLA and in a graph.
 """
 
 import zlib
@@ -17,9 +17,9 @@ _ROUNDS = 10
 def random_scores(shape: tuple[int, ...], path: str, seed: int, step: int | tf.Tensor) -> tf.Tensor:
     """Draws uniform random scores, bit for bit the same in eager mode, in a graph and under XLA.
 
-    The score at flat index i is made of the upper 24 bits of the 32-bit MurmurHash3 of the CRC-32
-    of `path`, then `seed`, `step` and i: little-endian words of 32, 64, 64 and 32 bits. For a given
-    path, seed and step the hashes of different positions differ.
+    The score at flat index i is the upper 24 bits of a 32-bit MurmurHash3. Hashed are the CRC-32 of
+    `path`, `seed`, `step` and i, as little-endian words of 32, 64, 64 and 32 bits. For a given
+    path, seed and step, the hashes of different positions differ.
 
     Args:
         shape: Static shape of the result.

@@ -1,4 +1,4 @@
-"""Rankings of weights by scores, in NumPy; `_selection` is what ranks in graph."""
+"""Rankings of weights by scores, in NumPy. In graph, `_selection` does this."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,13 @@ import numpy as np
 def check_scores(path: str, shape: tuple[int, ...], scores: np.ndarray) -> np.ndarray:
     """The scores of a kernel, as a vector.
 
+    Args:
+        path: Kernel path, for the errors.
+        shape: Shape of the kernel.
+        scores: What the user gave.
+
     Raises:
-        ValueError: They are not of the kernel's shape, or one is NaN.
+        ValueError: The scores do not have the kernel's shape, or one is NaN.
     """
     scores = np.asarray(scores)
     if scores.shape != shape:
@@ -20,14 +25,15 @@ def check_scores(path: str, shape: tuple[int, ...], scores: np.ndarray) -> np.nd
 
 
 def highest(scores: Sequence[np.ndarray], count: int, floor: int = 0) -> list[np.ndarray]:
-    """Marks the highest of the scores of several kernels, in one ranking.
+    """Marks the highest scores of several kernels, in one ranking of all.
 
     Ties go to the kernel that comes first, then to the lowest index.
 
     Args:
         scores: One vector for each kernel.
         count: Number of scores to mark.
-        floor: Number of scores to mark in each kernel at least, whatever `count` is.
+        floor: Number of scores that are marked in each kernel at least, even if that exceeds
+            `count`.
 
     Returns:
         One boolean vector for each kernel.

@@ -1,4 +1,4 @@
-"""Steps given in epochs or shares, as numbers of optimizer steps that are saved with training."""
+"""Resolves steps given in epochs or as shares to optimizer steps, once, and saves them."""
 
 from collections.abc import Callable
 
@@ -11,14 +11,15 @@ from keras_tickets.step import Step
 class ResolvedSteps:
     """Points in training that are resolved once, and then kept in a saved variable.
 
-    Steps that need no length of training are resolved at once; the others by the first
-    `set_length`. A later length does not move them, which would break the training that has begun.
+    Steps that do not depend on the length of training are resolved at once, the others by the first
+    `set_length`. A later length does not move them, which would change a training that has begun.
 
     Args:
-        steps: The points, by the names of the arguments that gave them.
-        add_variable: Makes a variable of the owner, as `keras.optimizers.Optimizer.add_variable`.
+        steps: The points, by the names of the arguments that they come from.
+        add_variable: Creates a variable of the owner, like
+            `keras.optimizers.Optimizer.add_variable`.
         name: Name of the variable.
-        check: Called with the resolved steps before they are kept; raises where they are not
+        check: Called with the resolved steps before they are kept. Raises an error if they are not
             allowed.
 
     Raises:
@@ -34,7 +35,7 @@ class ResolvedSteps:
     ):
         self._steps, self._check = steps, check
         self._length: dict[str, int | None] = {}
-        # A single step is a scalar, as in files of earlier versions.
+        # A single step is a scalar, because it is one in files of earlier versions.
         shape = (len(steps),) if len(steps) > 1 else ()
         self._variable = add_variable(
             shape,
@@ -63,10 +64,10 @@ class ResolvedSteps:
             steps_per_epoch: Optimizer steps of an epoch.
 
         Returns:
-            The steps that were known before, where this length would give others; else `None`.
+            The steps that are kept, if this length would give others; otherwise `None`.
 
         Raises:
-            ValueError: A step cannot be resolved, or they are not allowed.
+            ValueError: A step cannot be resolved, or the steps are not allowed.
         """
         self._length = {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
         if self.known is None:
@@ -77,7 +78,7 @@ class ResolvedSteps:
         """The steps as int64 scalars.
 
         Raises:
-            ValueError: They are relative to a length of training that is not known.
+            ValueError: They depend on a length of training that is not known.
         """
         if self.known is None:
             self._keep()

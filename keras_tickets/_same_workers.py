@@ -1,4 +1,4 @@
-"""All workers train the same network in the same way, or none does."""
+"""Checks that all workers train the same network in the same way."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_tickets import masks
 
 _WORDS = 4
-_BITS = 24  # All integers of this size are exact in float32, which every device can add up.
+_BITS = 24  # Integers of this size are exact in float32, which every device can add up.
 
 
 def count_workers(strategy: tf.distribute.Strategy) -> int:
@@ -24,11 +24,11 @@ def count_workers(strategy: tf.distribute.Strategy) -> int:
 
 
 class SameOnAllWorkers(keras.callbacks.Callback):
-    """Refuses to train where workers differ in what must be the same on all of them.
+    """Refuses to train if workers differ in what must be the same on all of them.
 
-    Compared are masks, weights, the state and the configuration of the optimizer, the loss, and the
-    length of training, as they are when the first epoch begins: after other callbacks have restored
-    what they keep. Each worker sends a digest of each, so that what differs can be named.
+    It compares masks, weights, the optimizer's state and configuration, the loss, and the length of
+    training. It does so when the first epoch begins, after other callbacks have restored what they
+    keep. Workers exchange a digest of each, so that an error can name what differs.
 
     Raises:
         ValueError: In `fit`, on all workers.
@@ -54,14 +54,14 @@ class SameOnAllWorkers(keras.callbacks.Callback):
         ]
         if differing:
             raise ValueError(
-                f"Workers must train the same network in the same way. Those that differ from "
-                f"worker 0, by what differs: {'; '.join(differing)}. Build model, masks, optimizer "
-                "and data with the same seeds and arguments on all workers."
+                "Workers must train the same network in the same way. What differs from worker 0: "
+                f"{'; '.join(differing)}. Build model, masks, optimizer and data with the same "
+                "seeds and arguments on all workers."
             )
 
 
 def _state(model: keras.Model, length: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same on all workers, by its name in messages."""
+    """What must be the same on all workers, by the name that errors give it."""
     found = {path: record.support for path, record in masks.kernels_by_path(model).items()}
     return {
         "masks": found,
@@ -76,7 +76,7 @@ def _state(model: keras.Model, length: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _described(value: Any) -> Any:
-    """An object as its configuration, without the names that Keras numbers anew."""
+    """The configuration of an object, without the names that Keras numbers."""
     try:
         described = keras.saving.serialize_keras_object(value)
     except Exception:  # The user's own objects need not be serializable.
@@ -85,7 +85,7 @@ def _described(value: Any) -> Any:
 
 
 def without_names(config: Any) -> Any:
-    """A configuration without the names that Keras numbers anew in each process."""
+    """A configuration without names, because Keras numbers these differently in each process."""
     if isinstance(config, list | tuple):
         return [without_names(part) for part in config]
     if not isinstance(config, dict):
@@ -94,7 +94,7 @@ def without_names(config: Any) -> Any:
 
 
 def _digest(value: Any) -> np.ndarray:
-    """The first bits of a SHA-256, as float32 integers."""
+    """The first bits of a SHA-256, as integers in float32."""
     total = hashlib.sha256()
     if isinstance(value, dict) and any(isinstance(v, keras.Variable) for v in value.values()):
         for name, variable in value.items():

@@ -1,13 +1,14 @@
 """Exact choice of the k highest scores, in graph, without sorting.
 
-Scores are compared through 32-bit integer keys that order as the numbers do, so that a device
-which flushes denormals to zero chooses as any other does. Two bodies find the k-th largest key
-and agree bit for bit:
+Scores are compared as 32-bit integer keys that have the order of the numbers, so that a device
+that flushes denormals to zero makes the same choice as any other. Two methods find the k-th
+largest key, and agree bit for bit:
 
-* `"histogram"` counts how often each value of the keys' high bits occurs, then of the bits below
-  among the keys that share those found. It is the faster one where XLA does not compile.
-* `"bit_search"` settles the key bit by bit, with one count of the scores for each. Everything in
-  it has a static shape, so XLA compiles it, for TPUs too.
+* `"histogram"` counts how often each value of the keys' highest bits occurs, and so finds the
+  highest bits of the k-th largest key. Then it does the same for the next bits, among the keys that
+  have these highest bits. It is the faster method without XLA.
+* `"bit_search"` finds the key bit by bit, and counts keys once for each bit. All its shapes are
+  static, so XLA compiles it, for TPUs too.
 """
 
 import tensorflow as tf
@@ -39,17 +40,17 @@ def choose(
         scores: Float tensor of any static shape, compared in float32.
         k: How many to choose: an integer or an int32 scalar tensor. A negative `k` chooses
             nothing; a `k` above the number of allowed positions chooses all of these.
-        among: Boolean tensor of the shape of `scores`, True where a position may be chosen.
+        among: Boolean tensor of the shape of `scores`, `True` where a position may be chosen.
             `None` allows all.
         method: `"histogram"`, or `"bit_search"` for code that XLA compiles. Both choose the same.
 
     Returns:
-        A boolean tensor of the shape of `scores`, True at the chosen positions.
+        A boolean tensor of the shape of `scores`, `True` at the chosen positions.
 
     Raises:
         TypeError: If `scores` is not floating point, `k` not an integer or `among` not boolean.
-        ValueError: If the shape of `scores` is not static, `among` has another shape, `k` is not
-            a scalar or `method` is unknown.
+        ValueError: If the shape of `scores` is not static, `among` has a different shape, `k` is
+            not a scalar or `method` is unknown.
 
     Example:
 
@@ -91,24 +92,24 @@ def choose_keys(
 def choose_rows(
     scores: tf.Tensor, k: int | tf.Tensor, *, among: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Marks the `k` highest scores of each row, exactly; XLA compiles it.
+    """Marks the `k` highest scores of each row, exactly. XLA compiles it.
 
-    Ties go to the lowest column; zeros and NaNs are as in `choose`. Short rows are ranked by
-    comparing all their scores, long ones are searched bit by bit, all rows at once.
+    Ties go to the lowest column; zeros and NaNs are treated as in `choose`. Short rows are ranked
+    by comparing each score with every other; long ones are searched bit by bit, all rows at once.
 
     Args:
         scores: Float tensor of static shape (rows, columns), compared in float32.
-        k: How many to choose in each row: an integer, or an int32 tensor, scalar or of one number
-            for each row.
-        among: Boolean tensor of the shape of `scores`, True where a position may be chosen.
+        k: How many to choose in each row: an integer, an int32 scalar, or an int32 tensor with a
+            number for each row.
+        among: Boolean tensor of the shape of `scores`, `True` where a position may be chosen.
 
     Returns:
         A boolean tensor of the shape of `scores`.
 
     Raises:
         TypeError: As in `choose`.
-        ValueError: As in `choose`, and if `scores` has another rank than 2 or `k` another number
-            of rows.
+        ValueError: As in `choose`, and if the rank of `scores` is not 2 or `k` does not have a
+            number for each row.
 
     Example:
 
@@ -134,7 +135,7 @@ def choose_rows(
 
 
 def _best_of_columns(keys, k):
-    """The k largest keys of each column, by counting those that come before each."""
+    """Marks the k largest keys of each column, by counting how many come before each."""
     below = tf.range(keys.shape[0])[:, None]
     before = tf.zeros_like(keys)
     for i, key in enumerate(tf.unstack(keys)):
@@ -152,9 +153,9 @@ def kth_largest(
     """Finds the value of the `k`-th largest score, counting from 1.
 
     Args:
-        scores: Float tensor of any static shape but an empty one, compared in float32.
+        scores: Float tensor of any static shape that is not empty, compared in float32.
         k: Rank, an integer or an int32 scalar tensor. Less than 1 counts as 1.
-        among: Boolean tensor of the shape of `scores`, True where a position counts. `None`
+        among: Boolean tensor of the shape of `scores`, `True` where a position counts. `None`
             counts all.
         method: As in `choose`.
 
@@ -208,7 +209,7 @@ def _check(scores, k, among, method, rows=None):
 def sort_keys(
     scores: tf.Tensor, among: tf.Tensor | None = None, method: str = "histogram"
 ) -> tf.Tensor:
-    """Flat int32 keys that order as the scores do, `EXCLUDED` where a position is not allowed.
+    """Flat int32 keys in the order of the scores; `EXCLUDED`, the lowest, where none is allowed.
 
     Args:
         scores: float32 tensor of any shape.
@@ -232,7 +233,7 @@ def _signed_keys(bits):
 
 
 def _mirror_negative(bits):
-    """Turns sign and magnitude into two's complement, and back; both zeros become 0."""
+    """Converts sign and magnitude to two's complement, and back. Both zeros become 0."""
     return tf.where(bits < 0, tf.int32.min - bits, bits)
 
 
@@ -240,8 +241,8 @@ def _histogram_search(keys, k):
     """Finds the k-th largest key, digit by digit.
 
     Returns:
-        That key (`EXCLUDED` if there are fewer than `k`), the number of keys equal to it that
-        make up `k`, and the number of keys equal to it. For `k` below 1, the largest key.
+        That key (`EXCLUDED` if there are fewer than `k` keys, the largest one if `k` is below 1);
+        how many keys equal to it belong to the k largest; and how many keys are equal to it.
     """
     few = keys.shape[0] is not None and keys.shape[0] < _LARGE
     widths = (11, 11, 10) if few else (16, 16)
@@ -261,7 +262,7 @@ def _histogram_search(keys, k):
 
 
 def _count(values, size):
-    """How often each of the values below `size` occurs."""
+    """How often each integer from 0 to `size` - 1 occurs among the values."""
     return tf.raw_ops.DenseBincount(
         input=tf.bitcast(values, tf.int32),
         size=size,
@@ -271,7 +272,7 @@ def _count(values, size):
 
 
 def _bit_search(keys, k, axis=None):
-    """As `_histogram_search`, of all keys or, with as many `k`, along an axis."""
+    """Like `_histogram_search`, over all keys, or along an axis with a `k` for each line of it."""
     at_least = tf.maximum(k, 1)
 
     def settle(bit, threshold):
@@ -294,9 +295,10 @@ def _count_true(condition, axis=None):
 
 
 def _first(ties, needed):
-    """Marks the first `needed` True entries of `ties`, of which there are more than that.
+    """Marks the first `needed` entries of `ties` that are `True`; there must be more than that.
 
-    Entries are counted by rows and then within one row, which is cheaper than a running count.
+    The entries are laid out in rows. Counting rows, and then entries within one row, is cheaper
+    than a running count of all.
     """
     size = ties.shape[0]
     if size is None:

@@ -1,6 +1,5 @@
-"""The training step of sparse models: one backward pass for masked and dense gradients."""
+"""The training step of sparse models: one backward pass gives masked and dense gradients."""
 
-import warnings
 from collections.abc import Sequence
 
 import keras
@@ -9,6 +8,8 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
 from keras_tickets._same_workers import SameOnAllWorkers
+from keras_tickets._tables import count_text
+from keras_tickets._warnings import warn
 from keras_tickets.gradients import DenseGradientTape
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 from keras_tickets.optimizers.static import Static
@@ -18,8 +19,8 @@ class SparseTraining(_keras_compat.DistributedTrainer):
     """Mixin for `keras.Model`: training by sparse optimizers, on any `tf.distribute` strategy.
 
     Attributes:
-        horizon: Optimizer steps of the whole training and of an epoch, where several calls of `fit`
-            make up one training; `None` where each call tells its own.
+        horizon: Optimizer steps of the whole training and of an epoch, if several calls of `fit`
+            make up one training; `None` if each call is a training of its own.
     """
 
     horizon: tuple[int, int] | None = None
@@ -27,8 +28,8 @@ class SparseTraining(_keras_compat.DistributedTrainer):
     def compile(self, optimizer="rmsprop", loss=None, *args, auto_scale_loss=True, **kwargs):
         """Configures training, as `keras.Model.compile` does.
 
-        A plain Keras optimizer is put into `kt.optimizers.Static`, so that zeros stay zero. Under
-        `mixed_float16` the loss is scaled, inside the sparse optimizer.
+        A plain Keras optimizer is wrapped in `kt.optimizers.Static`, so that zeros stay zero. Under
+        `mixed_float16` the loss is scaled by the sparse optimizer.
 
         Args:
             optimizer: A sparse optimizer, or anything `keras.Model.compile` takes.
@@ -38,9 +39,9 @@ class SparseTraining(_keras_compat.DistributedTrainer):
             **kwargs: As in Keras.
 
         Raises:
-            ValueError: The optimizer accumulates gradients or overwrites weights by their average
-                and there are several replicas, which stock Keras cannot do; or the method cannot
-                start from the masks that `kt.sparsify` was asked for.
+            ValueError: There are several replicas, and the optimizer accumulates gradients or
+                overwrites weights with their average, which Keras cannot do then; or the method
+                cannot start from the masks that `kt.sparsify` was asked for.
         """
         optimizer = keras.optimizers.get(optimizer)
         if not isinstance(optimizer, SparseOptimizer):
@@ -56,9 +57,9 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         optimizer.compiles_under_xla = on_tpu or (bool(self.jit_compile) and self._replicas == 1)
 
     def rest(self) -> None:
-        """Puts kernels and optimizer slots off the masks to rest, where they were set from outside.
+        """Puts kernels and optimizer slots off the masks to rest after they were set from outside.
 
-        `fit`, `set_weights`, `load_weights` and `kt.set_masks` do this by themselves.
+        `fit`, `set_weights`, `load_weights` and `kt.set_masks` do this automatically.
         """
         if not (self.compiled and self.optimizer.trains_off_mask):
             for record in masks.masked_kernels(self):
@@ -68,24 +69,24 @@ class SparseTraining(_keras_compat.DistributedTrainer):
                 self.optimizer.rest(self.distribute_strategy)
 
     def get_weights(self) -> list[np.ndarray]:
-        """The values of `weights`, as the dense model has them, and then the masks.
+        """The values of `weights`, as in the dense model, and then the masks.
 
-        Of a kernel that is stored sparsely, `weights` has the values and their indices.
+        For a kernel that is stored sparsely, `weights` has its values and their indices.
         """
         return [*super().get_weights(), *(mask.numpy() for mask in self._mask_variables)]
 
     @property
     def _mask_variables(self) -> list[keras.Variable]:
-        """The masks, which are no weights, as indices of sparse storage are."""
+        """The masks. They are not weights, while the indices of sparse storage are."""
         weights = {id(weight) for weight in self.weights}
         supports = [record.support for record in masks.masked_kernels(self)]
         return [support for support in supports if id(support) not in weights]
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
-        """Sets weights and masks, or the weights alone, under the masks that there are.
+        """Sets weights and masks, or the weights alone, under the present masks.
 
         Args:
-            weights: Arrays, as `get_weights` of this model or of the dense one returns them.
+            weights: Arrays, as returned by `get_weights` of this model or of the dense one.
         """
         masks.forget_first(self)
         size, variables = len(self.weights), self._mask_variables
@@ -96,9 +97,9 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         self.rest()
 
     def compile_from_config(self, config):
-        """Compiles as a saved model was, for `keras.models.load_model`."""
+        """Compiles the model as it was when it was saved, for `keras.models.load_model`."""
         for record in masks.masked_kernels(self):
-            # The model may have been saved in the middle of training, whatever it started from.
+            # The masks may be those of the middle of training, and need not be a valid start.
             if record.first is not None and record.first.chosen:
                 record.first = None
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -129,7 +130,7 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         *args,
         **kwargs,
     ):
-        """As `keras.Model.fit`."""
+        """Trains the model, as `keras.Model.fit` does."""
         callbacks = self.with_callback(SameOnAllWorkers(), callbacks)
         callbacks = self.with_callback(_Begin(), callbacks)
         if masks.masked_kernels(self):
@@ -138,20 +139,19 @@ class SparseTraining(_keras_compat.DistributedTrainer):
             callbacks = self.with_callback(_LogExploration(), callbacks)
         history = super().fit(x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs)
         if shortfall := self.optimizer.shortfall():
-            warnings.warn(
-                f"{shortfall}, after {int(self.optimizer.iterations)} steps. The ramp did not come "
-                "to its end, or weights of an earlier epoch were restored; see "
-                "`kt.callbacks.AfterUpdates`.",
-                stacklevel=2,
+            warn(
+                f"{shortfall}, after {count_text(int(self.optimizer.iterations), 'step')}. The "
+                "ramp did not reach its end, or weights of an earlier epoch were restored; see "
+                "`kt.callbacks.AfterUpdates`."
             )
         return history
 
     def forward(self, x):
-        """What the training step computes its loss and metrics from: the outputs, in training."""
+        """The outputs in training, from which the training step computes loss and metrics."""
         return self(x, training=True) if self._call_has_training_arg else self(x)
 
     def set_total_steps(self, total_steps: int, steps_per_epoch: int | None = None) -> None:
-        """Tells the optimizer how long training is; `fit` does this by itself.
+        """Tells the optimizer how long training is. `fit` does this automatically.
 
         Args:
             total_steps: Optimizer steps from step 0 to the end of training.
@@ -169,7 +169,7 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def _differentiate(self, x, y, sample_weight):
-        """Loss, predictions, gradients of the weights, and their dense gradients."""
+        """Loss, predictions, gradients with respect to the weights, and dense gradients."""
         variables = self.trainable_weights
         with DenseGradientTape() as tape:
             tape.watch([variable.value for variable in variables])
@@ -184,7 +184,7 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         return loss, y_pred, gradients, dense
 
     def _differentiate_compiled(self, x, y, sample_weight):
-        """`_differentiate` under XLA; what the forward pass assigns is assigned after it."""
+        """`_differentiate` under XLA. What the forward pass assigns is assigned after it."""
         variables = []
 
         @tf.function(jit_compile=True)

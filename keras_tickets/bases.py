@@ -1,4 +1,4 @@
-"""Pruning in another orthonormal basis than that of the single weights."""
+"""Pruning in orthonormal bases: coefficients are pruned instead of single weights."""
 
 import abc
 import zlib
@@ -29,8 +29,8 @@ Arrays = Mapping[str, np.ndarray]
 class Basis(abc.ABC):
     """An orthonormal basis for kernels: a rotation along each of their axes.
 
-    As rotations keep lengths, magnitudes of coefficients are comparable, and SGD, with momentum
-    too, trains coefficients just as it trains weights; Adam and its like do not.
+    Rotations preserve lengths, so magnitudes of coefficients are comparable. SGD, with or without
+    momentum, trains the coefficients as it trains the weights. Adam and similar optimizers do not.
 
     Subclasses define `matrices`.
 
@@ -40,11 +40,9 @@ class Basis(abc.ABC):
     import keras_tickets as kt
     import numpy as np
 
-
     class Flipped(kt.bases.Basis):
         def matrices(self, path, shape):
             return [np.eye(size)[::-1] for size in shape]
-
 
     kernel = np.arange(6.0).reshape(2, 3)
     basis = Flipped()
@@ -67,18 +65,18 @@ class Basis(abc.ABC):
         """
 
     def forward(self, path: str, weights: np.ndarray) -> np.ndarray:
-        """The coefficients of a kernel, of its shape, in float64."""
+        """The coefficients of the kernel of this path: a float64 array of the same shape."""
         matrices = self.matrices(path, np.shape(weights))
         return _rotate(np, np.asarray(weights, np.float64), matrices)
 
     def inverse(self, path: str, coefficients: np.ndarray) -> np.ndarray:
-        """The kernel of these coefficients, in float64."""
+        """The kernel of this path that has these coefficients, in float64."""
         matrices = _transposed(self.matrices(path, np.shape(coefficients)))
         return _rotate(np, np.asarray(coefficients, np.float64), matrices)
 
 
 class Identity(Basis):
-    """The basis of single weights: pruning as it always is.
+    """The basis of single weights: ordinary pruning.
 
     Example:
 
@@ -153,12 +151,13 @@ class RandomOrthogonal(Basis):
 class Singular(Basis):
     """The right singular vectors of given kernels, along their last axis.
 
-    Coefficients of a unit (the last index) have the length of a singular value, so that keeping r
-    units is the best approximation of rank r; in the factors, r · (rows + columns) weights.
+    The norm of the coefficients of a unit (an index of the last axis) is a singular value. So the r
+    units with the largest norms are the best approximation of rank r, which two factors can store
+    in r · (rows + columns) weights.
 
     Args:
-        weights: `{kernel path: array}`, as trained; an array of more than two axes is taken as a
-            matrix with the last axis as its columns.
+        weights: `{kernel path: array}`, the trained kernels. An array of more than two axes is
+            taken as a matrix whose columns are the last axis.
 
     Example:
 
@@ -173,11 +172,7 @@ class Singular(Basis):
     """
 
     def __init__(self, weights: Arrays):
-        self._vectors = {
-            path: np.linalg.eigh(matrix.T @ matrix)[1][:, ::-1].T
-            for path, value in weights.items()
-            for matrix in [np.asarray(value, np.float64).reshape(-1, np.shape(value)[-1])]
-        }
+        self._vectors = {path: _singular_vectors(value) for path, value in weights.items()}
 
     def matrices(self, path: str, shape: tuple[int, ...]) -> list[np.ndarray | None]:
         return [*[None] * (len(shape) - 1), self._vectors[path]]
@@ -191,22 +186,23 @@ def magnitude_masks(
     within: Arrays | None = None,
     units: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Masks over coefficients that keep the largest, in one ranking of all kernels.
+    """Masks that keep the largest coefficients, in one ranking of all kernels.
 
     Args:
-        weights: `{kernel path: array}`, as trained.
+        weights: `{kernel path: array}`, the trained kernels.
         basis: The basis.
         density: Share of the coefficients to keep, in (0, 1].
-        within: Masks that the new ones must lie in, such as those of the level before.
-        units: Keep whole units (the last index of a kernel) by their root mean square, as many as
-            fit into the density: unit pruning in the basis `Identity`, low rank in `Singular`.
+        within: Masks to which the new ones are restricted, such as those of the level before.
+        units: Whether to keep whole units (indices of a kernel's last axis), ranked by their root
+            mean square, as many as the density allows. In the basis `Identity` this is unit
+            pruning; in `Singular`, an approximation of low rank.
 
     Returns:
         `{kernel path: boolean array}` over the coefficients. Ties go to the earlier kernel, then to
         the lowest index.
 
     Raises:
-        ValueError: `density` is out of range, or more than `within` leaves.
+        ValueError: `density` is out of range, or above that of `within`.
 
     Example:
 
@@ -225,7 +221,8 @@ def magnitude_masks(
     count = nonzeros(sum(score.size for score in scores.values()), 1 - density)
     allowed = {path: np.ones(score.shape, bool) for path, score in scores.items()}
     allowed.update({path: np.asarray(mask, bool) for path, mask in (within or {}).items()})
-    if count > (left := sum(np.count_nonzero(mask) for mask in allowed.values())):
+    left = sum(np.count_nonzero(mask) for mask in allowed.values())
+    if count > left:
         raise ValueError(f"`density={density}` keeps {count} coefficients; `within` leaves {left}.")
     if units:
         return _whole_units(scores, allowed, count)
@@ -235,15 +232,15 @@ def magnitude_masks(
 
 
 def project(weights: Arrays, masks: Arrays, basis: Basis) -> dict[str, np.ndarray]:
-    """The weights without the coefficients that are masked out.
+    """Sets the coefficients that are masked out to 0.
 
     Args:
-        weights: `{weight path: array}`; those without a mask are returned as they are.
+        weights: `{weight path: array}`. Those without a mask are returned as they are.
         masks: `{kernel path: boolean array}` over the coefficients.
         basis: The basis.
 
     Returns:
-        `{weight path: array}`, in the arrays' own dtypes.
+        `{weight path: array}`, with the dtypes of `weights`.
 
     Example:
 
@@ -265,18 +262,18 @@ def project(weights: Arrays, masks: Arrays, basis: Basis) -> dict[str, np.ndarra
 
 
 def constrain(model: keras.Model, masks: Arrays, basis: Basis) -> None:
-    """Makes training keep the masked coefficients at zero: kernels are projected after every step.
+    """Makes training keep masked coefficients at 0, by projecting kernels after every step.
 
-    It sets the constraint of each kernel variable, which Keras's optimizers apply in graph, and
-    which is not saved. After a change of masks call it again, and compile anew.
+    It sets the constraint of each kernel variable. Keras's optimizers apply it in graph, and it is
+    not saved. After a change of masks, call this again and compile the model again.
 
     Args:
-        model: Built Keras model, or a `kt.SparseModel` whose own masks are all ones.
+        model: Built Keras model, or a `kt.SparseModel` whose own masks are all `True`.
         masks: `{kernel path: boolean array}` over the coefficients.
         basis: The basis.
 
     Raises:
-        ValueError: A path is no weight of the model, or a shape differs; nothing is changed then.
+        ValueError: The model has no weight of a path, or a shape differs. Nothing is changed then.
 
     Example:
 
@@ -315,6 +312,13 @@ class _Projection(keras.constraints.Constraint):
         coefficients = _rotate(keras.ops, values, self._matrices)
         kept = keras.ops.where(self._mask, coefficients, 0.0)
         return keras.ops.cast(_rotate(keras.ops, kept, _transposed(self._matrices)), w.dtype)
+
+
+def _singular_vectors(kernel):
+    """The right singular vectors of a kernel as rows, that of the largest singular value first."""
+    matrix = np.asarray(kernel, np.float64).reshape(-1, np.shape(kernel)[-1])
+    ascending = np.linalg.eigh(matrix.T @ matrix).eigenvectors
+    return ascending[:, ::-1].T
 
 
 def _rotate(ops, values, matrices):

@@ -28,7 +28,7 @@ class ComparisonRow:
         name: What it is.
         dense: Its value for the dense model; `None` where there is none.
         sparse: Its value for the sparse model; `None` where there is none.
-        digits: Decimal places that are printed.
+        digits: Number of decimal places to print.
 
     Example:
 
@@ -46,7 +46,7 @@ class ComparisonRow:
 
     @property
     def ratio(self) -> float | None:
-        """Sparse over dense; `None` where that means nothing."""
+        """Sparse over dense; `None` if a value is missing or the dense one is 0."""
         if self.dense is None or self.sparse is None or not self.dense:
             return None
         return self.sparse / self.dense
@@ -59,10 +59,10 @@ class Comparison:
     Attributes:
         rows: One `ComparisonRow` for each thing measured.
         max_abs_difference: The largest absolute difference of the two models' outputs on the data.
-        mean_abs_difference: The mean one.
-        agreement: Share of the data for which both models' largest output is the same one; `None`
-            for models without an output of several classes.
-        reports: `kt.ExportReport`s by format: that of the dense model, and that of the sparse one.
+        mean_abs_difference: The mean absolute difference.
+        agreement: Share of the data for which the same output is largest in both models; `None`
+            unless the models have one output with several classes.
+        reports: `{format: (dense, sparse)}`, the `kt.ExportReport`s of the two models.
 
     Example:
 
@@ -85,7 +85,14 @@ class Comparison:
     reports: dict[str, tuple[ExportReport, ExportReport]]
 
     def __getitem__(self, name: str) -> ComparisonRow:
-        """The row of a name."""
+        """The row with this name.
+
+        Args:
+            name: Name of the row.
+
+        Raises:
+            KeyError: There is no such row.
+        """
         for row in self.rows:
             if row.name == name:
                 return row
@@ -124,21 +131,21 @@ def compare(
     packed: bool = True,
     quantize: str | None = None,
 ) -> Comparison:
-    """Compares a dense and a sparse model: metrics, outputs, bytes by format, RAM and latency.
+    """Compares a dense and a sparse model: metrics, outputs, size of files, RAM and latency.
 
     Args:
         dense: A built Keras model.
         sparse: A `kt.SparseModel`, or any other built model with the same inputs and outputs.
         data: Data to compare them on: a batched `tf.data.Dataset` of inputs, or of inputs and
             targets; a tuple `(inputs, targets)` of arrays; or an array of inputs. With targets,
-            models that are compiled are evaluated.
+            models that are compiled are evaluated too.
         formats: Formats of `kt.export` to compare files in; `()` for none. Each takes seconds.
         packed: As in `kt.export`, for the SavedModel.
         quantize: As in `kt.export`, for the LiteRT file.
 
     Returns:
-        A `kt.Comparison`. Print it for a table. RAM is the peak growth of a process that
-        reads the file and runs one sample; it is measured on Linux only.
+        A `kt.Comparison`. Print it for a table. RAM is measured on Linux only: it is the peak
+        growth of a process that reads the file and runs one sample.
 
     Raises:
         ImportError: A format needs a package that is not installed.
@@ -184,7 +191,7 @@ def compare(
 
 
 def _split(data) -> tuple[Any, Any]:
-    """Inputs and targets; a data set stays one, and holds both."""
+    """Inputs and targets. A data set that holds both is returned as both."""
     if isinstance(data, tf.data.Dataset):
         labeled = isinstance(data.element_spec, tuple)
         return data, data if labeled else None
@@ -196,20 +203,23 @@ def _predict(model, inputs) -> list[np.ndarray]:
 
 
 def _metric_rows(dense, sparse, inputs, targets) -> list[ComparisonRow]:
-    """Metrics of the models that are compiled, where there are targets."""
+    """Metrics of the models that are compiled, if there are targets."""
     arguments = (inputs,) if targets is inputs else (inputs, targets)
-    found = [
-        model.evaluate(*arguments, verbose=0, return_dict=True)
-        if targets is not None and model.compiled
-        else {}
-        for model in (dense, sparse)
+
+    def metrics(model):
+        if targets is None or not model.compiled:
+            return {}
+        return model.evaluate(*arguments, verbose=0, return_dict=True)
+
+    of_dense, of_sparse = metrics(dense), metrics(sparse)
+    names = dict.fromkeys([*of_dense, *of_sparse])
+    return [
+        ComparisonRow(name, of_dense.get(name), of_sparse.get(name), digits=4) for name in names
     ]
-    names = list(dict.fromkeys([*found[0], *found[1]]))
-    return [ComparisonRow(name, found[0].get(name), found[1].get(name), digits=4) for name in names]
 
 
 def _nonzeros(model: keras.Model) -> int:
-    """Weights of kernels that are not zero."""
+    """Number of weights that the masks leave or, in a model without masks, that are not 0."""
     masks = get_masks(model)
     if masks:
         return sum(int(np.count_nonzero(mask)) for mask in masks.values())

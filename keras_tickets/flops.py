@@ -20,8 +20,8 @@ class Cost:
     """How often a kernel is used for one sample.
 
     Attributes:
-        positions: How often each weight is multiplied, over all calls of its layer.
-        outputs: Number of output elements that the kernel adds to.
+        positions: How often each weight is multiplied, in all calls of its layer together.
+        outputs: Number of output elements that the kernel contributes to.
         bias: Whether the layer then adds a bias.
         activation: Whether the layer then applies an activation function.
     """
@@ -32,17 +32,24 @@ class Cost:
     activation: bool
 
     def count(self, weights: float) -> float:
-        """Operations where this many of the kernel's weights are not zero.
+        """Operations if this many of the kernel's weights are not zero.
 
-        A sum of v products takes v multiplications and v - 1 additions; the bias takes one more
-        addition for each output, the activation one operation.
+        A sum of v products takes v multiplications and v - 1 additions. For each output, a bias
+        takes one more addition, and an activation one operation.
+
+        Args:
+            weights: Number of weights that are not zero.
         """
         multiplications = weights * self.positions
         additions = max(multiplications - self.outputs, 0)
         return multiplications + additions + self.outputs * (self.bias + self.activation)
 
     def mean(self, phases: list[tuple[int, float]]) -> float:
-        """Mean operations over phases of training: `(steps, weights that are not zero)`."""
+        """Mean operations over training.
+
+        Args:
+            phases: `(steps, weights)` pairs: for how many steps how many weights are not zero.
+        """
         total = math.fsum(steps * self.count(weights) for steps, weights in phases)
         return total / sum(steps for steps, _ in phases)
 
@@ -54,9 +61,9 @@ class FlopsRow:
     Attributes:
         path: Kernel path.
         shape: Shape of the kernel.
-        sparsity: Share of zeros of the kernel's mask; 0 where it has none.
+        sparsity: Share of zeros in the kernel's mask; 0 if it has none.
         inference: Operations of a forward pass for one sample.
-        dense_inference: The same without zeros.
+        dense_inference: The same for a kernel without zeros.
 
     Example:
 
@@ -86,7 +93,7 @@ class Flops:
         inference: Operations of a forward pass.
         training: Operations of a training step, averaged over steps.
         inference_ratio: `inference` over that of the same model without zeros.
-        training_ratio: `training` over that of the same model without zeros, trained densely.
+        training_ratio: `training` over that of dense training without zeros.
 
     Example:
 
@@ -124,8 +131,8 @@ class Flops:
         )
         return (
             f"{table}\n"
-            f"inference: {self.inference:,.0f} a sample, {self.inference_ratio:.4f} of dense\n"
-            f"training:  {self.training:,.0f} a sample, {self.training_ratio:.4f} of dense"
+            f"inference: {self.inference:,.0f} per sample, {self.inference_ratio:.4f} of dense\n"
+            f"training:  {self.training:,.0f} per sample, {self.training_ratio:.4f} of dense"
         )
 
 
@@ -135,34 +142,34 @@ def flops(
     update_every: int | None = None,
     input_shape: InputShape = None,
 ) -> Flops:
-    """Counts the floating-point operations of a model, zeros of masks left out.
+    """Counts the floating-point operations of a model. Masked weights do not count.
 
-    For each kernel and each call of its layer, the count has the multiplications and additions, and
-    the layer's bias and activation (with its first kernel). It leaves out operations without a
-    kernel: normalization, pooling, attention scores, embedding look-ups, and layers that only apply
-    an activation. A recurrent layer is counted once for each time step.
+    For each kernel and each call of its layer, multiplications and additions are counted, and the
+    layer's bias and activation with its first kernel. Operations without a kernel are not counted:
+    normalization, pooling, attention scores, embedding look-ups, and layers that only apply an
+    activation. A recurrent layer counts once for each time step.
 
     A backward pass takes twice the operations of a forward pass. Methods that grow by dense
     gradients need one every `update_every` steps, at the cost of a dense weight gradient. Training
-    is counted with the masks as they are now. Where the model is compiled with a pruning method, it
-    is counted with the mean number of weights over the ramp, which starts from all of them: over
-    the whole training if `fit` or `set_total_steps` has told its length, else over the steps taken.
+    is counted with the present masks. If the model is compiled with a pruning method, it is counted
+    with the mean number of weights over the ramp, which starts from all of them: over the whole
+    training if `fit` or `set_total_steps` has told its length, otherwise over the steps taken.
 
     Args:
         model: Built Keras model, sparse or not.
-        update_every: Optimizer steps between dense gradients in training; 0 where every step needs
-            one. By default, that of the optimizer the model is compiled with; no dense gradients
-            where it is not compiled.
-        input_shape: Shape of the input without the batch axis, or a structure of such shapes; for
+        update_every: Optimizer steps between dense gradients in training; 0 if every step needs
+            one. By default, that of the optimizer that the model is compiled with; without one, no
+            step needs a dense gradient.
+        input_shape: Shape of the input without the batch axis, or a structure of such shapes, for
             models that leave some sizes of their input open.
 
     Returns:
-        The counts, in all and for each kernel.
+        The counts, in total and for each kernel.
 
     Raises:
         TypeError: `model` is not a Keras 3 model.
-        ValueError: The model is not built; its input's sizes are not known and `input_shape` is not
-            given; `update_every` is negative.
+        ValueError: The model is not built; sizes of its input are not known and `input_shape` is
+            missing; `update_every` is negative.
 
     Example:
 
@@ -217,11 +224,11 @@ def training_flops(inference: float, dense_inference: float, update_every: int |
     Args:
         inference: Operations of a sparse forward pass, averaged over steps.
         dense_inference: Operations of a dense one.
-        update_every: Steps between dense gradients; 0 where every step needs one, `None` for
-            methods that need none.
+        update_every: Steps between dense gradients; 0 if every step needs one, `None` for methods
+            that need none.
 
     Returns:
-        Three forward passes, or what dense gradients add to them.
+        The operations of three forward passes, and of dense gradients where they are needed.
 
     Raises:
         ValueError: `update_every` is negative.
@@ -232,7 +239,9 @@ def training_flops(inference: float, dense_inference: float, update_every: int |
     if update_every is None:
         return 3 * inference
     if update_every < 0:
-        raise ValueError(f"`update_every` must be at least 0. Received: {update_every}")
+        raise ValueError(
+            f"`update_every` must be at least 0. Received: update_every={update_every}"
+        )
     growing = 2 * inference + dense_inference
     return (3 * inference * update_every + growing) / (update_every + 1)
 
@@ -240,7 +249,7 @@ def training_flops(inference: float, dense_inference: float, update_every: int |
 def kernel_costs(
     model: keras.Model, kernels: list[Kernel], input_shape: InputShape = None
 ) -> dict[str, Cost | None]:
-    """Finds how often kernels are used by tracing the model once for inference.
+    """Finds how often kernels are used, by tracing the model once for inference.
 
     Args:
         model: Built Keras model.
@@ -248,7 +257,7 @@ def kernel_costs(
         input_shape: As in `flops`.
 
     Returns:
-        `{kernel path: cost}`, `None` where a size is not known.
+        `{kernel path: cost}`; the cost is `None` if a size is not known.
     """
     loops = recurrent_layers(model)
     callers = {kernel.path: loops.get(id(kernel.layer), kernel.layer) for kernel in kernels}
@@ -273,7 +282,7 @@ def kernel_costs(
 
 
 def _use(kernel: Kernel, call: LayerCall) -> tuple[int, int] | None:
-    """How often one call multiplies each weight, and how many outputs it adds to."""
+    """How often one call multiplies each weight, and how many outputs it contributes to."""
     source, result = call.inputs[0].shape, call.outputs[0].shape
     sizes = [*source[1:], *result[1:]]
     if source.rank is None or result.rank is None or None in sizes:

@@ -1,4 +1,4 @@
-"""Dense gradients: those of whole kernels, by which methods such as RigL grow."""
+"""Dense gradients: gradients of whole kernels, by which methods such as RigL grow."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,17 @@ from keras_tickets._sparse_matmul import OuterProduct
 from keras_tickets.layers._masked_values import collect_masked_values
 from keras_tickets.masks import record_of
 
+__all__ = ["DenseGradientTape"]
+
 
 class DenseGradientTape(tf.GradientTape):
     """A `tf.GradientTape` that also gives the dense gradients of masked kernels.
 
     The dense gradient of a kernel is the gradient of the loss with respect to the masked kernel
-    that the layers computed with: it is there for weights off the mask too. It comes from the same
-    backward pass. Use the tape in training loops of your own; `fit` does by itself.
+    that the layers compute with. It has values for weights off the mask too, and comes from the
+    same backward pass. Use the tape in training loops of your own; `fit` uses it automatically.
 
-    Takes the arguments of `tf.GradientTape`.
+    It takes the arguments of `tf.GradientTape`.
 
     Example:
 
@@ -48,16 +50,17 @@ class DenseGradientTape(tf.GradientTape):
     def gradients(
         self, target: tf.Tensor, variables: Sequence[keras.Variable]
     ) -> tuple[list[tf.Tensor | None], list[tf.Tensor | OuterProduct | None]]:
-        """The gradients of a loss, and the dense gradients beside them.
+        """The gradients and the dense gradients of a loss.
 
         Args:
             target: The loss, a scalar.
             variables: Trainable variables of models that were called under the tape.
 
         Returns:
-            A gradient for each variable, and a dense gradient for each; `None` where the loss does
-            not depend on it, and as dense gradient of a variable without a mask. For the values of
-            a kernel that is stored sparsely, the dense gradient is an `OuterProduct`.
+            A list of gradients and a list of dense gradients, each with an entry for each variable.
+            An entry is `None` if the loss does not depend on the variable; a dense gradient also if
+            the variable has no mask. For the values of a kernel that is stored sparsely, the dense
+            gradient is an `OuterProduct`.
         """
         records = [record_of(variable) for variable in variables]
         calls = [self._masked.get(record, []) if record else [] for record in records]
@@ -68,7 +71,7 @@ class DenseGradientTape(tf.GradientTape):
 
 
 def _dense_gradient(calls, parts):
-    """The sum over the calls of a layer; of products with a sparse kernel, as its two factors."""
+    """The sum over the calls of a layer; for a sparse kernel, as the two factors of a product."""
     used = [
         (*tensors[1:], tf.convert_to_tensor(part))
         for tensors, part in zip(calls, parts, strict=True)

@@ -1,4 +1,4 @@
-"""Initial weights for sparse kernels: variance by the connections that each neuron has."""
+"""Initial weights for sparse kernels, with the variance that each neuron's connections ask for."""
 
 import math
 import zlib
@@ -21,12 +21,12 @@ _TRUNCATED_DEVIATION = 0.87962566103423978
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class SparseVarianceScaling(keras.initializers.Initializer):
-    """Draws weights whose variance is `scale` over the neuron's own number of connections.
+    """Draws weights whose variance is `scale` divided by the neuron's own number of connections.
 
-    A connection from input j to output i has variance scale / fan, with fan the number of active
-    weights into output i ("fan_in"), of those out of input j ("fan_out"), or the mean of both
-    ("fan_avg"), at least 1. In a convolution spatial positions count. Without a mask it is Keras's
-    `VarianceScaling`.
+    A connection from input j to output i has variance scale / fan. The fan is the number of active
+    weights into output i ("fan_in"), the number out of input j ("fan_out"), or the mean of both
+    ("fan_avg"), but at least 1. In a convolution, weights at all spatial positions count. Without a
+    mask this is Keras's `VarianceScaling`.
 
     Use `kt.initializers.initialize` for the kernels of a model.
 
@@ -84,19 +84,18 @@ class SparseVarianceScaling(keras.initializers.Initializer):
 
         Args:
             shape: Shape of the kernel.
-            dtype: Its dtype, Keras's float type by default.
-            mask: Boolean array of that shape; all weights are active by default.
-            input_axes: Axes of the inputs; those that are neither inputs nor outputs are spatial.
+            dtype: Its dtype; by default, Keras's float type.
+            mask: Boolean array of that shape. By default, all weights are active.
+            input_axes: Axes of the inputs. Axes of neither inputs nor outputs are spatial.
             output_axes: Axes of the outputs.
-            path: Kernel path: draws for different paths are independent.
+            path: Kernel path. Draws for different paths are independent.
 
         Returns:
             Array of that shape, 0 off the mask.
         """
         mask = np.ones(shape, bool) if mask is None else np.asarray(mask, bool)
-        inputs, outputs = (
-            {axis % len(shape) for axis in axes} for axes in (input_axes, output_axes)
-        )
+        inputs = {axis % len(shape) for axis in input_axes}
+        outputs = {axis % len(shape) for axis in output_axes}
 
         def fan(kept_axes):
             summed = tuple(axis for axis in range(len(shape)) if axis not in kept_axes)
@@ -144,8 +143,10 @@ class SparseVarianceScaling(keras.initializers.Initializer):
         noise = generator.standard_normal(shape)
         if self.distribution == "normal":
             return noise
-        while (outside := np.abs(noise) > 2).any():
+        outside = np.abs(noise) > 2
+        while outside.any():
             noise[outside] = generator.standard_normal(int(outside.sum()))
+            outside = np.abs(noise) > 2
         return noise / _TRUNCATED_DEVIATION
 
     @classmethod
@@ -175,16 +176,16 @@ class SparseVarianceScaling(keras.initializers.Initializer):
 
 
 def initialize(sparse_model: keras.Model, initializer: SparseVarianceScaling) -> None:
-    """Draws all masked kernels of a model anew, by the masks that they have now.
+    """Draws new values for all masked kernels of a model, for their present masks.
 
-    Biases and other weights stay. Gates of recurrent kernels are outputs like any other.
+    Biases and other weights stay. The gates of a recurrent kernel count as outputs.
 
     Args:
         sparse_model: A `kt.SparseModel`.
         initializer: A `kt.initializers.SparseVarianceScaling`.
 
     Raises:
-        TypeError: `initializer` is something else.
+        TypeError: `initializer` is not a `kt.initializers.SparseVarianceScaling`.
         ValueError: The model has no masks.
 
     Example:
@@ -225,7 +226,7 @@ def initialize(sparse_model: keras.Model, initializer: SparseVarianceScaling) ->
 
 
 def _group_axes(kernel) -> tuple[int, ...]:
-    """Axes along which independent kernels are stacked, as an einsum may have."""
+    """Axes along which an einsum stacks independent kernels."""
     known = (*kernel.input_axes, *kernel.output_axes)
     others = [axis for axis in range(len(kernel.shape)) if axis not in known]
     return tuple(others) if not kernel.spatial else ()

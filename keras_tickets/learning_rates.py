@@ -10,16 +10,16 @@ __all__ = ["Warmup"]
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class Warmup(keras.optimizers.schedules.LearningRateSchedule):
-    """Multiplies a learning rate by t / steps as long as the optimizer step t is below `steps`.
+    """Multiplies a learning rate by t / steps while the optimizer step t is below `steps`.
 
-    The factor grows linearly from 0, so that the first step changes nothing but the statistics of
-    optimizer and batch normalization, and from step `steps` on the rate is that of `schedule`,
-    which counts its own steps from the start of training and not from the end of the warm-up.
+    The factor grows linearly from 0, so the first step changes no weights, only the statistics of
+    the optimizer and of batch normalization. From step `steps` on, the rate is that of `schedule`,
+    which counts its steps from the start of training, not from the end of the warm-up. Note that
     `keras.optimizers.schedules.CosineDecay` has a warm-up of its own.
 
     Args:
         schedule: A Keras learning rate schedule, its serialized form, or a constant rate.
-        steps: Length of the warm-up in optimizer steps, an integer of at least 1.
+        steps: Length of the warm-up in optimizer steps, a positive integer.
 
     Raises:
         TypeError: `schedule` is neither a schedule nor a number.

@@ -1,4 +1,4 @@
-"""Losses of knowledge distillation."""
+"""Losses for knowledge distillation."""
 
 from typing import Any
 
@@ -16,17 +16,16 @@ _REDUCTIONS = ("batchmean", "mean")
 class SoftLabels(keras.distillation.DistillationLoss):
     """T² · KL(softmax(teacher / T) || softmax(student / T)), from logits.
 
-    Whatever the dtype of the logits, probabilities are not clipped, and the value is exact to
-    float32: where teacher and student nearly agree, and where logits are hundreds apart. The
-    teacher gets no gradient.
+    The value is exact to float32 for logits of any dtype, even if teacher and student nearly agree,
+    or if logits are hundreds apart: probabilities are not clipped. The teacher gets no gradient.
 
-    `keras.distillation.LogitsDistillation` of Keras 3.15 is another loss: by default it takes the
+    `keras.distillation.LogitsDistillation` of Keras 3.15 is a different loss: by default it is the
     divergence of the logits themselves, without softmax and T².
 
     Args:
         temperature: T, positive. Higher values soften both distributions.
-        reduction: `"batchmean"`, the mean over examples (and positions, where there are any) of the
-            sum over classes; or `"mean"`, over classes too, which divides it by their number.
+        reduction: `"batchmean"` for the sum over classes, averaged over examples (and positions, if
+            there are any); `"mean"` for the mean over classes too.
 
     Raises:
         ValueError: `temperature` is not a positive finite number, or `reduction` is unknown.
@@ -55,16 +54,19 @@ class SoftLabels(keras.distillation.DistillationLoss):
         self.reduction = check_one_of("reduction", reduction, _REDUCTIONS)
 
     def validate_outputs(self, teacher_outputs, student_outputs):
-        """Raises a `ValueError` unless both are logits of the same shape, of two or more classes.
+        """Checks that both are logits of the same shape, with two classes or more.
 
         Args:
             teacher_outputs: Tensor of shape (batch, …, classes).
-            student_outputs: Tensor likewise.
+            student_outputs: Tensor of the same shape.
+
+        Raises:
+            ValueError: They are not.
         """
         for name, outputs in (("teacher", teacher_outputs), ("student", student_outputs)):
             if keras.tree.is_nested(outputs):
                 raise ValueError(
-                    f"Soft labels are for models of one output. Received: outputs of the {name} "
+                    f"Soft labels are for models with one output. Received: outputs of the {name} "
                     f"in a {type(outputs).__name__}"
                 )
         check_logit_shapes(teacher_outputs.shape, student_outputs.shape)
@@ -82,7 +84,7 @@ class SoftLabels(keras.distillation.DistillationLoss):
             float32 scalar.
 
         Raises:
-            ValueError: The shapes differ, or there is only one class.
+            ValueError: The shapes differ, or there are fewer than two classes.
         """
         teacher = tf.stop_gradient(tf.convert_to_tensor(teacher_outputs))
         student = tf.convert_to_tensor(student_outputs)
@@ -109,7 +111,7 @@ class SoftLabels(keras.distillation.DistillationLoss):
 def _divergence(teacher, student, temperature):
     """KL(softmax(teacher / T) || softmax(student / T)) over the last axis, as H(p, q) - H(p).
 
-    In float32 the difference would cancel where teacher and student nearly agree.
+    In float64, because the difference would cancel in float32 if teacher and student nearly agree.
     """
     teacher, student = (tf.cast(logits, tf.float64) / temperature for logits in (teacher, student))
     p = tf.nn.softmax(teacher)

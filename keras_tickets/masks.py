@@ -1,4 +1,4 @@
-"""A mask beside its kernel: the record, drawing masks, counting, reading and setting them."""
+"""Masks and their kernels: the record of both, and how masks are drawn, counted, read and set."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,18 +13,23 @@ from keras_tickets._randomness import random_scores
 from keras_tickets._sparse_kernel import SparseKernel
 from keras_tickets.structures import Layout
 
+__all__ = ["MaskedKernel", "get_masks", "set_masks"]
+
 MASKS = ("random", "magnitude", "ones")
 
 
 @dataclasses.dataclass
 class FirstMask:
-    """How a kernel's mask was first drawn; kept until the mask is set from elsewhere or trained.
+    """How a kernel's mask was first drawn; kept until the mask is set or trained.
+
+    A mask that the user did not choose may be replaced when the method of training is known. So it
+    is kept with the values that the kernel had before.
 
     Attributes:
         kind: One of `MASKS`.
         chosen: Whether the user asked for it.
-        mask: The mask that was drawn, where it was not chosen.
-        kernel: The whole kernel before, where the mask was not chosen.
+        mask: The mask that was drawn, if it was not chosen.
+        kernel: The whole kernel before the mask was applied, if it was not chosen.
     """
 
     kind: str
@@ -35,18 +40,30 @@ class FirstMask:
 
 @dataclasses.dataclass(eq=False)
 class MaskedKernel:
-    """A kernel and the mask that the layers' `Sparse` wrapper keeps beside it.
+    """A kernel and the mask that its `Sparse` layer keeps beside it.
 
     Attributes:
         name: The name that seeds random draws: the kernel's path in the model in which it was first
-            masked. It is saved with the layer and does not change. The kernel's path in a given
-            model comes from `kernels_by_path`.
+            masked. It is saved with the layer and does not change. `kernels_by_path` gives the
+            kernel's path in a given model.
         kernel: Trainable variable; exactly 0 where the mask is `False`.
         mask: Non-trainable boolean variable of the kernel's shape.
         sparsity: Target share of zeros in [0, 1).
         layout: The sets of weights that the mask may leave.
-        first: How the mask was first drawn, if it still is that one.
-        named: Whether `name` is of a model, and not of a layer alone.
+        first: How the mask was first drawn; `None` if it has been set or trained since.
+        named: Whether a model has given the kernel its name. If not, the layer alone has.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    layer = kt.layers.Sparse(keras.layers.Dense(4, name="fc"), sparsity=0.5)
+    layer.build((None, 8))
+    (masked,) = layer.masked_kernels
+    assert masked.name == "fc/kernel" and masked.count() == masked.target == 16
+    ```
     """
 
     name: str
@@ -99,7 +116,7 @@ class MaskedKernel:
         return self.layout.count(self.sparsity)
 
     def count(self) -> int:
-        """Number of weights that the mask leaves now."""
+        """Number of weights that the mask leaves at present."""
         return int(np.count_nonzero(self.mask.numpy()))
 
     def rest(self) -> None:
@@ -117,19 +134,19 @@ class MaskedKernel:
         self.rest()
 
     def begin(self) -> None:
-        """Zeroes the kernel off its first mask; keeps it whole aside if the mask was not chosen."""
+        """Zeroes the kernel off its first mask, and keeps a copy if the mask was not chosen."""
         if self.first is not None and not self.first.chosen and self.first.kernel is None:
             self.first.mask, self.first.kernel = self.mask.numpy(), self.kernel.numpy()
         self.rest()
 
     def begin_from(self, kind: str) -> None:
-        """Takes another first mask than the one that was drawn without being chosen.
+        """Replaces a first mask that the user did not choose.
 
         Args:
-            kind: "ones" for all weights; any other for the mask that was drawn.
+            kind: "ones" for all weights; anything else for the mask that was drawn.
 
         Raises:
-            ValueError: The kernel is no longer what it was when the mask was drawn.
+            ValueError: The kernel has changed since the mask was drawn.
         """
         first = self.first
         if first is None or first.chosen or first.mask is None or first.kernel is None:
@@ -140,8 +157,8 @@ class MaskedKernel:
             return
         if not np.array_equal(values, np.where(present, first.kernel, 0), equal_nan=True):
             raise ValueError(
-                f"Kernel {self.name!r} has changed since its mask was drawn at random, which is "
-                f'not what the method starts from: pass `mask="{kind}"` to `kt.sparsify`.'
+                f"Kernel {self.name!r} has changed since its mask was drawn at random, and the "
+                f'method starts from another mask: pass `mask="{kind}"` to `kt.sparsify`.'
             )
         self.mask.assign(mask)
         self.kernel.assign(np.where(mask, first.kernel, 0))
@@ -156,10 +173,10 @@ def masked_kernels(model: keras.layers.Layer) -> list[MaskedKernel | SparseKerne
     """The masked kernels of a model, in layer order, each once.
 
     Args:
-        model: Any Keras model or layer; one without `Sparse` layers has none.
+        model: Any Keras model or layer. One without `Sparse` layers has no masked kernels.
 
     Returns:
-        The records; their `kernel` and `mask` are the model's own variables.
+        The records. Their `kernel` and `mask` are the model's own variables.
     """
     found, seen = [], set()
 
@@ -199,14 +216,14 @@ def whole_kernels(model: keras.layers.Layer, what: str) -> dict[str, MaskedKerne
 
 
 def sparsity_of_masks(model: keras.layers.Layer) -> float:
-    """Share of zeros over the masked kernels of a model; 0 where there are none."""
+    """Share of zeros over the masked kernels of a model; 0 if there are none."""
     records = masked_kernels(model)
     size = sum(record.size for record in records)
     return 1.0 - sum(record.count() for record in records) / size if size else 0.0
 
 
 def forget_first(model: keras.layers.Layer) -> None:
-    """Settles the masks of a model: no method will take others than it has now."""
+    """Makes the masks of a model final, so that no method replaces them at the start."""
     for record in masked_kernels(model):
         record.first = None
 
@@ -229,9 +246,9 @@ def kernels_by_path(model: keras.layers.Layer) -> dict[str, MaskedKernel | Spars
 
 
 def name_kernels(model: keras.layers.Layer) -> None:
-    """Gives the masked kernels that no model has named yet the names of their paths in this one.
+    """Names masked kernels by their paths in this model, unless another model has named them.
 
-    Random draws go by these names, which stay when the layers become part of another model.
+    Random draws depend on these names, which stay when the layers become part of another model.
     """
     taken = set()
     for path, record in kernels_by_path(model).items():
@@ -244,10 +261,9 @@ def initial_scores(name: str, kernel: keras.Variable, mask: str | None, seed: in
     """The scores by which an initial mask ranks the weights of a kernel.
 
     Args:
-        name: Kernel path, or what the record of the kernel is named.
+        name: Kernel path, or the name in the kernel's record.
         kernel: The kernel.
-        mask: "random", as for `None`, or "magnitude"; with "ones" nothing is ranked and all scores
-            are equal.
+        mask: "random" or `None`; "magnitude"; or "ones", for which all scores are equal.
         seed: Non-negative integer, for "random".
 
     Returns:
@@ -284,18 +300,20 @@ def get_masks(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
-    """Sets masks by kernel path, and zeroes the kernels off them.
+    """Sets masks by kernel path, and sets kernels to 0 off them.
 
-    Kernels that `masks` does not name keep theirs. In the middle of training, optimizer slots off
-    the new masks return to their initial value.
+    Kernels that `masks` does not name keep their masks. In the middle of training, optimizer slots
+    off the new masks return to their initial values.
 
     Args:
         model: A `kt.SparseModel`.
-        masks: `{kernel path: array}`, each of its kernel's shape, boolean or of 0 and 1.
+        masks: `{kernel path: array}`. An array has its kernel's shape, and is boolean or holds only
+            0 and 1.
 
     Raises:
-        ValueError: A path is unknown, a shape differs, or a value is neither 0 nor 1; the model is
-            then left as it was.
+        TypeError: `masks` is not a dict.
+        ValueError: A path is unknown, a shape differs, or a value is neither 0 nor 1. The model has
+            not changed then.
 
     Example:
 
@@ -322,7 +340,10 @@ def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
             )
         mask, shape = np.asarray(mask), records[path].shape
         if mask.shape != shape:
-            raise ValueError(f"Mask {path!r} has shape {mask.shape}; its kernel has {shape}.")
+            raise ValueError(
+                f"Mask {path!r} must have the shape of its kernel, {shape}. Received: shape="
+                f"{mask.shape}"
+            )
         if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
             raise ValueError(f"Mask {path!r} must be boolean or hold only 0 and 1.")
         checked[path] = mask.astype(bool)

@@ -1,8 +1,7 @@
-"""`SparsityPlan`: a model's kernels, their sparsity and cost, before and after `kt.sparsify`."""
+"""A table of a model's kernels, with sparsity and cost, before and after `kt.sparsify`."""
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -11,7 +10,8 @@ import numpy as np
 from keras_tickets import distributions, masks, structures
 from keras_tickets._checks import check_model, check_sparsity
 from keras_tickets._kernels.find import Filters, Kernel, Skipped, find_kernels
-from keras_tickets._tables import fill, list_text, render_table, shape_text
+from keras_tickets._tables import count_text, fill, list_text, render_table, shape_text
+from keras_tickets._warnings import warn
 from keras_tickets.distributions import Allocation, Custom
 from keras_tickets.flops import kernel_costs
 
@@ -30,8 +30,8 @@ class PlanRow:
         shape: Shape of the kernel.
         sparsity: Target share of zeros.
         nonzeros: Number of weights that the mask leaves.
-        flops: Operations of a forward pass for one sample, `None` where the size of the model's
-            input is not known.
+        flops: Operations of a forward pass for one sample; `None` if the size of the model's input
+            is not known.
 
     Example:
 
@@ -58,7 +58,7 @@ class PlanRow:
 
     @property
     def actual(self) -> float:
-        """Share of zeros."""
+        """Actual share of zeros, which counts whole weights."""
         return 1 - self.nonzeros / self.size
 
 
@@ -68,8 +68,8 @@ class SparsityPlan:
 
     Attributes:
         rows: One `PlanRow` for each masked kernel, in layer order.
-        skipped: `(path, reason)` of what has no mask.
-        weights: Number of weights of the model, biases and statistics included.
+        skipped: `(path, reason)` for each kernel that has no mask.
+        weights: Number of weights of the model, with biases and statistics.
 
     Example:
 
@@ -95,13 +95,13 @@ class SparsityPlan:
 
     @property
     def sparsity(self) -> float:
-        """Share of zeros over the masked kernels; 0 where there are none."""
+        """Share of zeros over the masked kernels; 0 if there are none."""
         size = sum(row.size for row in self.rows)
         return 1 - self.nonzeros / size if size else 0.0
 
     @property
     def sparsity_all_weights(self) -> float:
-        """Share of masked zeros over all weights."""
+        """Share of masked weights over all weights of the model."""
         zeros = sum(row.size for row in self.rows) - self.nonzeros
         return zeros / self.weights if self.weights else 0.0
 
@@ -150,10 +150,13 @@ def plan(
     Args:
         model: Built Keras model.
         sparsity: Share of zeros in [0, 1) over the masked kernels, or `{path regex: share}`.
-        distribution: "uniform", "er", "erk", "global", or an object of `kt.distributions`.
-            "global" ranks the random scores of `kt.sparsify`'s default `mask` and `seed`.
-        structure: As in `kt.sparsify`.
-        filters: Which kernels to mask: a regex, a list of regexes or a callable on paths.
+        distribution: How the sparsity is shared among kernels: "uniform", "er", "erk", "global", or
+            an object of `kt.distributions`. "global" ranks random scores, as with the default
+            `mask` and `seed` of `kt.sparsify`.
+        structure: Which sets of weights the masks may leave: `None` for single weights, or an
+            object of `kt.structures`.
+        filters: Which kernels to mask: a regex, a list of regexes, or a function of the kernel
+            path. By default all but embeddings, depthwise and Fourier kernels.
 
     Returns:
         The plan. Print it for a table.
@@ -192,17 +195,17 @@ def plan(
 
 
 def summary(sparse_model: keras.Model) -> SparsityPlan:
-    """Shows the masked kernels of a model as they are now.
+    """Shows the masked kernels of a model as they are at present.
 
     Args:
         sparse_model: A `kt.SparseModel`, or any Keras model with `kt.layers.Sparse` layers.
 
     Returns:
-        The plan: targets and present counts. Print it for a table.
+        The plan, with targets and present counts. Print it for a table.
 
     Raises:
-        TypeError: It is not a Keras 3 model.
-        ValueError: It is not built.
+        TypeError: `sparse_model` is not a Keras 3 model.
+        ValueError: `sparse_model` is not built.
 
     Example:
 
@@ -240,12 +243,12 @@ def allocate(
     Args:
         kernels: The kernels to mask, in layer order.
         sparsity: Share of zeros in [0, 1), or `{path regex: share}`.
-        distribution: Name or object.
+        distribution: As in `kt.sparsify`.
         structure: As in `kt.sparsify`.
-        scores: `{kernel path: array}`, for "global".
+        scores: `{kernel path: array}`, for distributions that rank weights.
 
     Returns:
-        The sparsity of each kernel, and which stay dense.
+        The sparsity of each kernel, and which kernels stay dense.
 
     Raises:
         TypeError: `sparsity` is not a number.
@@ -279,8 +282,8 @@ def _share(kernels, sparsity, distribution, structure, scores) -> Allocation:
     ranks = getattr(distribution, "needs_scores", False)
     if ranks and not isinstance(structure, structures.Unstructured):
         raise ValueError(
-            f"{distribution!r} ranks single weights and does not go with structure={structure!r}; "
-            "use another distribution."
+            f"{distribution!r} ranks single weights and cannot be used with "
+            f"structure={structure!r}; use another distribution."
         )
     return distribution.allocate(kernels, sparsity, scores)
 
@@ -289,16 +292,16 @@ def _warn_of_shortfall(kernels, sparsity, structure, shares, kept):
     size = sum(kernel.size for kernel in kernels)
     reached = 1 - kept / size if size else sparsity
     if sparsity - reached > SHORTFALL:
-        why = "numbers of weights are whole"
+        why = "only whole weights can be masked"
         if not isinstance(structure, structures.Unstructured):
-            why = f"the masks keep to {structure!r}"
-        if dense := [kernel.path for kernel in kernels if not shares.get(kernel.path)]:
+            why = f"the masks follow {structure!r}"
+        dense = [kernel.path for kernel in kernels if not shares.get(kernel.path)]
+        if dense:
             why = f"{dense} stay dense"
-        warnings.warn(
+        warn(
             f"The sparsity falls short: {sparsity:.4f} was asked for, {reached:.4f} is reached "
-            f"over {size:,} weights in {len(kernels)} kernels, because {why}.",
-            UserWarning,
-            stacklevel=4,
+            f"over {count_text(size, 'weight')} in {count_text(len(kernels), 'kernel')}, because "
+            f"{why}."
         )
 
 

@@ -1,6 +1,5 @@
-"""`prune`: a sparse model from scores, in one shot or in rounds."""
+"""`kt.prune`: a sparse model from scores, in one shot or in rounds."""
 
-import warnings
 from collections.abc import Callable, Mapping
 
 import keras
@@ -11,9 +10,12 @@ from keras_tickets._checks import check_integer, check_model, check_one_of, chec
 from keras_tickets._counts import nonzeros, sparsity_of
 from keras_tickets._kernels.find import Filters, all_kernels
 from keras_tickets._ranking import check_scores, highest
+from keras_tickets._warnings import warn
 from keras_tickets.layers.sparse import Sparse
 from keras_tickets.model import SparseModel, with_full_masks
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
+
+__all__ = ["prune"]
 
 
 def prune(
@@ -30,26 +32,27 @@ def prune(
 
     Args:
         model: Built dense Keras model; it is copied and left as it is.
-        scores: `{kernel path: array}` from `kt.scoring`; or a function of the model that returns
-            them, such as `functools.partial(kt.scoring.snip, x=x, y=y, loss=loss)`; or "magnitude",
-            "random" or "synflow".
+        scores: `{kernel path: array}` from `kt.scoring`; a function of the model that returns such
+            a dict, for example `functools.partial(kt.scoring.snip, x=x, y=y, loss=loss)`; or
+            "magnitude", "random" or "synflow".
         sparsity: Share of zeros in [0, 1) over the masked kernels.
-        scope: "global", one ranking of all weights, whose total is exact; or "local", the same
-            sparsity for each kernel. Ties go to the earlier kernel, then to the lowest flat index.
-        iterations: Rounds of scoring and pruning, for `scores` that are computed anew on the model
-            as pruned so far. The density falls by the same factor in each.
-        floor: Weights that every kernel keeps at least.
-        filters: As in `kt.sparsify`.
+        scope: "global" for one ranking of all weights, whose total is exact; "local" for the same
+            sparsity in each kernel. Ties go to the earlier kernel, then to the lowest flat index.
+        iterations: Number of rounds. Each scores the model as pruned so far, and lowers the density
+            by the same factor. More than 1 needs `scores` to be a function or a name.
+        floor: The smallest number of weights that any kernel keeps.
+        filters: Which kernels to mask: a regex, a list of regexes, or a function of the kernel
+            path. By default all but embeddings, depthwise and Fourier kernels.
 
     Returns:
-        A `kt.SparseModel`, not compiled. Where the model has no kernels, nothing is masked.
+        A `kt.SparseModel`, not compiled. If the model has no kernels, nothing is masked.
 
     Raises:
         TypeError: An argument is of the wrong type.
         ValueError: An argument is out of range or unknown, or scores do not fit the model.
 
     Warns:
-        UserWarning: A kernel has lost all its weights; it is named.
+        UserWarning: A kernel has lost all its weights.
 
     Example:
 
@@ -61,7 +64,8 @@ def prune(
     ```
 
     References:
-        - [Tanaka et al., 2020](https://arxiv.org/abs/2006.05467), Algorithm 1, for the rounds
+        - [Tanaka et al., 2020, "Pruning neural networks without any data by iteratively conserving
+          synaptic flow", Algorithm 1](https://arxiv.org/abs/2006.05467), for the rounds
     """
     check_model(model)
     sparsity = check_sparsity(sparsity)
@@ -86,11 +90,11 @@ def prune(
         for record, part in zip(records, parts, strict=True):
             record.set(part.reshape(record.mask.shape))
     settle_counts(pruned, records)
-    if collapsed := [path for path, record in by_path.items() if not record.count()]:
-        warnings.warn(
+    collapsed = [path for path, record in by_path.items() if not record.count()]
+    if collapsed:
+        warn(
             f"Layer collapse: no weight is left in {', '.join(collapsed)}. Use a lower sparsity, "
-            '`floor`, `scope="local"`, or synflow in rounds.',
-            stacklevel=2,
+            '`floor`, `scope="local"`, or synflow in rounds.'
         )
     return pruned
 
@@ -115,22 +119,25 @@ def _scorer(scores, iterations) -> Callable:
         )
     if iterations > 1:
         raise ValueError(
-            "`iterations` above 1 needs scores that can be computed anew: pass a function or a "
-            f"name. Received: iterations={iterations} with a dict."
+            "`iterations` must be 1 with a dict of scores, which cannot be computed again: pass a "
+            f"function or a name. Received: iterations={iterations}"
         )
     return lambda model: scores
 
 
 def _checked(scores, path, record) -> np.ndarray:
-    """The flat scores of a kernel, -inf where its mask is `False` already."""
+    """The flat scores of a kernel; -inf where its mask is already `False`."""
     if path not in scores:
-        raise ValueError(f"`scores` has none for kernel {path!r}; it has {list(scores)}.")
+        raise ValueError(
+            f"`scores` must have an array for every kernel; {path!r} is missing. Received: scores "
+            f"for {list(scores)}"
+        )
     score = check_scores(path, tuple(record.kernel.shape), scores[path])
     return np.where(record.mask.numpy().reshape(-1), score, -np.inf)
 
 
 def settle_counts(model, records) -> None:
-    """Sets the target of each kernel to the sparsity of its mask, also in what is saved."""
+    """Sets the target of each kernel to the sparsity of its mask, in its layer's config too."""
     shares = {}
     for record in records:
         record.sparsity = sparsity_of(record.size, max(record.count(), 1))

@@ -1,4 +1,4 @@
-"""Scores by which `kt.prune` ranks weights: the higher, the more a weight is worth keeping."""
+"""Scores by which `kt.prune` ranks weights. Those with the highest scores are kept."""
 
 import inspect
 from collections.abc import Callable
@@ -17,15 +17,15 @@ from keras_tickets._randomness import random_scores
 __all__ = ["SCORES", "grasp", "magnitude", "random", "snip", "synflow", "takes"]
 
 Scores = dict[str, np.ndarray]
-# What a score may take beside the model: it is given by whoever prunes, and not configured.
+# What a score may need besides the model. The caller of `kt.prune` supplies it.
 GIVEN = ("x", "y", "loss", "seed")
 
 
 def takes(score: Callable[..., Scores]) -> tuple[str, ...]:
-    """Says what a score must be given beside the model.
+    """Says which arguments besides the model a score needs.
 
     Args:
-        score: One of `SCORES`, or a function of the same form.
+        score: One of `SCORES`, or a function with the same kinds of arguments.
 
     Returns:
         Those of "x", "y", "loss" and "seed" that are among its arguments.
@@ -48,10 +48,10 @@ def magnitude(model: keras.Model, *, filters: Filters = None) -> Scores:
 
     Args:
         model: Built Keras model, sparse or not; it is left as it is.
-        filters: As in `kt.sparsify`.
+        filters: Which kernels to score, as in `kt.sparsify`.
 
     Returns:
-        `{kernel path: float32 array of the kernel's shape}`, -inf where a mask is `False`.
+        `{kernel path: float32 array of the kernel's shape}`; -inf where a mask is `False`.
 
     Raises:
         TypeError: `model` is not a Keras 3 model.
@@ -70,7 +70,7 @@ def magnitude(model: keras.Model, *, filters: Filters = None) -> Scores:
 
 
 def random(model: keras.Model, *, seed: int = 0, filters: Filters = None) -> Scores:
-    """Scores weights at random, the same everywhere for a seed and a kernel path.
+    """Scores weights at random. Equal seeds and kernel paths give equal scores everywhere.
 
     Args:
         model: As in `magnitude`.
@@ -103,7 +103,8 @@ def snip(
     """SNIP: how much the loss depends on a connection, |w * g|.
 
     Args:
-        model: As in `magnitude`. It is run in training mode; statistics and seeds are left alone.
+        model: As in `magnitude`. It is run in training mode, but its statistics and seeds do not
+            change.
         x: Batch of inputs.
         y: Batch of targets.
         loss: Keras loss, or its name.
@@ -157,7 +158,8 @@ def grasp(
 ) -> Scores:
     """GraSP: what removing a weight does to the gradient flow, w * (H g).
 
-    The paper removes the weights with the highest -w * (H g); the sign here keeps them lowest.
+    The paper's score is -w * (H g), and the weights with the highest scores are removed. Here the
+    sign is the opposite, because the highest scores are kept.
 
     Args:
         model: As in `snip`.
@@ -211,15 +213,16 @@ def grasp(
 
 
 def synflow(model: keras.Model, *, filters: Filters = None) -> Scores:
-    """SynFlow: how much of the flow of absolute weights passes through a connection; needs no data.
+    """SynFlow: how much of the flow of absolute weights passes through a connection.
 
-    With all weights replaced by their absolute values, biases and shifts by 0, and an input of
-    ones, it is |w| times the gradient of the summed outputs. The model runs in inference mode. Each
-    kernel is scaled first so that no flow overflows: that multiplies all scores alike.
+    It needs no data. All weights are replaced by their absolute values, biases and shifts by 0, and
+    the inputs are ones. The score is |w| times the gradient of the summed outputs. The model runs
+    in inference mode. Each kernel is first scaled, so that nothing overflows; this multiplies all
+    scores by the same factor.
 
     Args:
-        model: As in `magnitude`. Sizes that its inputs leave open are taken as 1, or as 32 or 256
-            where the model does not take smaller inputs.
+        model: As in `magnitude`. Sizes that its inputs leave open are taken to be 1, or 32 or 256
+            if the model does not accept smaller inputs.
         filters: As in `kt.sparsify`.
 
     Returns:
@@ -227,7 +230,7 @@ def synflow(model: keras.Model, *, filters: Filters = None) -> Scores:
 
     Raises:
         TypeError: `model` is not a Keras 3 model.
-        ValueError: The scores are all 0 (as behind a softmax), or not finite.
+        ValueError: The scores are all 0 (as after a softmax), or not finite.
 
     Example:
 
@@ -265,7 +268,7 @@ def synflow(model: keras.Model, *, filters: Filters = None) -> Scores:
     return _finish(model, _by_path(kernels, scored), "synflow")
 
 
-# Every score by its name. One that takes no data can be given to `kt.prune` by it.
+# Scores by name. Those that need no data can be passed to `kt.prune` by name.
 SCORES: dict[str, Callable[..., Scores]] = {
     score.__name__: score for score in (magnitude, random, snip, grasp, synflow)
 }
@@ -287,7 +290,7 @@ def _gradient(tape, result, values):
 
 
 def _unit_flow(value, kernel):
-    """The kernel scaled so that, on average, its outputs are as large as its inputs."""
+    """The kernel, scaled so that its outputs are on average as large as its inputs."""
     outputs = np.prod([kernel.shape[axis] for axis in kernel.output_axes])
     return value * (float(outputs) / tf.maximum(tf.reduce_sum(value), np.finfo(np.float32).tiny))
 
@@ -301,14 +304,17 @@ def _by_path(kernels, scored):
 
 
 def _finish(model, scores: Scores, name: str | None = None) -> Scores:
-    """The scores, checked, with -inf off the masks that the model has already."""
+    """Checks the scores, and sets them to -inf off the masks that the model already has."""
     for path, score in scores.items():
         if not np.isfinite(score).all():
-            raise ValueError(f"The scores of {path!r} are not finite: its weights or data are not.")
+            raise ValueError(
+                f"The scores of {path!r} are not finite: its weights, or the data, may not be."
+            )
     if name and not any(score.any() for score in scores.values()):
         raise ValueError(
-            f"{name} scores all weights of model {model.name!r} 0: no gradient reaches them. A "
-            "softmax at the end (use logits), dead units or a batch of zeros may be the cause."
+            f"The {name} scores of model {model.name!r} are all 0: no gradient reaches the "
+            "weights. A softmax at the end (use logits), dead units or a batch of zeros may be the "
+            "cause."
         )
     for path, record in masks.whole_kernels(model, "Scoring").items():
         if path in scores:

@@ -1,10 +1,12 @@
-"""Points in training."""
+"""`kt.Step`: points in training."""
 
 import numbers
 import re
 from decimal import Decimal
 
 from keras_tickets._checks import check_integer
+
+__all__ = ["Step"]
 
 _TEXT = re.compile(r"([0-9]+)(it|ep)|([0-9]+(?:\.[0-9]+)?)(%)")
 _ALLOWED = (
@@ -16,8 +18,8 @@ _ALLOWED = (
 class Step:
     """A point in training, in optimizer steps, in epochs or as a share of the whole.
 
-    Two steps are equal if they say the same: `Step(500) == Step("500it")` and
-    `Step(0.75) == Step("75%")`. A step in epochs equals none in optimizer steps.
+    Two steps are equal if they mean the same: `Step(500) == Step("500it")` and
+    `Step(0.75) == Step("75%")`. Steps in different units are never equal.
 
     Args:
         value: An int or `"500it"` for optimizer steps, `"10ep"` for epochs, `"75%"` or a float in
@@ -25,7 +27,7 @@ class Step:
 
     Raises:
         TypeError: If `value` is neither a number nor a string nor a `Step`.
-        ValueError: If it is out of range, or a string of another form.
+        ValueError: If it is out of range, or a string that is none of these.
 
     Example:
 
@@ -45,16 +47,16 @@ class Step:
 
     @property
     def value(self) -> int | float | str:
-        """What the step was made of; `Step(step.value) == step`."""
+        """The value that the step was made from; `Step(step.value) == step`."""
         return self._value
 
     @property
     def is_relative(self) -> bool:
-        """Whether the length of training, or of an epoch, is needed to resolve it."""
+        """Whether the step depends on the length of training, or of an epoch."""
         return self._unit != "it"
 
     def resolve(self, total_steps: int | None = None, steps_per_epoch: int | None = None) -> int:
-        """The number of optimizer steps taken before this point; shares are rounded down.
+        """The number of optimizer steps taken before this point. Shares are rounded down.
 
         Args:
             total_steps: Optimizer steps of the whole training.
@@ -65,19 +67,18 @@ class Step:
 
         Raises:
             TypeError: If an argument is not an int.
-            ValueError: If the argument that this step is relative to is missing or negative.
+            ValueError: If the argument that this step depends on is missing or negative.
         """
         if self._unit == "it":
             return self._amount
-        name, length = (
-            ("total_steps", total_steps)
-            if self._unit == "%"
-            else ("steps_per_epoch", steps_per_epoch)
-        )
+        if self._unit == "%":
+            name, length = "total_steps", total_steps
+        else:
+            name, length = "steps_per_epoch", steps_per_epoch
         if length is None:
             raise ValueError(
-                f"{self!r} cannot be resolved, because `{name}` is not known: pass steps, or call "
-                "`optimizer.set_total_steps(n)`."
+                f"{self!r} cannot be resolved, because `{name}` is not known: give the step in "
+                "optimizer steps, or call `optimizer.set_total_steps(n)`."
             )
         share = self._amount / 100 if self._unit == "%" else self._amount
         return int(share * check_integer(name, length, low=0))

@@ -1,4 +1,4 @@
-"""Tickets: masks with the weights that training starts from, and files of them."""
+"""Tickets: masks with the weights that training starts from, and their files."""
 
 import dataclasses
 import functools
@@ -22,23 +22,25 @@ from keras_tickets._version import __version__
 from keras_tickets.model import SparseModel, with_full_masks
 from keras_tickets.pruning import settle_counts
 
+__all__ = ["Ticket", "load_ticket", "save_ticket"]
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Ticket:
     """Masks, the weights that a network with these masks starts from, and where they come from.
 
-    A ticket is of all the weights of a model: kernels, biases, scales and statistics of batch
-    normalization. Kernels are exactly 0 off their masks. Nothing in it can be changed.
+    A ticket has all weights of a model: kernels, biases, scales and statistics of batch
+    normalization. Kernels are exactly 0 off their masks. A ticket is immutable.
 
     Args:
-        masks: `{kernel path: array}`, boolean or of 0 and 1, at least one.
+        masks: `{kernel path: array}`. Arrays are boolean, or hold only 0 and 1. At least one.
         weights: `{weight path: array}` with the paths of `kt.weight_paths`, of any numeric dtype.
         provenance: Where the ticket comes from, as values that JSON can hold: configuration, seed,
             level, digest of the ticket that this one was pruned from.
 
     Raises:
-        ValueError: There is no mask; a mask has no weight of its path and shape, or other values
-            than 0 and 1; a weight is not numeric; the provenance does not go into JSON.
+        ValueError: There is no mask; a mask has no weight of its path and shape, or has values
+            other than 0 and 1; a weight is not numeric; JSON cannot hold the provenance.
 
     Example:
 
@@ -86,12 +88,12 @@ class Ticket:
 
         Args:
             sparse_model: A `kt.SparseModel`.
-            weights: `{weight path: array}`, such as those of the rewind step; the model's present
-                ones by default.
-            provenance: As in `kt.Ticket`; the version of keras_tickets is added.
+            weights: `{weight path: array}`, such as those of the rewind step. By default, the
+                model's present weights.
+            provenance: As in `kt.Ticket`. The version of keras_tickets is added.
 
         Raises:
-            ValueError: `weights` are not of the model's paths and shapes.
+            ValueError: `weights` does not have the model's paths and shapes.
         """
         check_model(sparse_model)
         present = weight_paths(sparse_model)
@@ -103,7 +105,7 @@ class Ticket:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 in hexadecimal over masks, weights and provenance, in whatever order."""
+        """SHA-256 of masks, weights and provenance in hexadecimal. Their order does not matter."""
         return digest_ticket(self.masks, self.weights, self.provenance)
 
     @property
@@ -113,7 +115,7 @@ class Ticket:
         return 1.0 - sum(np.count_nonzero(mask) for mask in self.masks.values()) / size
 
     def apply(self, model: keras.Model) -> SparseModel:
-        """Gives a model of the same paths and shapes the ticket's masks and weights.
+        """Gives the ticket's masks and weights to a model with the same paths and shapes.
 
         Optimizer slots stay, but off the masks they return to their initial values.
 
@@ -126,7 +128,7 @@ class Ticket:
 
         Raises:
             TypeError: `model` is not a Keras 3 model, or has masks and is not a `kt.SparseModel`.
-            ValueError: Weights or masks differ; the first difference is named, and nothing is
+            ValueError: Paths or shapes differ. The error names the first difference, and nothing is
                 changed.
         """
         check_model(model)
@@ -136,7 +138,7 @@ class Ticket:
             model = self._sparsify(model)
         elif not isinstance(model, SparseModel):
             raise TypeError(
-                f"Model {model.name!r} has masks and is not a `kt.SparseModel`; make one of it: "
+                f"Model {model.name!r} has masks, but is not a `kt.SparseModel`. Make it one with "
                 "`kt.SparseModel(model)`."
             )
         else:
@@ -168,22 +170,23 @@ def save_ticket(
     weights: Mapping[str, np.ndarray] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Ticket:
-    """Writes a ticket to one new file: masks at one bit a weight, weights, provenance, digest.
+    """Writes a ticket to one new file: masks at one bit per weight, weights, provenance, digest.
 
-    The file is complete or not there, whenever the process is killed. It is a safetensors file,
-    with the weights under `weights/…` and the bits of the masks under `masks/…`.
+    Even if the process is killed, the file is either complete or not there. It is a safetensors
+    file, with the weights under `weights/…` and the bits of the masks under `masks/…`.
 
     Args:
-        path: The file, which must not exist; its directory must.
+        path: The file. It must not exist, but its directory must.
         sparse_model: A `kt.SparseModel`.
-        weights: As in `kt.Ticket.of`.
-        provenance: As in `kt.Ticket.of`.
+        weights: `{weight path: array}`, such as those of the rewind step. By default, the model's
+            present weights.
+        provenance: As in `kt.Ticket`. The version of keras_tickets is added.
 
     Returns:
         The ticket.
 
     Raises:
-        ValueError: `weights` are not of the model's paths and shapes.
+        ValueError: `weights` does not have the model's paths and shapes.
         FileExistsError: The file exists; it is left as it is.
         OSError: The file cannot be written; nothing is left behind.
 
@@ -206,7 +209,7 @@ def save_ticket(
 
 
 def load_ticket(path: str | os.PathLike) -> Ticket:
-    """Reads a ticket and checks that it is, to the byte, as it was written.
+    """Reads a ticket, and checks by its digest that it is as it was written.
 
     Args:
         path: A file that `kt.save_ticket` wrote.
@@ -236,12 +239,14 @@ def load_ticket(path: str | os.PathLike) -> Ticket:
         ticket = Ticket(masks, weights, provenance)
         if ticket.digest != digest:
             raise ValueError(
-                f"its digest is {digest!r}, and that of what it holds {ticket.digest!r}"
+                f"its digest is {digest!r}, and that of its content {ticket.digest!r}"
             )
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no ticket file {str(path)!r}") from None
     except ValueError as error:
-        raise ValueError(f"ticket file {str(path)!r} is damaged or no ticket: {error}") from error
+        raise ValueError(
+            f"ticket file {str(path)!r} is damaged or is not a ticket: {error}"
+        ) from error
     return ticket
 
 
@@ -250,29 +255,33 @@ def _to_json(provenance) -> str:
         return json.dumps(provenance, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"`provenance` must hold what JSON can: {error}. Received: provenance={provenance!r}"
+            f"`provenance` must hold only what JSON can: {error}. "
+            f"Received: provenance={provenance!r}"
         ) from error
 
 
 def _check_mask(path, mask, weight) -> np.ndarray:
     mask = np.asarray(mask)
     if weight is None:
-        raise ValueError(f"`masks` names {path!r}, for which `weights` has nothing.")
+        raise ValueError(f"`masks` names {path!r}, for which `weights` has no array.")
     if mask.shape != weight.shape:
-        raise ValueError(f"Mask {path!r} has shape {mask.shape}; its weights have {weight.shape}.")
+        raise ValueError(
+            f"Mask {path!r} must have the shape of its kernel, {weight.shape}. Received: shape="
+            f"{mask.shape}"
+        )
     if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
         raise ValueError(f"Mask {path!r} must be boolean or hold only 0 and 1.")
     return mask.astype(bool)
 
 
 def _check_same_shapes(variables, arrays, what):
-    """Raises an error that names the first of a model's weights that `arrays` does not fit."""
+    """Raises an error that names the first weight whose path or shape differs."""
     for path, variable in variables.items():
         shape = tuple(variable.shape)
         if path not in arrays:
             raise ValueError(
                 f"The model has weight {path!r} of shape {shape}; {what} has none of that path. "
-                "Name the layers: names that Keras gives count on from model to model."
+                "Name the layers yourself: the names that Keras gives differ from model to model."
             )
         if np.shape(arrays[path]) != shape:
             raise ValueError(
@@ -288,13 +297,13 @@ def _check_same_shapes(variables, arrays, what):
 
 
 def _check_same_masks(in_model, in_ticket):
-    """Raises an error that names the first kernel that is masked in one of them alone."""
+    """Raises an error that names the first kernel that only one of the two has masked."""
     for path in in_model:
         if path not in in_ticket:
             raise ValueError(f"Kernel {path!r} has a mask in the model and none in the ticket.")
     for path in in_ticket:
         if path not in in_model:
             raise ValueError(
-                f"Kernel {path!r} has a mask in the ticket and cannot have one in the model, where "
+                f"Kernel {path!r} has a mask in the ticket, but cannot have one in the model, where "
                 "it is frozen, or was not masked when the model was made sparse."
             )

@@ -46,7 +46,11 @@ EXAMPLES = {place: text for place, text in docstrings().items() if has_example(t
 
 
 def run(place, text):
-    """Runs the blocks of a docstring in one namespace, and its sessions in another."""
+    """Runs the blocks of a docstring in one namespace and its sessions in another.
+
+    Raises whatever a block raises, and an `AssertionError` if a session prints something else than
+    the docstring shows.
+    """
     namespace = {"__name__": "__main__"}
     for block in blocks(text):
         exec(compile(block, place, "exec"), namespace)

@@ -81,7 +81,7 @@ def test_steps_need_no_length():
     ],
 )
 def test_an_unknown_length_is_an_error_with_the_way_out(value, known, missing):
-    way_out = r"pass steps, or call `optimizer.set_total_steps\(n\)`"
+    way_out = r"give the step in optimizer steps, or call `optimizer.set_total_steps\(n\)`"
     with pytest.raises(ValueError, match=f"`{missing}` is not known: {way_out}") as error:
         Step(value).resolve(**known)
     assert repr(value) in str(error.value)

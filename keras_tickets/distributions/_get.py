@@ -1,4 +1,4 @@
-"""What users may pass as a distribution, made into one."""
+"""Turns what users may pass as a distribution into one."""
 
 from collections.abc import Mapping
 

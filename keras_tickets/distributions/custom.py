@@ -12,16 +12,17 @@ from keras_tickets.distributions.distribution import Allocation, Distribution
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class Custom(Distribution):
-    """A sparsity for each kernel by the first regex that matches its path.
+    """A sparsity for each kernel, from the first regex that matches its path.
 
-    Kernels that match none stay dense and out of the budget. The overall `sparsity` follows from
-    the map and is not used.
+    Kernels that match none stay dense and do not count. The overall sparsity follows from the map;
+    the `sparsity` argument of `allocate` is ignored.
 
     Args:
         sparsities: `{path regex: share of zeros in [0, 1)}`.
 
     Raises:
-        ValueError: A regex is invalid or, from `allocate`, matches no kernel; a share is out of
+        TypeError: `sparsities` is not a dict of strings, or a share is not a number.
+        ValueError: A regex is invalid or, in `allocate`, matches no kernel; a share is out of
             range.
 
     Example:
@@ -54,7 +55,7 @@ class Custom(Distribution):
     ) -> Allocation:
         regexes = {compile_regex("sparsity", p): float(s) for p, s in self.sparsities.items()}
         for regex in regexes:
-            # The empty regex means all kernels, which may be none.
+            # The empty regex means all kernels; a model without any is no error.
             if regex.pattern and not any(regex.search(kernel.path) for kernel in kernels):
                 raise ValueError(
                     f"`sparsity`: regex {regex.pattern!r} matches no kernel. "

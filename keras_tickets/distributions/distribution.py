@@ -15,7 +15,7 @@ class Allocation:
 
     Attributes:
         sparsity: `{kernel path: share of zeros}` of the kernels that get a mask.
-        left_dense: `{kernel path: reason}` of those that get none and do not count.
+        left_dense: `{kernel path: reason}` of those that get no mask and do not count.
 
     Example:
 
@@ -29,9 +29,10 @@ class Allocation:
 
 
 class Distribution(abc.ABC):
-    """Base of the distributions: shares a sparsity among kernels.
+    """Base of the distributions, which share a sparsity among kernels.
 
-    A subclass implements `allocate`; its constructor arguments are its attributes.
+    A subclass implements `allocate`. It keeps each constructor argument as an attribute of the same
+    name, so that it can be saved.
 
     Attributes:
         needs_scores: Whether `allocate` needs `scores`.
@@ -84,7 +85,7 @@ class Distribution(abc.ABC):
 
     @classmethod
     def from_config(cls, config: dict) -> "Distribution":
-        """Makes one from its constructor arguments."""
+        """Creates a distribution from its constructor arguments."""
         return cls(**config)
 
     def __repr__(self):

@@ -14,11 +14,11 @@ from keras_tickets.distributions.distribution import Allocation, Distribution
 
 
 class _ErdosRenyi(Distribution):
-    """Density in proportion to a ratio of each kernel, full kernels kept dense."""
+    """Density in proportion to a ratio of each kernel, at most 1."""
 
     @abc.abstractmethod
     def _ratio(self, kernel):
-        """Density of a kernel up to a factor that all kernels share."""
+        """The density of a kernel, up to a factor that is the same for all kernels."""
 
     def allocate(
         self,
@@ -44,17 +44,18 @@ class _ErdosRenyi(Distribution):
 def solve(
     sizes: Sequence[int], ratios: Sequence[float], sparsity: float, rounding: str = "floor"
 ) -> list[float]:
-    """Densities `epsilon * ratio`, at most 1, that meet the budget.
+    """Densities `epsilon * ratio`, at most 1, that meet the budget of weights.
 
-    Kernels that would be more than full are dense. One round adds only those of the highest ratio,
-    so that no more than needed are. The budget is summed from rounded counts, in kernel order, in
-    float64, which makes the densities bit-equal to published ones.
+    Kernels whose density would be above 1 are made dense. Each round makes only those with the
+    highest ratio dense, because the factor of the others changes then. The budget is a float64 sum
+    of rounded counts in kernel order, as in the code of the paper, so that the densities are equal
+    to published ones bit for bit.
 
     Args:
         sizes: Number of weights of each kernel.
         ratios: Positive ratio of each kernel.
         sparsity: Share of zeros in [0, 1) over all kernels.
-        rounding: How the numbers of zeros are rounded: "floor" or "ceil".
+        rounding: How each kernel's number of zeros is rounded: "floor" or "ceil".
 
     Returns:
         The density of each kernel.
@@ -85,11 +86,11 @@ def solve(
 class ER(_ErdosRenyi):
     """Erdős–Rényi: density in proportion to (inputs + outputs) / (inputs · outputs).
 
-    Kernels that this would more than fill stay dense; the others make up for them. Inputs and
-    outputs are channels; spatial axes do not count.
+    Inputs and outputs are channels; spatial axes do not count. Kernels whose density would be above
+    1 stay dense, and the others become sparser to make up for them.
 
     Raises:
-        ValueError: From `allocate`, where a kernel would be left without weights.
+        ValueError: In `allocate`, if a kernel would be left without weights.
 
     Example:
 
@@ -114,18 +115,19 @@ class ER(_ErdosRenyi):
 class ERK(_ErdosRenyi):
     """Erdős–Rényi-Kernel: density in proportion to sum / product of a kernel's dimensions.
 
-    The dimensions of a convolution are those of its kernel; of any other kernel the product of its
-    input axes, the product of its output axes and its spatial axes. The gates of recurrent kernels
-    count as kernels of their own. Kernels that this would more than fill stay dense; the others
-    make up for them.
+    The dimensions of a kernel are its number of inputs, its number of outputs and the sizes of its
+    spatial axes; several input or output axes count as one, by their product. Each gate of a
+    recurrent kernel counts as a kernel of its own. Kernels whose density would be above 1 stay
+    dense, and the others become sparser to make up for them.
 
     Args:
-        power_scale: Power of the ratio: 1 for ERK, 0 for a uniform distribution, between them
-            softer.
+        power_scale: Power of the ratio: 1 for ERK, 0 for a uniform distribution, and in between for
+            something between the two.
 
     Raises:
-        ValueError: `power_scale` is not a finite number of at least 0; from `allocate`, where a
-            kernel would be left without weights.
+        TypeError: `power_scale` is not a number.
+        ValueError: `power_scale` is negative or not finite; in `allocate`, if a kernel would be
+            left without weights.
 
     Example:
 

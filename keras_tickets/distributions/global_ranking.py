@@ -14,14 +14,15 @@ from keras_tickets.distributions.distribution import Allocation, Distribution
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class Global(Distribution):
-    """One ranking of all weights: those with the highest scores stay, wherever they are.
+    """One ranking of all weights: those with the highest scores stay, whatever their kernel.
 
-    The total is exact: `nonzeros` of all weights together. Ties go to the kernel that comes first,
-    then to the lowest flat index. `kt.sparsify` passes the scores by which it draws the first
-    masks: random ones, or magnitudes.
+    The total is exact: `kt.distributions.nonzeros` of the number of all weights. Ties go to the
+    kernel that comes first, then to the lowest flat index. `kt.sparsify` passes the scores by which
+    it draws the first masks: random numbers, or magnitudes.
 
     Raises:
-        ValueError: From `allocate`, where `scores` are missing or not of the kernels' shapes.
+        ValueError: In `allocate`, if `scores` are missing or not of the kernels' shapes, or if a
+            kernel would be left without weights.
 
     Example:
 

@@ -15,8 +15,8 @@ class Uniform(Distribution):
     """The same sparsity for every kernel.
 
     Args:
-        dense_first_conv: Leave convolutions that read the model's input dense and out of the
-            budget, as in the RigL paper; never a `Dense` layer.
+        dense_first_conv: Whether convolutions that read the model's input stay dense and do not
+            count, as in the RigL paper. A `Dense` layer is never left out.
 
     Example:
 

@@ -1,4 +1,6 @@
-"""Keras layers: `Sparse` masks another's kernels, `SparseDense` has none; batch normalization."""
+"""Keras layers: sparse ones, with masked or with sparsely stored kernels, and a faster batch
+normalization.
+"""
 
 from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
 from keras_tickets.layers.sparse import Sparse

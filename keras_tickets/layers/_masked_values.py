@@ -1,4 +1,4 @@
-"""What a forward pass computed with kernels, whose gradients are or make the dense gradients."""
+"""Collects what a forward pass computes with kernels, for the dense gradients."""
 
 import contextlib
 import threading
@@ -16,12 +16,12 @@ _collector = threading.local()
 def collect_masked_values() -> Iterator[dict[MaskedKernel | SparseKernel, list[tuple]]]:
     """Collects the masked kernels of a forward pass, and the products with sparse kernels.
 
-    The gradients of masked kernels are the dense gradients by which sparse optimizers grow; those
-    of products are a factor of them, with the inputs.
+    The gradient of a masked kernel is its dense gradient. That of a product with a sparse kernel is
+    one factor of the dense gradient, and the inputs are the other.
 
     Yields:
-        `{record of a kernel: [tensors, …]}`, filled as layers are called in this thread: `(masked
-        kernel,)` or `(product, inputs)`. A layer that is called twice adds two.
+        `{record of a kernel: [tensors, …]}`, filled while layers are called in this thread: each
+        call adds `(masked kernel,)` or `(product, inputs)`.
     """
     collected: dict[MaskedKernel | SparseKernel, list[tuple]] = {}
     outer = getattr(_collector, "open", ())
@@ -33,11 +33,11 @@ def collect_masked_values() -> Iterator[dict[MaskedKernel | SparseKernel, list[t
 
 
 def collect(record: MaskedKernel | SparseKernel, *tensors: tf.Tensor) -> None:
-    """Adds a masked kernel, or a product with a sparse kernel and its inputs, to what is collected.
+    """Adds a masked kernel, or a product with a sparse kernel, to every open collection.
 
     Args:
         record: The kernel.
-        *tensors: Its masked value; or, where it is stored sparsely, the product and the inputs.
+        *tensors: Its masked value; or, if it is stored sparsely, the product and the inputs.
     """
     for collected in getattr(_collector, "open", ()):
         collected.setdefault(record, []).append(tensors)

@@ -11,18 +11,18 @@ SMALLEST_EPSILON = 1.001e-5
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` that trains with TensorFlow's fused kernel.
 
-    Keras builds the training step of batch normalization from some ten elementary operations, each
-    of which walks over the activations once. This layer computes the same outputs, gradients and
-    moving averages with `FusedBatchNormV3`, which takes a fraction of the time. Arguments, weights,
-    names and saved configuration are those of the parent, so that it is a drop-in replacement:
-    weights move freely between the two.
+    Keras builds the training step of batch normalization from about ten elementary operations, each
+    of which reads all activations once. This layer computes the same outputs, gradients and moving
+    averages with `FusedBatchNormV3`, which takes a fraction of the time. It is a drop-in
+    replacement: arguments, weights, names and saved configuration are those of the parent class,
+    and weights move freely between the two.
 
-    The fused kernel returns the unbiased variance, N / (N - 1) times what Keras averages over the
-    N values of a channel; the moving variance is corrected for it.
+    The fused kernel returns the unbiased variance, which is N / (N - 1) times what Keras averages
+    over the N values of a channel. The moving variance is corrected for that.
 
-    The parent's own computation is used, silently and with the same result, at inference, and
-    wherever the fused kernel does not apply: inputs that are not of rank 4 with channels last, a
-    mask, `synchronized=True`, `renorm=True`, float64, or an `epsilon` below 1.001e-5.
+    The parent's own computation is used, with the same result, at inference and wherever the fused
+    kernel does not apply: inputs that are not of rank 4 with channels last, a mask,
+    `synchronized=True`, `renorm=True`, float64, or an `epsilon` below 1.001e-5.
 
     Args:
         **kwargs: As in `keras.layers.BatchNormalization`.

@@ -19,28 +19,29 @@ from keras_tickets.masks import FirstMask, MaskedKernel
 class Sparse(keras.layers.Wrapper):
     """Runs any Keras layer with `where(mask, kernel, 0)` in place of each of its kernels.
 
-    The inner layer's class does not matter: its kernels are found once it is built, its call
-    arguments, masking, dtype policy, state (batch statistics, dropout seeds) and losses are its
-    own. Biases and other small weights stay dense. The masks are boolean, one byte per weight, and
-    one bit per weight in `.keras` and `.weights.h5` files.
+    It works for inner layers of any class. Their kernels are found once they are built. Call
+    arguments, Keras's masking of timesteps, dtype policy, state (batch statistics, dropout seeds)
+    and losses are those of the inner layer. Biases and other small weights stay dense. The masks
+    are boolean: one byte per weight in memory, one bit in `.keras` and `.weights.h5` files.
 
-    `kt.sparsify` wraps whole models; wrap layers by hand to choose each sparsity yourself. Train
-    the result in a `kt.SparseModel`.
+    `kt.sparsify` wraps whole models. Wrap layers by hand to choose each sparsity yourself, and
+    train the result in a `kt.SparseModel`.
 
     Args:
         layer: Keras layer, built or not.
-        sparsity: Share of zeros in [0, 1) for every kernel of the layer, or `{path: share}` with
-            paths from the layer on (`"kernel"`, `"query/kernel"`); kernels not named stay dense and
-            have no mask.
+        sparsity: Share of zeros in [0, 1) for every kernel of the layer; or `{path: share}` with
+            paths inside the layer (`"kernel"`, `"query/kernel"`), where kernels that are not named
+            stay dense and have no mask.
         structure: Which sets of weights the masks may leave: `None` for single weights, an object
             of `kt.structures`, or `{path: structure}` with paths as in `sparsity`.
-        mask: How the first mask is drawn, as in `kt.sparsify`.
-        seed: Non-negative integer for `"random"`; the draw also depends on the layer's name.
+        mask: How the first masks are drawn: "random", "magnitude" or "ones"; see `kt.sparsify`.
+        seed: Non-negative integer for random masks, which also depend on the layer's name.
         **kwargs: Arguments of `keras.layers.Layer`. The name is the inner layer's by default.
 
     Raises:
-        ValueError: `sparsity` is out of range, or it or `structure` names no kernel; a structure
-            does not fit a kernel; `mask` is unknown.
+        TypeError: `layer` is not a Keras layer, or is itself a `Sparse`.
+        ValueError: `sparsity` is out of range; `sparsity` or `structure` names what is not a
+            kernel; a structure does not fit a kernel; `mask` is unknown.
 
     Example:
 
@@ -69,7 +70,7 @@ class Sparse(keras.layers.Wrapper):
     ):
         if not isinstance(layer, keras.layers.Layer) or isinstance(layer, Sparse):
             raise TypeError(
-                f"`layer` must be a Keras layer that is not Sparse. Received: {layer!r}"
+                f"`layer` must be a Keras layer that is not Sparse. Received: layer={layer!r}"
             )
         kwargs.setdefault("name", layer.name)
         kwargs.setdefault("dtype", layer.dtype_policy)
@@ -92,7 +93,7 @@ class Sparse(keras.layers.Wrapper):
         _keras_compat.adopt_call_of(self, layer)
         self._passes_on = True
 
-    # --- As the layer inside --------------------------------------------------------------------
+    # --- Like the layer inside ------------------------------------------------------------------
 
     def __getattr__(self, name):
         layer = self.__dict__.get("layer")
@@ -109,18 +110,18 @@ class Sparse(keras.layers.Wrapper):
 
     @property
     def weights(self) -> list[keras.Variable]:
-        """Those of the layer inside: masks are variables, not weights."""
+        """The weights of the layer inside. Masks are variables, but not weights."""
         return self.layer.weights
 
     @property
     def non_trainable_weights(self) -> list[keras.Variable]:
-        """The masks, and those of the layer inside."""
-        # The older `.h5` format of Keras saves these lists.
+        """The masks, and the non-trainable weights of the layer inside."""
+        # Keras's older `.h5` format saves these weights, and the masks belong in the file.
         return [*(record.mask for record in self.masked_kernels), *super().non_trainable_weights]
 
     @property
     def input_spec(self):
-        """What the layer inside takes."""
+        """The input spec of the layer inside."""
         return self.layer.input_spec
 
     @input_spec.setter
@@ -141,10 +142,10 @@ class Sparse(keras.layers.Wrapper):
         raise ValueError(_refusal(self, "quantized"))
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
-        """Refused: see `Raises`.
+        """Not supported.
 
         Raises:
-            ValueError: Always. Masks and low-rank factors do not go together.
+            ValueError: Always. A layer with masks and low-rank factors could not be loaded again.
         """
         raise ValueError(_refusal(self, "given low-rank factors"))
 
@@ -168,8 +169,8 @@ class Sparse(keras.layers.Wrapper):
     def build_from_config(self, config):
         if not self.layer.built:
             self.layer.build_from_config(config)
-        # Layers inside that have no `build` get their weights from the first call. Keras marks this
-        # one as built all the same.
+        # An inner layer without a `build` method gets its weights from the first call, although
+        # Keras marks this layer as built.
         self._waits_for_call = not _keras_compat.is_built(self.layer)
         if not self.built and not self._waits_for_call:
             self.build()
@@ -182,7 +183,7 @@ class Sparse(keras.layers.Wrapper):
 
     @property
     def found_masks(self) -> bool:
-        """Whether the weights file that was read last has masks for this layer."""
+        """Whether the weights file that was read last had masks for this layer."""
         return self._found_masks
 
     def load_own_variables(self, store):
@@ -227,7 +228,7 @@ class Sparse(keras.layers.Wrapper):
                     record.begin()
         self.masked_kernels, self._kernel_paths = records, paths
         for record in records:
-            # `tf.train.Checkpoint` follows attributes, not lists.
+            # `tf.train.Checkpoint` finds variables through attributes, not through lists.
             setattr(self, record.mask.name, record.mask)
 
     def _check_paths(self, argument, named, kernels):
@@ -241,7 +242,7 @@ class Sparse(keras.layers.Wrapper):
     def _add_mask(self, kernel, name, sparsity, layout):
         def initialize(shape, dtype=None):
             if self.mask == "ones" or not tf.executing_eagerly():
-                # In a graph the variable holds nothing yet, and any values will do.
+                # In a graph the variable has no values yet, and any will do.
                 return tf.ones(shape, tf.bool)
             scores = masks.initial_scores(name, kernel.variable, self.mask, self.seed)
             return tf.constant(layout.draw(scores, sparsity))
@@ -295,7 +296,10 @@ class Sparse(keras.layers.Wrapper):
         }
 
     def _given_names(self):
-        """What random draws go by, `{path from the layer on: name}`, where a model has said it."""
+        """`{path inside the layer: name}` of the kernels that a model has named.
+
+        Random draws depend on these names, so they are saved.
+        """
         if not self.built:
             return dict(self.names)
         pairs = zip(self._kernel_paths, self.masked_kernels, strict=True)
@@ -309,7 +313,7 @@ class Sparse(keras.layers.Wrapper):
         wrapper = super().from_config(config, custom_objects)
         wrapper.names = dict(names)
         if name is not None:
-            # The configuration of a layer without `get_config` may not say its name.
+            # The configuration of a layer without `get_config` may lack its name.
             wrapper.layer.name = name
         return wrapper
 
@@ -317,7 +321,7 @@ class Sparse(keras.layers.Wrapper):
 def _refusal(layer, what):
     return (
         f"Layer {layer.name!r} has masks and cannot be {what}: it could not be loaded again. "
-        "Make the model plain first, with `kt.strip`."
+        "Make the model plain first with `kt.strip`."
     )
 
 

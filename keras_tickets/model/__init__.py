@@ -1,4 +1,4 @@
-"""Sparse models: into them, around with them, and out again."""
+"""Sparse models: made from dense ones, trained, saved, and made plain again."""
 
 from keras_tickets.model.sparse_model import SparseModel
 from keras_tickets.model.sparsification import sparsify, with_full_masks

@@ -1,4 +1,4 @@
-"""Whether the file of a model can be loaded again, found before it is written."""
+"""Checks that a saved model could be loaded again, before its file is written."""
 
 import copy
 import json
@@ -9,17 +9,17 @@ from keras_tickets import _keras_compat
 
 
 def check_loadable(model: keras.Model) -> None:
-    """Makes a model again from its configuration, as `keras.models.load_model` does.
+    """Rebuilds a model from its configuration, as `keras.models.load_model` does, and compares.
 
-    Nothing is computed, and no weights are made where that is possible. A configuration that was
-    seen to be good is not tried again. What depends on arguments of `load_model`, such as classes
-    that are not registered, is left to it.
+    Nothing is computed, and no weights are created if that can be avoided. A configuration that has
+    passed once is not tried again. Classes that are not registered are no error: `load_model` can
+    be told of them.
 
     Args:
-        model: The model that is going to be saved.
+        model: The model that is about to be saved.
 
     Raises:
-        ValueError: What is made differs from the model.
+        ValueError: The model cannot be rebuilt, or the result differs from it.
     """
     serialized = {**keras.saving.serialize_keras_object(model), "compile_config": None}
     text = json.dumps(serialized, sort_keys=True, default=str)
@@ -35,7 +35,7 @@ def check_loadable(model: keras.Model) -> None:
         if ours != theirs:
             raise ValueError(_message(model, f"it has {theirs} for {ours}"))
     if len(_shapes(again)) != len(_shapes(model)):
-        raise ValueError(_message(model, "it has another number of variables"))
+        raise ValueError(_message(model, "it has a different number of variables"))
     model._loadable = text
 
 
@@ -64,8 +64,8 @@ def _message(model, why):
         if getattr(layer, "lora_enabled", False) or layer.quantization_mode
     ]
     advice = (
-        "Its layers need a `get_config` that says how to make them, and a `build` that makes all "
-        "their weights, those too that only some calls use."
+        "Its layers need a `get_config` that returns all their constructor arguments, and a `build` "
+        "that makes all their weights, even those that only some calls use."
     )
     if changed:
         advice = (
@@ -73,6 +73,6 @@ def _message(model, why):
             "were masked; do that to `kt.strip(model)` instead."
         )
     return (
-        f"Model {model.name!r} is not saved: a model made from its configuration would not be this "
-        f"one, so that the file could not be loaded ({why}). {advice}"
+        f"Model {model.name!r} is not saved, because its file could not be loaded: a model rebuilt "
+        f"from its configuration would not be the same ({why}). {advice}"
     )

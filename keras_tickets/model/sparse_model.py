@@ -25,14 +25,14 @@ from keras_tickets.plan import SparsityPlan, summary
 class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional):
     """A Keras model with `kt.layers.Sparse` layers, and a training step for sparse optimizers.
 
-    `compile`, `fit`, `evaluate`, `predict` and saving are those of `keras.Model`, on no strategy or
-    any `tf.distribute` strategy, with any `steps_per_execution`. `kt.sparsify` makes one from a
-    dense model; a model without `Sparse` layers trains densely.
+    `compile`, `fit`, `evaluate`, `predict` and saving work as in `keras.Model`, with or without a
+    `tf.distribute` strategy, and with any `steps_per_execution`. `kt.sparsify` makes a sparse model
+    from a dense one. A model without `Sparse` layers is trained densely.
 
     Args:
-        inputs: Keras inputs, as in `keras.Model(inputs, outputs)`; or, with no `outputs`, a built
-            Keras model, whose layers are used as they are.
-        outputs: Outputs of the graph of layers.
+        inputs: Keras inputs, as in `keras.Model(inputs, outputs)`. Without `outputs`, a built Keras
+            model, whose layers are used as they are.
+        outputs: Keras outputs, as in `keras.Model(inputs, outputs)`.
         name: Name of the model.
         **kwargs: As in `keras.Model`.
 
@@ -56,8 +56,7 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
     def __init__(
         self, inputs: Any, outputs: Any = None, name: str | None = None, **kwargs: Any
     ) -> None:
-        # These names are those of Keras's functional models: it makes a model from its config only
-        # where they are.
+        # Keras loads a functional model from its config only if `__init__` has these names.
         super().__init__(**_functional_arguments(inputs, outputs, name, **kwargs))
         if outputs is None:
             _keras_compat.copy_settings(inputs, self)
@@ -76,7 +75,7 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
             self.delegate_to(root, self._arguments_of_root)
 
     def _arguments_of_root(self, args, kwargs):
-        """Those of a call as they are; by name where one dict has them all, as `input` does."""
+        """The arguments of a call. One dict that has them all, as `input` has, is taken apart."""
         names = set(tensor_arguments(last_call(root_of(self))))
         is_dict = len(names) > 1 and len(args) == 1 and isinstance(args[0], dict)
         if is_dict and set(args[0]) == names:
@@ -86,17 +85,19 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
     def load_weights(
         self, filepath: str | os.PathLike, skip_mismatch: bool = False, **kwargs: Any
     ) -> None:
-        """Loads a file of this model's weights or of its dense model's; masks stay for the latter.
+        """Loads a file of this model's weights, or of its dense model's, which has no masks.
+
+        In the second case the masks stay. If an error is raised, the model has not changed.
 
         Args:
             filepath: Path of a `.weights.h5`, `.weights.json` or `.keras` file.
-            skip_mismatch: Whether to take the weights that fit, such as those of another head's
-                layers before it, and to warn of the others.
+            skip_mismatch: Whether to load the weights that fit and to warn of the others, for
+                example for a model with a new head.
             **kwargs: As in `keras.Model.load_weights`.
 
         Raises:
-            ValueError: The file fits neither, or lacks a mask; nothing is changed then.
-            OSError: The file cannot be read; nothing is changed then.
+            ValueError: The file fits neither model, or lacks a mask.
+            OSError: The file cannot be read.
         """
         variables = [*self.variables, *(self.optimizer.variables if self.compiled else ())]
         before = [variable.numpy() for variable in variables]
@@ -128,7 +129,7 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
         except (FileNotFoundError, PermissionError, IsADirectoryError):
             raise
         except (OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-            # `keras.callbacks.BackupAndRestore` takes its older file after an `OSError`.
+            # After an `OSError`, `keras.callbacks.BackupAndRestore` falls back on its older file.
             raise OSError(f"Weights file {str(filepath)!r} is damaged: {error}") from error
 
     def _load_what_fits(self, filepath, **kwargs):
@@ -145,7 +146,7 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
             )
 
     def _dense_view(self):
-        """The model without masks, of the same layers."""
+        """A model without masks that has the same layers."""
         return unwrap(self, lambda layer, wrapper: layer)
 
     def save(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
@@ -157,16 +158,16 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
             **kwargs: As in `keras.Model.save`.
 
         Raises:
-            ValueError: The file could not be loaded again.
+            ValueError: The file could not be loaded again. Nothing is written.
         """
         check_loadable(self)
         super().save(filepath, *args, **kwargs)
 
     def quantize(self, *args: Any, **kwargs: Any) -> None:
-        """Refused: see `Raises`.
+        """Not supported.
 
         Raises:
-            ValueError: Always. Quantized weights have no masks.
+            ValueError: Always. A quantized model with masks could not be loaded again.
         """
         raise ValueError(
             f"Model {self.name!r} has masks and cannot be quantized: it could not be loaded again. "
@@ -176,17 +177,17 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
 
     @property
     def masks(self) -> dict[str, np.ndarray]:
-        """`{kernel path: boolean array}`, as `kt.get_masks`."""
+        """`{kernel path: boolean array}`, as from `kt.get_masks`."""
         return masks.get_masks(self)
 
     @property
     def sparsity(self) -> float:
-        """Share of zeros over the masked kernels; 0 where there are none."""
+        """Share of zeros over the masked kernels; 0 if there are none."""
         return masks.sparsity_of_masks(self)
 
     @property
     def plan(self) -> SparsityPlan:
-        """What the model holds now, kernel by kernel, as `kt.summary`."""
+        """The masked kernels as they are now, as from `kt.summary`."""
         return summary(self)
 
 

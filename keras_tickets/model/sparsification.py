@@ -1,6 +1,4 @@
-"""From a dense model to a sparse one: which layers are wrapped, and with what masks."""
-
-import warnings
+"""From a dense model to a sparse one: which layers are wrapped, and with which masks."""
 
 import keras
 import numpy as np
@@ -10,6 +8,7 @@ from keras_tickets._checks import check_model, check_one_of, check_seed
 from keras_tickets._kernels.copies import copy_layer
 from keras_tickets._kernels.find import Filters, Kernel, all_kernels, find_kernels, output_kernels
 from keras_tickets._kernels.graphs import graph_of
+from keras_tickets._warnings import warn
 from keras_tickets.layers._sparse_root import SparseRoot
 from keras_tickets.layers.sparse import Sparse
 from keras_tickets.model.sparse_model import SparseModel
@@ -27,9 +26,9 @@ def sparsify(
     seed: int = 0,
     in_place: bool = False,
 ) -> SparseModel:
-    """Makes a sparse model of a dense one.
+    """Makes a sparse model from a dense one.
 
-    Call it under the `strategy.scope()` that will train the model. The result is not compiled.
+    Under a `tf.distribute` strategy, call it in the `strategy.scope()` that will train the model.
 
     Args:
         model: Built Keras model: functional, Sequential, nested or subclassed. It is copied through
@@ -37,19 +36,21 @@ def sparsify(
         sparsity: Share of zeros in [0, 1) over the masked kernels; or `{path regex: share}`, where
             the first match in order wins and kernels that match none stay dense.
         distribution: How the sparsity is shared among kernels: "uniform", "er", "erk", "global",
-            or an object of `kt.distributions`. A dict of sparsities leaves nothing to share.
+            or an object of `kt.distributions`. Not used with a dict of sparsities.
         structure: Which sets of weights the masks may leave: `None` for single weights, or an
             object of `kt.structures`.
-        mask: How the first masks are drawn: "random", "magnitude" or "ones" (dense at first, for
-            methods that prune on the way). `None`: "random", unless the model is compiled with a
-            method that starts from all weights, which then has them.
-        filters: Which kernels to mask: a regex, a list of regexes, or a callable on kernel paths.
-            By default all but embeddings, depthwise and Fourier kernels.
+        mask: How the first masks are drawn: "random"; "magnitude", which keeps the largest weights;
+            or "ones", which keeps all, for methods that prune during training. With `None` the
+            masks are random, unless the model is then compiled with a method that starts from all
+            weights: it gets "ones".
+        filters: Which kernels to mask: a regex, a list of regexes, or a function of the kernel
+            path. By default all but embeddings, depthwise and Fourier kernels.
         seed: Non-negative integer for random masks. The same seed gives the same masks everywhere.
-        in_place: Wrap the model's own layers instead of copies, for models that cannot be copied.
+        in_place: Whether to wrap the model's own layers instead of copies, for models that cannot
+            be copied.
 
     Returns:
-        A `kt.SparseModel` that computes what `model` does on masked kernels.
+        A `kt.SparseModel` that computes what `model` does, on masked kernels. It is not compiled.
 
     Raises:
         TypeError: `model` is not a Keras 3 model.
@@ -73,17 +74,16 @@ def sparsify(
     check_model(model)
     if masks.masked_kernels(model):
         raise ValueError(
-            f"`model` {model.name!r} is sparse already. Make a dense one of it with `kt.strip`, or "
-            "change its masks with `kt.set_masks`."
+            f"`model` {model.name!r} is sparse already. Make it dense with `kt.strip`, or change "
+            "its masks with `kt.set_masks`."
         )
     kernels, _ = find_kernels(model, filters)
     scores = {k.path: masks.initial_scores(k.path, k.variable, mask, seed) for k in kernels}
     chosen = allocate(kernels, sparsity, distribution, structure, scores).sparsity
     if mask in ("random", None) and any(chosen.values()) and _looks_trained(model):
-        warnings.warn(
-            'The model looks trained, and mask="random" removes weights whatever their size. Pass '
-            'mask="magnitude" to keep the largest.',
-            stacklevel=2,
+        warn(
+            'The model looks trained, and mask="random" removes weights whatever their magnitude. '
+            'Pass mask="magnitude" to keep the largest.'
         )
     _warn_of_lost_methods(model)
     each = _structures_of(model, kernels, structures.get(structure))
@@ -91,11 +91,24 @@ def sparsify(
 
 
 def with_full_masks(model: keras.Model, filters: Filters = None) -> SparseModel:
-    """A sparse model in which nothing is masked yet, for methods that prune on the way.
+    """A sparse model in which nothing is masked yet, for methods that prune during training.
 
     Args:
         model: As in `sparsify`.
         filters: As in `sparsify`.
+
+    Returns:
+        A `kt.SparseModel`, not compiled.
+
+    Example:
+
+    ```python
+    import keras
+    from keras_tickets.model import with_full_masks
+
+    model = with_full_masks(keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)]))
+    assert model.sparsity == 0 and len(model.masks) == 1
+    ```
     """
     return sparsify(model, {"": 0.0}, mask="ones", filters=filters)
 
@@ -107,11 +120,10 @@ def _warn_of_lost_methods(model):
         if getattr(type(model), name) is not getattr(keras.Model, name)
     ]
     if lost:
-        warnings.warn(
+        warn(
             f"{type(model).__name__} has its own {' and '.join(lost)}, which the sparse model does "
-            "not use: it has the training step that sparse optimizers need. Subclass "
-            "`kt.SparseModel` to change them.",
-            stacklevel=3,
+            "not use, because sparse optimizers need a training step of their own. Subclass "
+            "`kt.SparseModel` to change them."
         )
 
 
@@ -139,7 +151,7 @@ def _wrap(model, kernels: list[Kernel], chosen, each, options, in_place) -> Spar
             if owner is not layer and id(kernel.variable) in by_variable:
                 raise ValueError(
                     f"Layers {owner.name!r} and {layer.name!r} share kernel {kernel.path!r}, which "
-                    "can have one mask only. Leave it out with `filters`, or put both layers into "
+                    "can have only one mask. Leave it out with `filters`, or put both layers into "
                     "one subclassed model or layer."
                 )
         layer = layer if in_place else copy_layer(layer)
@@ -159,7 +171,7 @@ def _wrap(model, kernels: list[Kernel], chosen, each, options, in_place) -> Spar
 
 
 def _looks_trained(model) -> bool:
-    """Whether a bias that starts at zero has left it, or a built optimizer has stepped."""
+    """Whether a bias that started at 0 is not 0 now, or the model's optimizer has taken steps."""
     if (
         model.compiled
         and model.optimizer is not None

@@ -17,15 +17,16 @@ from keras_tickets.layers.sparse import Sparse
 
 
 def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
-    """A plain Keras model with the zeros baked into its kernels.
+    """Makes a plain Keras model, with zeros in its kernels, from a sparse one.
 
     Args:
         sparse_model: A `kt.SparseModel`; it is left as it is.
-        in_place: Use the model's own layers instead of copies, for models that cannot be copied.
+        in_place: Whether to use the model's own layers instead of copies, for models that cannot be
+            copied.
 
     Returns:
-        A Keras model with the same outputs and kernel paths, that needs no keras_tickets; not
-        compiled.
+        A Keras model with the same outputs and kernel paths. It is not compiled, and can be used
+        and loaded without keras_tickets.
 
     Raises:
         TypeError: `sparse_model` is not a Keras 3 model.
@@ -67,7 +68,13 @@ def unwrap(
     sparse_model: keras.Model,
     finish: Callable[[keras.layers.Layer, keras.layers.Layer], keras.layers.Layer],
 ) -> keras.Model:
-    """The model without its `Sparse` wrappers, each layer as `finish` returns it."""
+    """The model without its `Sparse` wrappers.
+
+    Args:
+        sparse_model: The model.
+        finish: Function of a layer without its wrapper, and of the layer as it was before. What it
+            returns takes the layer's place.
+    """
 
     def convert(layer):
         return finish(layer.layer if isinstance(layer, Sparse) else layer, layer)
@@ -75,7 +82,7 @@ def unwrap(
     if (root := root_of(sparse_model)) is not None:
         plain = convert(root)
         if _keras_compat.last_symbolic_call(plain) is None:
-            # So that it can be made sparse again.
+            # A model that was never called could not be made sparse again.
             call = fresh_call(root)
             plain(*call.args, **call.kwargs)
         return plain

@@ -1,4 +1,4 @@
-"""Saving a model into files that are complete, or as they were before."""
+"""Saves a model so that a file is always either the complete new one or the one before."""
 
 import contextlib
 import math
@@ -11,14 +11,14 @@ import numpy as np
 
 from keras_tickets._files.atomic import replacing
 
-_OVERHEAD = 2**14  # bytes of names and tables that HDF5 writes beside a variable
+_OVERHEAD = 2**14  # bytes of names and tables that HDF5 writes for a variable
 
 
 class WholeFiles:
-    """Saves a Keras model aside, and puts the file into its place when it is complete.
+    """Saves a Keras model to a temporary file, which is renamed when it is complete.
 
-    So the file of `keras.callbacks.ModelCheckpoint` is a whole one whenever the process is killed
-    or the disk is full: the new one, or the one before.
+    So a file of `keras.callbacks.ModelCheckpoint` is complete even if the process is killed or the
+    disk is full: it is the new one, or the one before.
     """
 
     def save(
@@ -31,13 +31,13 @@ class WholeFiles:
         """Saves the model, as `keras.Model.save` does.
 
         Args:
-            filepath: Path of a `.keras` file, or another that Keras takes.
-            overwrite: Whether to take the place of a file, without asking.
-            zipped: As in `keras.Model.save`, like what follows.
+            filepath: Path of a `.keras` file, or of another kind that Keras takes.
+            overwrite: Whether to replace an existing file without asking.
+            zipped: As in `keras.Model.save`.
             **kwargs: As in `keras.Model.save`.
 
         Raises:
-            OSError: The file cannot be written; the one before stays.
+            OSError: The file cannot be written; an existing one stays.
         """
         with _whole(filepath, overwrite, self) as path:
             super().save(  # type: ignore[misc]
@@ -50,12 +50,12 @@ class WholeFiles:
         """Saves the weights, as `keras.Model.save_weights` does.
 
         Args:
-            filepath: Path of a `.weights.h5` file, or another that Keras takes.
-            overwrite: Whether to take the place of a file, without asking.
+            filepath: Path of a `.weights.h5` file, or of another kind that Keras takes.
+            overwrite: Whether to replace an existing file without asking.
             **kwargs: As in `keras.Model.save_weights`.
 
         Raises:
-            OSError: The file cannot be written; the one before stays.
+            OSError: The file cannot be written; an existing one stays.
         """
         with _whole(filepath, overwrite, self) as path:
             super().save_weights(path, overwrite=overwrite, **kwargs)  # type: ignore[misc]
@@ -63,7 +63,10 @@ class WholeFiles:
 
 @contextlib.contextmanager
 def _whole(filepath: str | os.PathLike, overwrite: bool, model: Any) -> Iterator[Any]:
-    """Where to write a file; one on another system, or that Keras asks about, is left to Keras."""
+    """The path to write a file to.
+
+    Keras itself writes remote files, and those that it must ask about before replacing them.
+    """
     path = os.fspath(filepath) if isinstance(filepath, str | os.PathLike) else ""
     if not overwrite or "://" in path or not path.endswith((".keras", ".h5")):
         yield filepath
@@ -76,7 +79,7 @@ def _whole(filepath: str | os.PathLike, overwrite: bool, model: Any) -> Iterator
 
 
 def _check_space(path: pathlib.Path, size: int) -> None:
-    """Raises an error where the disk has no room: HDF5 ends the process when it runs out of it."""
+    """Raises an error if the disk has no room. HDF5 itself would end the process then."""
     if not hasattr(os, "posix_fallocate"):  # macOS, Windows
         return
     with open(path, "wb") as file:
@@ -85,7 +88,7 @@ def _check_space(path: pathlib.Path, size: int) -> None:
 
 
 def _size(model) -> int:
-    """Bytes that the weights take in an HDF5 file, a little more rather than less."""
+    """An estimate from above of the bytes that the weights take in an HDF5 file."""
     variables = [*model.variables, *(model.optimizer.variables if model.compiled else ())]
     bytes_each = [math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in variables]
     return sum(bytes_each) + _OVERHEAD * (1 + len(variables))

@@ -1,4 +1,4 @@
-"""Schedules: the drop fractions of growing methods, and the ramps of pruning ones."""
+"""Schedules: drop fractions for methods that grow, and sparsity ramps for methods that prune."""
 
 from keras_tickets.schedules._get import get, get_ramp
 from keras_tickets.schedules.drop_fractions import (

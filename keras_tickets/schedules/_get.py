@@ -1,4 +1,4 @@
-"""What users may pass as a schedule, made into one."""
+"""Turns what users may pass as a schedule into one."""
 
 import numbers
 
@@ -10,11 +10,11 @@ from keras_tickets.schedules.tfmot_ramp import TfmotRamp, is_pruning_schedule
 
 
 def get(identifier: float | dict | Schedule) -> Schedule:
-    """Makes a schedule of what a user may pass as a drop fraction.
+    """Resolves a drop fraction to a schedule.
 
     Args:
-        identifier: A number in [0, 1) for a constant fraction, a schedule, which is returned as it
-            is, or its serialized form.
+        identifier: A number in [0, 1) for a constant fraction; a schedule, which is returned as it
+            is; or its serialized form.
 
     Returns:
         A `Schedule`.
@@ -42,11 +42,14 @@ def get(identifier: float | dict | Schedule) -> Schedule:
 
 
 def get_ramp(identifier: Ramp | dict | object | None) -> Ramp:
-    """Makes a ramp of what a user may pass as the schedule of gradual pruning.
+    """Resolves a schedule of gradual pruning to a ramp.
 
     Args:
-        identifier: A ramp, which is returned as it is, its serialized form, a `PruningSchedule` of
-            tensorflow-model-optimization, or `None` for the cubic ramp to each kernel's target.
+        identifier: A ramp, which is returned as it is; its serialized form; a `PruningSchedule` of
+            tensorflow-model-optimization; or `None` for the cubic ramp to each kernel's target.
+
+    Returns:
+        A `Ramp`.
 
     Raises:
         TypeError: If `identifier` is none of these.

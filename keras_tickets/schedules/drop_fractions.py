@@ -10,10 +10,11 @@ from keras_tickets._checks import check_number
 
 
 class Schedule:
-    """A drop fraction that depends on the progress of the mask updates.
+    """A drop fraction that depends on the progress of training.
 
-    Progress is (t - begin) / (end - begin) at step t, clipped to [0, 1]. It is worked out in
-    float64, so that every compiler arrives at the same float32 fraction.
+    Progress is (t - begin) / (end - begin) at step t, clipped to [0, 1], with `begin` and `end` of
+    the optimizer. Fractions are computed in float64, so that every compiler rounds them to the same
+    float32 number.
 
     To write another schedule, derive from this class and define `fraction`.
 
@@ -58,7 +59,7 @@ class Schedule:
 
     @classmethod
     def from_config(cls, config: dict) -> "Schedule":
-        """Makes one from its constructor arguments."""
+        """Creates a schedule from its constructor arguments."""
         return cls(**config)
 
     def __repr__(self):
@@ -173,7 +174,7 @@ class Exponential(Schedule):
 
     Args:
         initial: Drop fraction at progress 0, in [0, 1).
-        decay_rate: Share of `initial` that is left at progress 1, in (0, 1].
+        decay_rate: What is left of `initial` at progress 1, as a share in (0, 1].
 
     Raises:
         TypeError: If an argument is not a number.

@@ -12,12 +12,16 @@ class Ramp:
     """A sparsity that rises with the progress of gradual pruning.
 
     It is final + (initial - final) * remaining, where `remaining` falls from 1 at progress 0 to 0
-    at progress 1, in float64. To write another ramp, derive from this class and define `remaining`.
+    at progress 1. To write another ramp, derive from this class and define `remaining`.
 
     Args:
         initial_sparsity: Share of zeros at progress 0, in [0, 1).
-        final_sparsity: Share of zeros at progress 1, in [0, 1), of every kernel; `None` for each
-            kernel's own target, as `kt.sparsify` has set it.
+        final_sparsity: Share of zeros of every kernel at progress 1, in [0, 1). `None` for each
+            kernel's own target, which `kt.sparsify` has set.
+
+    Attributes:
+        reaches_end: Whether there is an update at the very end of the ramp, even if that is not a
+            multiple of `update_every` steps after its beginning.
 
     Raises:
         TypeError: If an argument is not a number.
@@ -44,11 +48,19 @@ class Ramp:
 
     @property
     def calendar(self) -> dict[str, int]:
-        """Arguments of `kt.optimizers.PeriodicOptimizer` that the ramp itself settles: none."""
+        """Arguments of the optimizer, such as `update_every`, that the ramp brings: here none."""
         return {}
 
     def check_rises(self, final: float, where: str) -> None:
-        """Raises a `ValueError` where a final sparsity is below the initial one."""
+        """Checks that a final sparsity is not below the initial one.
+
+        Args:
+            final: The final sparsity.
+            where: What it is called in the error.
+
+        Raises:
+            ValueError: It is below the initial sparsity.
+        """
         if final < self.initial_sparsity:
             raise ValueError(
                 "The target of a ramp must not go down. Received: initial_sparsity="
@@ -62,13 +74,13 @@ class Ramp:
         end: int | tf.Tensor,
         target: float,
     ) -> tf.Tensor:
-        """The sparsity of a kernel at a step; the final one from `end` on.
+        """The sparsity of a kernel at a step. From `end` on it is the final one.
 
         Args:
             step: int64 scalar.
             begin: int64 scalar, the step at progress 0.
             end: int64 scalar, the step at progress 1.
-            target: The kernel's own target.
+            target: The kernel's own target sparsity.
 
         Returns:
             float64 scalar.
@@ -80,7 +92,15 @@ class Ramp:
         return tf.where(step >= end, tf.constant(final, tf.float64), risen)
 
     def left(self, units: int, sparsity: tf.Tensor) -> tf.Tensor:
-        """How many of a group's units a sparsity leaves, an int32 scalar; zeros rounded down."""
+        """The number of units that a sparsity leaves. The number of zeros is rounded down.
+
+        Args:
+            units: Number of units in a group, as in `kt.structures.Layout`.
+            sparsity: float64 scalar.
+
+        Returns:
+            int32 scalar.
+        """
         return tf.cast(units - tf.cast(tf.floor(sparsity * units), tf.int64), tf.int32)
 
     def remaining(self, progress: tf.Tensor) -> tf.Tensor:
@@ -93,7 +113,7 @@ class Ramp:
 
     @classmethod
     def from_config(cls, config: dict) -> "Ramp":
-        """Makes one from its constructor arguments."""
+        """Creates a ramp from its constructor arguments."""
         return cls(**config)
 
     def __repr__(self):
@@ -103,12 +123,12 @@ class Ramp:
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class PolynomialDecay(Ramp):
-    """What remains to prune falls as (1 - progress) ** power: fast at first, then slower.
+    """A polynomial ramp: what remains to be pruned falls as (1 - progress) ** power.
 
     Args:
         initial_sparsity: Share of zeros at progress 0, in [0, 1).
         final_sparsity: Share of zeros at progress 1; `None` for each kernel's own target.
-        power: Positive number: 3 is the cubic ramp of the paper, 1 a straight line.
+        power: Positive number: 3 for the cubic ramp of the paper, 1 for a straight line.
 
     Raises:
         TypeError: If an argument is not a number.
@@ -143,7 +163,7 @@ class PolynomialDecay(Ramp):
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class CosineRamp(Ramp):
-    """What remains to prune falls as half a cosine: slow at first, and at the end.
+    """Half a cosine: pruning is slow at the beginning and at the end.
 
     Args:
         initial_sparsity: Share of zeros at progress 0, in [0, 1).
@@ -163,7 +183,7 @@ class CosineRamp(Ramp):
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class ConstantSparsity(Ramp):
-    """The final sparsity from the first update on: one-shot pruning.
+    """One-shot pruning: the final sparsity from the first update on.
 
     Args:
         final_sparsity: Share of zeros, in [0, 1); `None` for each kernel's own target.

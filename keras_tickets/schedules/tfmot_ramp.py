@@ -1,7 +1,7 @@
 """Pruning schedules of tensorflow-model-optimization.
 
-Importing that library switches `tf.keras` to Keras 2, so nothing here does: its objects are known
-by the module of their class.
+Importing that library switches `tf.keras` to Keras 2. So nothing here imports it; its objects are
+recognized by the module of their class.
 """
 
 from typing import Any
@@ -27,16 +27,16 @@ def is_pruning_schedule(value: object) -> bool:
 class TfmotRamp(Ramp):
     """A `PolynomialDecay` or `ConstantSparsity` of tensorflow-model-optimization.
 
-    Its calendar, its float32 arithmetic and its rounding are followed: updates at
-    `begin_step <= t <= end_step` every `frequency` steps, of a kernel's n weights
-    `max(round(n * (1 - sparsity)), 1)` stay. Where begin and end coincide its sparsity is NaN; here
-    it is the final one.
+    It repeats that library's calendar, float32 arithmetic and rounding: there is an update every
+    `frequency` steps while `begin_step <= t <= end_step`, and `max(round(n * (1 - sparsity)), 1)`
+    of a kernel's n weights stay. If `begin_step` equals `end_step`, the library's sparsity is NaN;
+    here it is the final one.
 
     Args:
         initial_sparsity: Share of zeros at `begin_step`.
         final_sparsity: Share of zeros at `end_step`.
         begin_step: First step with an update.
-        end_step: Last step that may have one; -1 for no end.
+        end_step: Last step that may have an update; -1 for no end.
         frequency: Steps between updates.
         power: Exponent of the polynomial.
 
@@ -72,13 +72,16 @@ class TfmotRamp(Ramp):
     def of(cls, schedule: Any) -> "TfmotRamp":
         """The ramp of a schedule object.
 
+        Args:
+            schedule: A `PolynomialDecay` or `ConstantSparsity` of tensorflow-model-optimization.
+
         Raises:
-            TypeError: It is neither a `PolynomialDecay` nor a `ConstantSparsity`.
+            TypeError: It is neither.
         """
         name = type(schedule).__name__
         if name not in ("PolynomialDecay", "ConstantSparsity"):
             raise TypeError(
-                "`schedule` may be a PolynomialDecay or a ConstantSparsity of "
+                "`schedule` must be a PolynomialDecay or a ConstantSparsity of "
                 f"tensorflow-model-optimization. Received: {name}"
             )
         constant = name == "ConstantSparsity"

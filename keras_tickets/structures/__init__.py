@@ -1,4 +1,4 @@
-"""Which sets of weights a mask may leave, and how the best of them is chosen."""
+"""Structures: which sets of weights a mask may leave, and how the best of them are chosen."""
 
 from keras_tickets.structures._get import fit, get
 from keras_tickets.structures.block import Block

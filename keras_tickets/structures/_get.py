@@ -1,4 +1,4 @@
-"""What users may pass as a structure, and what it makes of a kernel."""
+"""Turns what users may pass as a structure into one, and fits it to a kernel."""
 
 import math
 
@@ -8,10 +8,16 @@ from keras_tickets.structures.unstructured import Unstructured
 
 
 def get(structure: Structure | None) -> Structure:
-    """The structure, single weights for `None`.
+    """Resolves a structure.
+
+    Args:
+        structure: A structure, or `None` for single weights.
+
+    Returns:
+        The structure.
 
     Raises:
-        ValueError: `structure` is no structure.
+        ValueError: `structure` is neither.
 
     Example:
 
@@ -30,20 +36,21 @@ def get(structure: Structure | None) -> Structure:
 
 
 def fit(structure: Structure, kernel: Kernel, sparsity: float) -> tuple[float, Layout]:
-    """What a structure makes of a kernel and the share of zeros that was asked for.
+    """Fits a structure to a kernel.
 
-    A kernel of sparsity 0 keeps all its weights: it need not fit, and has single weights then.
+    A kernel of sparsity 0 keeps all its weights, so the structure need not fit: if it does not, the
+    layout is that of single weights.
 
     Args:
         structure: The structure.
         kernel: The kernel.
-        sparsity: Share of zeros in [0, 1).
+        sparsity: Requested share of zeros in [0, 1).
 
     Returns:
-        The sparsity, exactly the structure's own where it has one, and the layout.
+        The share of zeros, which is exactly the structure's own if it has one, and the layout.
 
     Raises:
-        ValueError: The structure has another sparsity, or the kernel cannot be divided so.
+        ValueError: The structure has a different sparsity, or cannot divide the kernel.
 
     Example:
 

@@ -9,13 +9,13 @@ from keras_tickets.structures.structure import Layout, Matrix, Structure, mean
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class Block(Structure):
-    """Rectangles of weights, each of which stays or goes as a whole by its mean score.
+    """Rectangles of weights, each of which stays or goes as a whole, by its mean score.
 
-    A rectangle covers some inputs by some outputs, in a convolution at one spatial position, in a
-    recurrent kernel of one gate.
+    A rectangle covers a range of inputs and a range of outputs: at one spatial position of a
+    convolution, in one gate of a recurrent kernel.
 
     Args:
-        shape: (inputs, outputs) of a block; they must divide those of every masked kernel.
+        shape: (inputs, outputs) of a block. They must divide those of every masked kernel.
 
     Raises:
         ValueError: `shape` is not a pair of positive integers, or does not fit a kernel.

@@ -9,12 +9,14 @@ from keras_tickets.structures.structure import Layout, Matrix, Structure, mean
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class Channel(Structure):
-    """Whole units of a dense layer or channels of a convolution: all weights into an output.
+    """Whole units of a dense layer, or channels of a convolution: all weights into one output.
 
-    Each stays or goes as a whole by its mean score. Behind a ReLU the gradient of a channel without
-    weights is 0, so methods that grow by gradients only bring back what they have just dropped; SET
-    does explore. Leave the kernel that makes the model's outputs out with `filters`, or some
-    outputs become constant.
+    Each stays or goes as a whole, by its mean score. Leave out the kernel that computes the model's
+    outputs with `filters`, or some of them become constant.
+
+    A channel without weights has a gradient of 0 if a ReLU follows, so methods that grow by
+    gradients only bring back channels that they have just dropped. SET, which grows at random,
+    finds new ones.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""`FanIn`: as many weights into every neuron."""
+"""`FanIn`: the same number of weights into every neuron."""
 
 import keras
 import tensorflow as tf
@@ -13,17 +13,20 @@ from keras_tickets.structures.structure import Layout, Matrix, Structure
 class FanIn(Structure):
     """Constant fan-in: every live neuron has the same number of weights into it.
 
-    A neuron is a unit of a dense layer or a channel of a convolution. With ablation, a neuron with
-    few salient weights loses all at an update, and its weights go to the others: an update counts
-    as salient the weights that it would keep by magnitude and those that it would grow, over the
-    whole kernel. A neuron that becomes salient again comes back. The output of an ablated neuron is
-    its bias alone. `kt.sparsify` never ablates in the kernels that make a model's outputs; in a
-    `kt.layers.Sparse` of your own, use `FanIn(None)` there.
+    A neuron is a unit of a dense layer or a channel of a convolution.
+
+    With ablation, an update removes neurons that have too few salient weights, and gives their
+    weights to the others. Salient are the weights that the update would keep by magnitude, and
+    those that it would grow, ranked over the whole kernel. The output of an ablated neuron is its
+    bias alone. It comes back when it has enough salient weights again. `kt.sparsify` ablates no
+    neurons that are outputs of the model; in a `kt.layers.Sparse` of your own, use `FanIn(None)`
+    for those.
 
     Args:
-        ablation: A neuron needs this share of its constant fan-in, before ablation, to be salient;
-            a number of at least 1 is that many weights. `None` for no ablation: then all neurons
-            stay, and an update drops over the whole kernel and grows in each neuron what it lost.
+        ablation: How many salient weights a neuron needs to stay: a share of the constant fan-in
+            before ablation, or a number of weights if it is at least 1. `None` for no ablation:
+            then all neurons stay, an update drops weights anywhere in the kernel, and each neuron
+            grows as many as it has lost.
 
     Raises:
         ValueError: `ablation` is out of range.
@@ -89,7 +92,7 @@ class _Neurons(Layout):
         return self.matrix.to_kernel(kept | _selection.choose_rows(grow, missing, among=~kept))
 
     def _live(self, salient, target, method):
-        """Neurons with enough salient weights, never fewer than it takes to hold the target."""
+        """Marks neurons with enough salient weights, at least as many as can hold the target."""
         counts = tf.math.count_nonzero(salient, axis=1, dtype=tf.int32)
         share = self.ablation * (target // self.groups) if self.ablation < 1 else self.ablation
         needed = min(target // self.units + 1, self.groups)

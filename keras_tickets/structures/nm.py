@@ -10,18 +10,18 @@ from keras_tickets.structures.structure import Layout, Matrix, Structure
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class NM(Structure):
-    """In every m consecutive weights along the input axis, n stay.
+    """Of every m consecutive weights along the input axis, n stay.
 
-    In a convolution a group is of m input channels at one spatial position and output. The
-    sparsity is 1 - n / m for every kernel, whatever the distribution; a dict of sparsities may
-    also leave a kernel dense, with 0.
+    In a convolution, a group is m input channels at one spatial position and one output. The
+    sparsity is 1 - n / m for every kernel, whatever the distribution. With a dict of sparsities, 0
+    leaves a kernel dense.
 
     Args:
         n: Weights that stay, at least 1.
         m: Size of a group, above n. It must divide the number of inputs of every masked kernel.
 
     Raises:
-        ValueError: The numbers do not go together, or do not fit a kernel.
+        ValueError: `n` and `m` are not integers with 0 < n < m, or `m` does not fit a kernel.
 
     Example:
 

@@ -15,12 +15,13 @@ from keras_tickets._kernels.find import Kernel
 class Structure(abc.ABC):
     """Which sets of weights a mask may leave.
 
-    A structure says how a kernel falls into *units*, which stay or go as a whole, and *groups* of
-    units, of which equally many stay in each. What it makes of one kernel is a `Layout`. Its
-    constructor arguments are its attributes.
+    A structure divides a kernel into *units*, which stay or go as a whole, and these into *groups*,
+    in each of which the same number of units stay. The result for one kernel is a `Layout`. A
+    subclass keeps each constructor argument as an attribute of the same name, so that it can be
+    saved.
 
     Attributes:
-        sparsity: The share of zeros that the structure itself settles, `None` for most.
+        sparsity: The share of zeros that the structure itself determines; `None` for most.
 
     Example:
 
@@ -51,15 +52,18 @@ class Structure(abc.ABC):
     sparsity: float | None = None
 
     def at_output(self) -> "Structure":
-        """The structure for the kernels that make a model's outputs; itself by default."""
+        """The structure for kernels that compute a model's outputs. By default, the same one."""
         return self
 
     @abc.abstractmethod
     def layout(self, kernel: Kernel) -> "Layout":
         """The units and groups of a kernel.
 
+        Args:
+            kernel: The kernel.
+
         Raises:
-            ValueError: The kernel cannot be divided so.
+            ValueError: The structure cannot divide the kernel.
         """
 
     def get_config(self) -> dict:
@@ -68,7 +72,7 @@ class Structure(abc.ABC):
 
     @classmethod
     def from_config(cls, config: dict) -> "Structure":
-        """Makes one from its constructor arguments."""
+        """Creates a structure from its constructor arguments."""
         return cls(**config)
 
     def __repr__(self):
@@ -79,9 +83,9 @@ class Structure(abc.ABC):
 class Layout(abc.ABC):
     """The units and groups of one kernel.
 
-    Scores turn into masks here: in graph where masks change during training (`choose`, `update`),
-    and eagerly where they are first drawn (`draw`). The highest scores are chosen exactly, ties by
-    the lowest group, then the lowest unit.
+    It turns scores into masks: in graph when masks change during training (`choose`, `update`), and
+    eagerly when they are first drawn (`draw`). The highest scores are chosen exactly. Ties go to
+    the lowest group, then to the lowest unit.
 
     Args:
         groups: Number of groups.
@@ -114,7 +118,7 @@ class Layout(abc.ABC):
 
     @abc.abstractmethod
     def pool(self, values: tf.Tensor) -> tf.Tensor:
-        """One value for each unit: the mean of its weights' scores, or its mask.
+        """One value for each unit: the mean of its scores, or whether any of its mask is `True`.
 
         Args:
             values: float32 or boolean tensor of the kernel's shape.
@@ -125,18 +129,25 @@ class Layout(abc.ABC):
 
     @abc.abstractmethod
     def spread(self, units: tf.Tensor) -> tf.Tensor:
-        """The mask of chosen units: boolean (groups, units) to boolean of the kernel's shape."""
+        """The mask of chosen units.
+
+        Args:
+            units: Boolean tensor of shape (groups, units).
+
+        Returns:
+            Boolean tensor of the kernel's shape.
+        """
 
     def left(self, sparsity: float) -> int:
-        """Number of units that a sparsity leaves in each group; zeros are rounded down."""
+        """Number of units that a sparsity leaves in each group. The zeros are rounded down."""
         return nonzeros(self.units, sparsity)
 
     def count(self, sparsity: float) -> int:
-        """Number of weights that a sparsity leaves of the kernel."""
+        """Number of the kernel's weights that a sparsity leaves."""
         return self.groups * self.left(sparsity) * self.unit_size
 
     def draw(self, scores: np.ndarray, sparsity: float) -> np.ndarray:
-        """The mask of the highest scores, eagerly.
+        """The mask of the highest scores, computed eagerly.
 
         Args:
             scores: Array of the kernel's shape.
@@ -156,13 +167,14 @@ class Layout(abc.ABC):
         among: tf.Tensor | None = None,
         method: str = "histogram",
     ) -> tf.Tensor:
-        """The mask of the `left` highest units of each group, in graph.
+        """The mask of the `left` units with the highest scores in each group, in graph.
 
         Args:
             scores: Float tensor of the kernel's shape.
             left: Number of units to choose in each group, an integer or an int32 scalar.
-            among: Boolean tensor of the kernel's shape, where weights may be chosen.
-            method: As in `_selection.choose`.
+            among: Boolean tensor of the kernel's shape: where weights may be chosen. `None` for
+                everywhere.
+            method: "histogram", or "bit_search" for code that XLA compiles. Both choose the same.
 
         Returns:
             Boolean tensor of the kernel's shape.
@@ -184,18 +196,18 @@ class Layout(abc.ABC):
     ) -> tf.Tensor:
         """The mask after one drop-and-grow update, in graph.
 
-        Of n active units, `int(n * fraction)` (float32, truncated) with the lowest drop scores go.
-        Then, in each group, as many units come as it has lost: those with the highest grow scores
-        among all that were not kept, those just dropped included.
+        Of n active units, the `int(n * fraction)` (computed in float32) with the lowest drop scores
+        are dropped. Then each group grows as many units as it has lost: those with the highest grow
+        scores among all that are inactive now, including those just dropped.
 
         Args:
             mask: Boolean tensor of the kernel's shape.
             drop_scores: float32 tensor of the kernel's shape.
             grow_scores: float32 tensor of the kernel's shape.
             fraction: float32 scalar in [0, 1].
-            grown: int32 scalar, the number of units to grow instead, where there is one group.
+            grown: int32 scalar, the number of units to grow instead, if there is only one group.
             target: Number of weights that the kernel is to have.
-            method: As in `_selection.choose`.
+            method: As in `choose`.
 
         Returns:
             Boolean tensor of the kernel's shape.
@@ -220,10 +232,10 @@ class Layout(abc.ABC):
 
 
 class Matrix:
-    """A kernel seen as a matrix: a row for each output, with spatial positions and inputs in it.
+    """A kernel as a matrix with a row for each output: its spatial positions and inputs.
 
-    Where an einsum stacks independent kernels, each has its own outputs. A depthwise kernel has an
-    output for each channel and multiplier, and no input but the spatial positions.
+    If an einsum stacks independent kernels, each has its own outputs. A depthwise kernel has an
+    output for each channel and multiplier, and its only inputs are the spatial positions.
 
     Args:
         kernel: The kernel.
@@ -254,14 +266,15 @@ class Matrix:
         return tf.reshape(tf.transpose(values, self.order), (self.outputs, self.fan_in))
 
     def to_kernel(self, matrix: tf.Tensor) -> tf.Tensor:
-        """The reverse of `of`, for any shape with the same elements in the same order."""
+        """The reverse of `of`. The tensor may have any shape with the same order of elements."""
         return tf.transpose(tf.reshape(matrix, self.moved), self.back)
 
 
 def mean(values: tf.Tensor, axis) -> tf.Tensor:
-    """Mean of scores, or whether any is set of a mask.
+    """The mean of scores, or whether any entry of a mask is `True`.
 
-    In float64, so that the order in which a device adds does not show in the float32 result.
+    The mean is taken in float64, so that the order in which a device adds does not change the
+    float32 result.
     """
     if values.dtype == tf.bool:
         return tf.reduce_any(values, axis)

@@ -90,7 +90,7 @@ def by_name(outputs) -> dict[str, tf.Tensor]:
     flat = keras.tree.flatten(outputs)
     if len(flat) != 1:
         raise ValueError(
-            f"Distillation is for models of one output. Received: a model with {len(flat)}"
+            f"Distillation is for models with one output. Received: a model with {len(flat)}"
         )
     return {FINAL: flat[0]}
 

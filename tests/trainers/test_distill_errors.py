@@ -48,8 +48,8 @@ def several_outputs():
         (lambda: (keras.Sequential([keras.layers.Dense(3)]), plain()), "is not built"),
         (lambda: (plain(), keras.Sequential([keras.layers.Dense(3)])), "is not built"),
         (sharing, "share weights"),
-        (lambda: (several_outputs(), plain()), "models of one output. Received: a model with 2"),
-        (lambda: (plain(), several_outputs()), "models of one output. Received: a model with 2"),
+        (lambda: (several_outputs(), plain()), "models with one output. Received: a model with 2"),
+        (lambda: (plain(), several_outputs()), "models with one output. Received: a model with 2"),
         (
             lambda: (
                 plain(),
