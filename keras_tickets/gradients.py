@@ -19,7 +19,10 @@ class DenseGradientTape(tf.GradientTape):
     that the layers compute with. It has values for weights off the mask too, and comes from the
     same backward pass. Use the tape in training loops of your own; `fit` uses it automatically.
 
-    It takes the arguments of `tf.GradientTape`.
+    Args:
+        persistent: Whether gradients can be taken more than once, as in `tf.GradientTape`.
+        watch_accessed_variables: Whether trainable variables are watched when they are read, as in
+            `tf.GradientTape`.
 
     Example:
 

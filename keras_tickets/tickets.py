@@ -238,9 +238,7 @@ def load_ticket(path: str | os.PathLike) -> Ticket:
         masks, weights, provenance, digest = read_ticket(path)
         ticket = Ticket(masks, weights, provenance)
         if ticket.digest != digest:
-            raise ValueError(
-                f"its digest is {digest!r}, and that of its content {ticket.digest!r}"
-            )
+            raise ValueError(f"its digest is {digest!r}, and that of its content {ticket.digest!r}")
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no ticket file {str(path)!r}") from None
     except ValueError as error:
@@ -304,6 +302,6 @@ def _check_same_masks(in_model, in_ticket):
     for path in in_ticket:
         if path not in in_model:
             raise ValueError(
-                f"Kernel {path!r} has a mask in the ticket, but cannot have one in the model, where "
-                "it is frozen, or was not masked when the model was made sparse."
+                f"Kernel {path!r} has a mask in the ticket, but cannot have one in the model, "
+                "where it is frozen, or was not masked when the model was made sparse."
             )

@@ -75,7 +75,9 @@ def ticket_file(tmp_path_factory):
 
 def assert_refused(content, path):
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"ticket file '.*{path.name}' is damaged or is not a ticket"):
+    with pytest.raises(
+        ValueError, match=rf"ticket file '.*{path.name}' is damaged or is not a ticket"
+    ):
         kt.load_ticket(path)
 
 

@@ -12,7 +12,12 @@ CHUNK = 1 << 20
 
 
 class Latency(NamedTuple):
-    """Time of one call in milliseconds: median, shortest and longest of many calls.
+    """Time of one call in milliseconds, measured over many calls.
+
+    Attributes:
+        median: The median.
+        lowest: The shortest time.
+        highest: The longest time.
 
     Example:
 
