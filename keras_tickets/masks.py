@@ -13,7 +13,7 @@ from keras_tickets._randomness import random_scores
 from keras_tickets._sparse_kernel import SparseKernel
 from keras_tickets.structures import Layout
 
-__all__ = ["MaskedKernel", "get_masks", "set_masks"]
+__all__ = ["get_masks", "set_masks"]
 
 MASKS = ("random", "magnitude", "ones")
 
@@ -52,18 +52,6 @@ class MaskedKernel:
         layout: The sets of weights that the mask may leave.
         first: How the mask was first drawn; `None` if it has been set or trained since.
         named: Whether a model has given the kernel its name. If not, the layer alone has.
-
-    Example:
-
-    ```python
-    import keras
-    import keras_tickets as kt
-
-    layer = kt.layers.Sparse(keras.layers.Dense(4, name="fc"), sparsity=0.5)
-    layer.build((None, 8))
-    (masked,) = layer.masked_kernels
-    assert masked.name == "fc/kernel" and masked.count() == masked.target == 16
-    ```
     """
 
     name: str

@@ -121,7 +121,9 @@ def test_frozen_layers():
     other.get_layer("encoder").trainable = False
     ticket.apply(other)
     assert_same(ticket.weights, {p: v.numpy() for p, v in kt.weight_paths(other).items()})
-    with pytest.raises(ValueError, match="'encoder/fc/kernel' has a mask in the ticket, but cannot"):
+    with pytest.raises(
+        ValueError, match="'encoder/fc/kernel' has a mask in the ticket, but cannot"
+    ):
         ticket.apply(network(trainable=False))
 
 

@@ -1,6 +1,4 @@
-"""Keras layers: sparse ones, with masked or with sparsely stored kernels, and a faster batch
-normalization.
-"""
+"""Keras layers: two kinds of sparse layers, and a faster batch normalization."""
 
 from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
 from keras_tickets.layers.sparse import Sparse
