@@ -64,8 +64,8 @@ def _message(model, why):
         if getattr(layer, "lora_enabled", False) or layer.quantization_mode
     ]
     advice = (
-        "Its layers need a `get_config` that returns all their constructor arguments, and a `build` "
-        "that makes all their weights, even those that only some calls use."
+        "Its layers need a `get_config` that returns all their constructor arguments, and a "
+        "`build` that makes all their weights, even those that only some calls use."
     )
     if changed:
         advice = (
