@@ -66,5 +66,5 @@ def run_with(
 ) -> Any:
     """The model's outputs with other values for its kernels. What the pass assigns is discarded."""
     mapping = [(k.variable, v) for k, v in zip(kernels, values, strict=True)]
-    with _keras_compat.masked_scope([*mapping, *others]):
+    with _keras_compat.masked_scope([*mapping, *others], model):
         return model(*inputs, training=training)

@@ -189,7 +189,7 @@ class SparseTraining(_keras_compat.DistributedTrainer):
 
         @tf.function(jit_compile=True)
         def differentiate(x, y, sample_weight):
-            with _keras_compat.functional_scope(self.trainable_weights) as scope:
+            with _keras_compat.functional_scope(self.trainable_weights, self) as scope:
                 results = self._differentiate(x, y, sample_weight)
             variables[:] = [variable for variable, _ in scope.assigned]
             return results, [value for _, value in scope.assigned]

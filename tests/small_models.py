@@ -1,7 +1,9 @@
-"""Models of each kind that Keras knows: Sequential, nested, subclassed."""
+"""Models of each kind that Keras knows, and what is done to them."""
 
 import keras
 import numpy as np
+
+import keras_tickets as kt
 
 
 def mlp(**kwargs):
@@ -52,3 +54,20 @@ def subclassed():
 def inputs_for(model, batch=5):
     shape = model.input_shape if hasattr(model, "input_shape") else (None, 8)
     return np.random.default_rng(1).normal(size=(batch, *shape[1:])).astype("float32")
+
+
+def all_true(model, **kwargs):
+    """A sparse model that must behave as the dense one."""
+    return kt.sparsify(model, {".*": 0.0}, mask="ones", **kwargs)
+
+
+def through_a_file(model, folder):
+    model.save(folder / "model.keras")
+    return keras.models.load_model(folder / "model.keras")
+
+
+def functional(*layers, shape=(8,), **kwargs):
+    inputs = x = keras.Input(shape, **kwargs)
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(inputs, keras.layers.Dense(2, name="head")(x))

@@ -5,6 +5,7 @@
 
 from keras.src import backend
 
+from keras_tickets._keras_compat.functions import inline_functions as inline_functions
 from keras_tickets._keras_compat.graphs import ELEMENTWISE_OPERATIONS as ELEMENTWISE_OPERATIONS
 from keras_tickets._keras_compat.graphs import MERGING_OPERATIONS as MERGING_OPERATIONS
 from keras_tickets._keras_compat.graphs import DelegatingFunctional as DelegatingFunctional
@@ -46,6 +47,7 @@ from keras_tickets._keras_compat.optimizers import set_steps as set_steps
 from keras_tickets._keras_compat.optimizers import skip_step as skip_step
 from keras_tickets._keras_compat.optimizers import without_tracking as without_tracking
 from keras_tickets._keras_compat.saving import made_without_weights as made_without_weights
+from keras_tickets._keras_compat.saving import trusted as trusted
 from keras_tickets._keras_compat.scopes import current_state as current_state
 from keras_tickets._keras_compat.scopes import functional_scope as functional_scope
 from keras_tickets._keras_compat.scopes import masked_scope as masked_scope

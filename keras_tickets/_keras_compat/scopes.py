@@ -8,6 +8,8 @@ import tensorflow as tf
 from keras.src import backend
 from keras.src.backend.common import global_state
 
+from keras_tickets._keras_compat.functions import inlined_functions
+
 
 @contextlib.contextmanager
 def _own_dtypes() -> Iterator[None]:
@@ -47,26 +49,39 @@ def uncast(variable: keras.Variable) -> tf.Tensor:
         return tf.convert_to_tensor(variable.value)
 
 
-def functional_scope(variables) -> keras.StatelessScope:
+def functional_scope(variables, layer: keras.layers.Layer | None = None) -> keras.StatelessScope:
     """A scope that catches assignments instead of making them; for code that XLA compiles alone."""
-    return masked_scope([(v, uncast(v)) for v in variables])
+    return masked_scope([(v, uncast(v)) for v in variables], layer)
 
 
-def masked_scope(mapping) -> keras.StatelessScope:
+def masked_scope(mapping, layer: keras.layers.Layer | None = None) -> keras.StatelessScope:
     """A `StatelessScope` over `mapping` whose values keep the dtype of their variables.
+
+    Pass the layer that is called inside where its methods may be `tf.function`s, which would go on
+    with the values that they were traced with.
 
     Its `assigned` are the `(variable, value)` pairs that were assigned inside it. No gradient flows
     through an assignment, as outside of scopes: that by a value which is read after it is one by
     the variable.
     """
     with _own_dtypes():
-        return _CarryingScope(state_mapping=mapping, collect_losses=True)
+        scope = _CarryingScope(state_mapping=mapping, collect_losses=True)
+    scope.layer = layer
+    return scope
 
 
 class _CarryingScope(keras.StatelessScope):
+    layer = None
+
     def __enter__(self):
         self._updated = {}
+        self._inlined = inlined_functions(self.layer)
+        self._inlined.__enter__()
         return super().__enter__()
+
+    def __exit__(self, *failure):
+        super().__exit__(*failure)
+        self._inlined.__exit__(*failure)
 
     def add_update(self, update):
         variable, value = update
@@ -86,10 +101,11 @@ def _in_place_of(before, value):
     return tf.identity(value), lambda gradient: (gradient, None)
 
 
-def reading_scope(readers) -> keras.StatelessScope:
+def reading_scope(readers, layer: keras.layers.Layer | None = None) -> keras.StatelessScope:
     """As `masked_scope`, but for `(variable, function)` pairs: each use calls the function anew."""
     with _own_dtypes():
         scope = _ReadingScope(collect_losses=True)
+    scope.layer = layer
     scope.readers = {id(variable): read for variable, read in readers}
     return scope
 

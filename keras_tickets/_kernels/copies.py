@@ -105,7 +105,8 @@ def _reseeded(config, seed, place):
 
 def _made_again(layer, cls, get_config: Callable[[], dict], called_as=None) -> keras.layers.Layer:
     """Makes a layer of class `cls` from a configuration, built like `layer`, with new weights."""
-    again = cls.from_config(get_config())
+    with _keras_compat.trusted():
+        again = cls.from_config(get_config())
     again.name = layer.name
     if again.dtype_policy.name != layer.dtype_policy.name:
         # The configuration of some layers of Keras, as SpatialDropout, has the dtype of weights.

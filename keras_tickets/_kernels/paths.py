@@ -37,6 +37,11 @@ def weight_paths(model: keras.layers.Layer) -> dict[str, keras.Variable]:
     return {path: variable for path, _, variable, _ in Walk(model)}
 
 
+def stable_name(variable: keras.Variable) -> str:
+    """The variable's name, without its number where Keras chose the name."""
+    return "variable" if _AUTOMATIC_VARIABLE.fullmatch(variable.name) else variable.name
+
+
 class Walk:
     """Iterates over the weights of a model except masks: `(path, layer, variable, frozen)`.
 
@@ -88,8 +93,7 @@ class Walk:
                 yield self._path(prefix, variable), layer, variable, frozen
 
     def _path(self, prefix, variable):
-        automatic = _AUTOMATIC_VARIABLE.fullmatch(variable.name)
-        name = "/".join((*prefix, "variable" if automatic else variable.name))
+        name = "/".join((*prefix, stable_name(variable)))
         path, number = name, 0
         while path in self._paths:
             number += 1

@@ -154,13 +154,16 @@ def _spec(argument):
 @contextlib.contextmanager
 def _recording(layers, calls):
     layers = list({id(layer): layer for layer in layers}.values())
+    before = [vars(layer).get("call") for layer in layers]
     for layer in layers:
         layer.call = _recorder(layer, layer.call, calls)
     try:
         yield
     finally:
-        for layer in layers:
+        for layer, own in zip(layers, before, strict=True):
             del layer.call
+            if own is not None:
+                layer.call = own
 
 
 def _recorder(layer, call, calls):

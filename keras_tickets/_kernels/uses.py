@@ -59,8 +59,7 @@ def _trace(model, variables):
         stand_ins.update(inputs=given, weights=values)
         by_id = dict(zip(map(id, inputs), given, strict=True))
         filled = keras.tree.map_structure(lambda x: by_id.get(id(x), x), (args, kwargs))
-        scope = _keras_compat.masked_scope(list(zip(variables, values, strict=True)))
-        with scope:
+        with _keras_compat.masked_scope(list(zip(variables, values, strict=True)), model):
             return model(*filled[0], **filled[1], training=False)
 
     specs = [tf.TensorSpec((1, *x.shape[1:]), x.dtype) for x in inputs]

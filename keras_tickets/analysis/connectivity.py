@@ -206,7 +206,7 @@ def _evaluation(model, variables, loss):
 
     @tf.function(reduce_retracing=True, autograph=False)
     def evaluate(values, x, y):
-        with _keras_compat.masked_scope(list(zip(variables, values, strict=True))):
+        with _keras_compat.masked_scope(list(zip(variables, values, strict=True)), model):
             outputs = model(x, training=False)
         shape: tuple = getattr(outputs, "shape", ())
         if len(shape) != 2 or shape[-1] < 2:

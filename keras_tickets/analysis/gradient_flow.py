@@ -57,7 +57,7 @@ def gradient_flow(
     kernels = [tf.convert_to_tensor(variable) for variable in variables]
     with tf.GradientTape() as tape:
         tape.watch(kernels)
-        with _keras_compat.masked_scope(list(zip(variables, kernels, strict=True))):
+        with _keras_compat.masked_scope(list(zip(variables, kernels, strict=True)), model):
             outputs = model(x, training=training)
         result = tf.reduce_mean(function(y, outputs))
     gradients = tape.gradient(result, kernels, unconnected_gradients="zero")

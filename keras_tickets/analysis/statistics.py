@@ -46,7 +46,8 @@ class RecomputedStatistics:
 
         @tf.function(reduce_retracing=True, autograph=False)
         def averages(values, x):
-            with _keras_compat.masked_scope(list(zip(variables, values, strict=True))) as scope:
+            mapping = list(zip(variables, values, strict=True))
+            with _keras_compat.masked_scope(mapping, model) as scope:
                 model(x, training=True)
             assigned = {id(variable): value for variable, value in scope.assigned}
             return [tf.cast(assigned[id(variable)], tf.float64) for variable in moving]

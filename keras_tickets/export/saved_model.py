@@ -39,7 +39,7 @@ def write(
     readers = [(v, weight.read) for v, weight in zip(chosen, weights, strict=True)]
 
     def serve(*inputs):
-        with _keras_compat.reading_scope(readers) as scope:
+        with _keras_compat.reading_scope(readers, model) as scope:
             outputs = model(*inputs)
         for variable, value in scope.assigned:
             variable.assign(value)

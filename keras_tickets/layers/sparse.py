@@ -161,6 +161,7 @@ class Sparse(keras.layers.Wrapper):
     def build(self, input_shape=None):
         with _keras_compat.outer_name_scope():
             super().build(input_shape)
+        _keras_compat.inline_functions(self.layer)
         self._create_masks()
 
     def get_build_config(self):

@@ -1,11 +1,11 @@
 """Checks that a saved model could be loaded again, before its file is written."""
 
-import copy
 import json
 
 import keras
 
 from keras_tickets import _keras_compat
+from keras_tickets._kernels.paths import stable_name
 
 
 def check_loadable(model: keras.Model) -> None:
@@ -22,11 +22,11 @@ def check_loadable(model: keras.Model) -> None:
         ValueError: The model cannot be rebuilt, or the result differs from it.
     """
     serialized = {**keras.saving.serialize_keras_object(model), "compile_config": None}
-    text = json.dumps(serialized, sort_keys=True, default=str)
+    text = json.dumps(serialized)
     if getattr(model, "_loadable", None) == text:
         return
     try:
-        again = _made_again(serialized, _classes(model))
+        again = _made_again(text, _classes(model))
     except Exception as error:
         if "Could not locate" in str(error):
             return
@@ -39,13 +39,13 @@ def check_loadable(model: keras.Model) -> None:
     model._loadable = text
 
 
-def _made_again(serialized, classes):
+def _made_again(text, classes):
     try:
-        return _keras_compat.made_without_weights(copy.deepcopy(serialized), classes)
+        return _keras_compat.made_without_weights(json.loads(text), classes)
     except Exception:
         # Some layers make variables from values, such as the states of stateful recurrent layers.
         return keras.saving.deserialize_keras_object(
-            serialized, custom_objects=classes, safe_mode=False
+            json.loads(text), custom_objects=classes, safe_mode=False
         )
 
 
@@ -54,7 +54,7 @@ def _classes(model):
 
 
 def _shapes(model):
-    return [(variable.name, tuple(variable.shape)) for variable in model.variables]
+    return [(stable_name(variable), tuple(variable.shape)) for variable in model.variables]
 
 
 def _message(model, why):

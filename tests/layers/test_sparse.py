@@ -153,6 +153,55 @@ def test_no_gradient_flows_through_an_assignment(make):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
+class InPython(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner, self.norm = keras.layers.Dense(6), keras.layers.BatchNormalization()
+
+    def call(self, x, training=False):
+        return self.norm(self.halved(self.inner(x)), training=training)
+
+    def halved(self, x):
+        return self.scaled(x / 2 if tf.reduce_sum(x) > 0 else x)
+
+    def scaled(self, x):
+        return x * tf.reduce_sum(self.inner.kernel)
+
+
+class InGraphs(InPython):
+    """Functions of TensorFlow: two of the class, one of the layer alone."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.scaled = tf.function(self.scaled)
+
+    call, halved = tf.function(InPython.call), tf.function(InPython.halved)
+
+
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_methods_that_are_tensorflow_functions(in_graph):
+    """They would go on with the kernels that they were first traced with."""
+    layer, dense = InGraphs(), InPython()
+    x = RNG.normal(size=(4, 6)).astype("float32")
+    layer(x), dense(x)
+    sparse = kt.layers.Sparse(layer, 0.5)
+    sparse(x)
+    (record,) = sparse.masked_kernels
+    run = tf.function(sparse) if in_graph else sparse
+    for factor in (1.0, -3.0):
+        record.kernel.assign(factor * RNG.normal(size=(6, 6)))
+        for ours, theirs in zip(layer.variables, dense.variables, strict=True):
+            theirs.assign(ours)
+        dense.inner.kernel.assign(np.where(record.mask.numpy(), record.kernel.numpy(), 0))
+        for training in (False, True):
+            outputs = run(x, training=training)
+            np.testing.assert_allclose(outputs, dense(x, training=training), rtol=1e-4, atol=1e-5)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(run(x) ** 2)
+        gradient = tape.gradient(loss, record.kernel.value).numpy()
+        assert gradient.any() and not gradient[~record.mask.numpy()].any()
+
+
 def test_what_a_layer_assigns_to_its_kernel_is_masked():
     layer = kt.layers.Sparse(Assigning(), 0.5)
     layer(tf.ones((2, 4)))
