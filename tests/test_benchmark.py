@@ -18,6 +18,7 @@ def benchmark():
     return module
 
 
+@pytest.mark.slow
 def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys):
     path = tmp_path / "figures.json"
     short = "--models lenet_300_100 --sizes 30000 --steps-per-execution 2 --steps 2 --rounds 2"

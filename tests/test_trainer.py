@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 
@@ -92,7 +93,10 @@ def assert_alike(ours, theirs):
         np.testing.assert_allclose(ours[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("call", list(CALLS))
+OF_THE_SAME_KIND = ("positional", "shuffled", "split", "sample weights")
+
+
+@pytest.mark.parametrize("call", slow_unless(lambda call: call not in OF_THE_SAME_KIND, CALLS))
 def test_all_arguments_of_fit(call):
     dense, sparse = pair()
     assert_alike(results(sparse, CALLS[call]), results(dense, CALLS[call]))
@@ -166,7 +170,7 @@ INPUTS = {
 }
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 3])
+@pytest.mark.parametrize("steps_per_execution", slow_unless(lambda k: k > 1, [1, 3]))
 @pytest.mark.parametrize("make", list(INPUTS))
 def test_tensors_of_other_kinds(make, steps_per_execution):
     batches = tf.data.Dataset.from_tensor_slices((INPUTS[make](), Y)).batch(8)

@@ -264,7 +264,7 @@ def random_graph(draw):
     return model, [*known[1:], (outputs, makers[-1][2])], makers, classes, known[0][1]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_random_graphs_lose_exactly_what_is_dead(data):
     """Dead: constant over random inputs, or without a gradient from the outputs."""

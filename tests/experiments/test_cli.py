@@ -269,6 +269,7 @@ def test_other_ways_to_run(parameter, tmp_path):
     assert summary["nonzeros"] == 5021 and summary["test_accuracy"] > 0.4
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_run_ends_as_the_uninterrupted_one(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     parameters = ["--gin_param=train.epochs=12", "--gin_param=RigL.update_every=10"]

@@ -7,6 +7,7 @@ import gin
 import numpy as np
 import pytest
 import tiny_imagenet
+from slow_cases import slow_unless
 
 from keras_tickets import data, models
 from keras_tickets.data import published, registry
@@ -19,18 +20,6 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "gin_configs"
 BASES = sorted(CONFIGS.glob("*/*base.gin"))
 LEVELS = sorted([*CONFIGS.glob("*/*tickets.gin"), *CONFIGS.glob("*/*distill.gin")])
 FILES = sorted(set(CONFIGS.glob("*/*.gin")) - set(BASES) - set(LEVELS))
-# Networks that take minutes to trace.
-LARGE = (
-    "vgg",
-    "conv4",
-    "conv6",
-    "resnet20_distill",
-    "resnet20_warmup",
-    "resnet56",
-    "resnet83",
-    "resnet1",
-    "resnet20_small",
-)
 # Recipes of the lottery-ticket papers, and a small one: steps, batch, learning rate by step.
 DROPS = {0: 0.1, 32_000: 0.1, 32_001: 0.01, 48_001: 0.001}
 LATER_DROPS = {0: 0.1, 56_000: 0.1, 56_001: 0.01, 84_001: 0.001}
@@ -59,6 +48,10 @@ IMAGES = {"mnist": 60_000, "cifar10": 50_000, "cifar10_16x16": 50_000}
 SMALL_BATCH = ("train.epochs=1", "train.steps_per_epoch=2", "train.batch_size=8")
 SMALL_MODEL = ("train.model=@conv2", "conv2.width=0.1", "train.batch_size=8")
 NAMES = {"imagenet": "imagenet2012"}
+
+
+def name(path):
+    return f"{path.parent.name}-{path.stem}"
 
 
 @pytest.fixture
@@ -121,7 +114,17 @@ def run(made_up_images, small_imagenet, tmp_path, capsys):
     return run
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("file", [*FILES, *LEVELS], ids=name)
+def test_is_read(file, parse):
+    assert parse(file).procedure is not None
+
+
+def trained_by_default(file):
+    """Every method on the digits; elsewhere the one with most to go wrong."""
+    return file.parent.name == "digits" or file.stem == "rigl"
+
+
+@pytest.mark.parametrize("file", slow_unless(trained_by_default, FILES), ids=name)
 def test_two_steps(file, run):
     smaller = SMALL_MODEL if file.parent.name == "imagenet" else ()
     summary = run(file, ("train.epochs=1", "train.steps_per_epoch=2", *smaller))
@@ -138,13 +141,11 @@ def test_two_steps(file, run):
         assert summary["nonzeros"] == round(summary["weights"] * (1 - summary["sparsity"]))
 
 
-def slow_if_large(file):
-    large = file.stem.startswith(LARGE) or file.parent.name == "imagenet"
-    marks = [pytest.mark.slow] if large else []
-    return pytest.param(file, marks=marks, id=f"{file.parent.name}-{file.stem}")
-
-
-@pytest.mark.parametrize("file", [slow_if_large(file) for file in LEVELS])
+@pytest.mark.parametrize(
+    "file",
+    slow_unless(lambda file: file.parent.name in ("digits", "mnist"), LEVELS),
+    ids=name,
+)
 def test_two_steps_of_two_levels(file, run):
     method = "tickets" if file.stem.endswith("tickets") else "distill"
     parameters = ("train.epochs=1", "train.steps_per_epoch=2", "train.batch_size=4")

@@ -18,6 +18,7 @@ def messages(tmp_path_factory):
     return run_workers(WORKER, tmp_path_factory.mktemp("workers"), "workers")
 
 
+@pytest.mark.slow
 def test_equal_workers_train(messages):
     assert [str(found["nothing"]) for found in messages] == ["", ""]
 

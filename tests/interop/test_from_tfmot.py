@@ -148,7 +148,7 @@ check(prune(k2.applications.MobileNetV2((96, 96, 3), alpha=0.35, weights=None, c
     "script",
     [
         SEQUENTIAL + CONVOLUTIONAL,
-        TEXT + NESTED,
+        pytest.param(TEXT + NESTED, marks=pytest.mark.slow),
         pytest.param(MOBILENET, marks=pytest.mark.slow),
     ],
     ids=["vision", "text", "mobilenet"],

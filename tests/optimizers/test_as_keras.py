@@ -1,11 +1,13 @@
 """What people do with a Keras optimizer works on a sparse one as on the dense one."""
 
+import itertools
 import threading
 
 import keras
 import numpy as np
 import pytest
 from networks import mlp
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 from keras_tickets import masks
@@ -89,8 +91,13 @@ def test_what_is_read_is_the_inner_optimizers():
         np.testing.assert_array_equal(variable, value)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
-@pytest.mark.parametrize("multi", [False, True])
+@pytest.mark.parametrize(
+    "policy, multi",
+    slow_unless(
+        lambda policy, multi: multi == (policy == "float32"),
+        itertools.product(["float32", "mixed_float16"], [False, True]),
+    ),
+)
 def test_averages_are_swapped_in_for_evaluation(policy, multi):
     keras.config.set_dtype_policy(policy)
     try:

@@ -52,7 +52,7 @@ cases = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("method", ["RigL", "SET"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(case=cases)
 def test_agrees_with_the_oracle_over_fifty_updates(method, case):
     updates = 50

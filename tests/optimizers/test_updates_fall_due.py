@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from networks import mlp
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 
@@ -43,7 +44,9 @@ def test_fit_says_where_it_was_called():
     assert [warning.filename for warning in caught] == [__file__]
 
 
-@pytest.mark.parametrize("method", ["SET", "RigL", "SNFS"])
+@pytest.mark.parametrize(
+    "method", slow_unless(lambda method: method == "RigL", ["SET", "RigL", "SNFS"])
+)
 @pytest.mark.parametrize(
     "arguments, found",
     [

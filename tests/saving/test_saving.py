@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from saved_networks import X, assert_same, exact, fit, network, sparse, state
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 from keras_tickets._files.mask_bits import pack_mask, unpack_mask
@@ -101,7 +102,16 @@ def into_another(model, load):
 
 @pytest.mark.parametrize(
     "through",
-    [whole_model, weights_file, sharded_weights, weights_of_a_model_file, tensorflow_checkpoint],
+    slow_unless(
+        lambda through: through in (whole_model, weights_file, tensorflow_checkpoint),
+        [
+            whole_model,
+            weights_file,
+            sharded_weights,
+            weights_of_a_model_file,
+            tensorflow_checkpoint,
+        ],
+    ),
 )
 def test_everything_comes_back_and_training_goes_on_alike(through, tmp_path):
     model = sparse()

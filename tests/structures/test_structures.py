@@ -1,10 +1,13 @@
 """Structures hold at every step, count exactly, and agree with plain NumPy."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 from method_recipes import METHODS
 from networks import LOSS
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 from keras_tickets import masks
@@ -74,16 +77,14 @@ Y = np.argmax(X.reshape(320, -1) @ np.random.default_rng(1).normal(size=(144, 4)
 KINDS = ["Static", "SET", "RigL", "SNFS, fixed", "DNW", "TopKAST", "GradualMagnitude"]
 
 
-def slow_unless_of_another_kind(structure, method):
-    """The default tests have each structure with one method of each kind, each method with one."""
-    default = method in ("RigL", "GradualMagnitude") or structure == "nm"
-    marks = [] if default else [pytest.mark.slow]
-    return pytest.param(structure, method, marks=marks, id=f"{structure}-{method}")
+def of_another_kind(structure, method):
+    """The default tests have each structure with one method, and each method with one structure."""
+    return method == "RigL" or structure == "nm"
 
 
 @pytest.mark.parametrize(
     "structure, method",
-    [slow_unless_of_another_kind(s, m) for s in sorted(CASES) for m in KINDS],
+    slow_unless(of_another_kind, itertools.product(sorted(CASES), KINDS)),
 )
 def test_structures_hold_after_every_step(structure, method, tmp_path):
     structure, sparsity, check = CASES[structure]

@@ -126,6 +126,7 @@ def test_no_retracing():
     assert len(traces) == first
 
 
+@pytest.mark.slow
 def test_mixed_precision():
     with keras.device("cpu:0"):
         keras.mixed_precision.set_global_policy("mixed_float16")

@@ -23,6 +23,7 @@ from rewound_networks import (
     trainer,
     without_time,
 )
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 
@@ -240,7 +241,11 @@ def test_nothing_is_traced_again_between_levels():
 
 
 @pytest.mark.parametrize(
-    "compiled", [{"jit_compile": True}, {"steps_per_execution": 4}, {"run_eagerly": True}]
+    "compiled",
+    slow_unless(
+        lambda compiled: "jit_compile" not in compiled,
+        [{"jit_compile": True}, {"steps_per_execution": 4}, {"run_eagerly": True}],
+    ),
 )
 def test_other_ways_to_step(compiled):
     made = trainer(levels=1, compiled=compiled)
@@ -248,6 +253,7 @@ def test_other_ways_to_step(compiled):
     assert made.results[1]["nonzeros"] == 115 and made.model.sparsity == 1 - 115 / 144
 
 
+@pytest.mark.slow
 def test_two_replicas():
     """In a process of its own, since devices are set up before anything else."""
     worker = pathlib.Path(__file__).parent / "mirrored_worker.py"
