@@ -24,6 +24,7 @@ from keras_tickets._keras_compat.layers import all_layers as all_layers
 from keras_tickets._keras_compat.layers import automatic_name as automatic_name
 from keras_tickets._keras_compat.layers import build_by_call as build_by_call
 from keras_tickets._keras_compat.layers import call_signature as call_signature
+from keras_tickets._keras_compat.layers import computing_in as computing_in
 from keras_tickets._keras_compat.layers import finalize_state as finalize_state
 from keras_tickets._keras_compat.layers import input_like as input_like
 from keras_tickets._keras_compat.layers import is_built as is_built

@@ -1,7 +1,9 @@
 """Layers: what is inside them, how they are called and built."""
 
+import contextlib
 import functools
 import inspect
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -25,6 +27,20 @@ def automatic_name(layer: keras.layers.Layer) -> str | None:
 def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """A layer or model and all that is inside it."""
     return list(layer._flatten_layers(include_self=True, recursive=True))
+
+
+@contextlib.contextmanager
+def computing_in(dtype: str, layers: Iterable[keras.layers.Layer]) -> Iterator[None]:
+    """Makes layers compute in another dtype; their variables stay as they are."""
+    policies = [(layer, layer.dtype_policy) for layer in layers]
+    for layer, policy in policies:
+        layer._dtype_policy = keras.DTypePolicy(dtype)
+        layer._dtype_policy._variable_dtype = policy.variable_dtype
+    try:
+        yield
+    finally:
+        for layer, policy in policies:
+            layer._dtype_policy = policy
 
 
 def adopt_call_of(wrapper: keras.layers.Layer, layer: keras.layers.Layer) -> None:

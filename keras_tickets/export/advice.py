@@ -14,9 +14,12 @@ KNOWN = {
     r"HashTable|LookupTable|StringTo|AsString|StaticRegex|StringSplit": (
         "look strings up before the model, outside of what is exported"
     ),
-    r"PartitionedCall": (
+    r"PartitionedCall(?!/)": (
         "Keras compiles grouped convolutions with XLA, which only the other formats can read; "
         "convolutions without `groups`, or one for each group, have no such call"
+    ),
+    r"\b(MatMul|BatchMatMulV2|BiasAdd|Conv2D|Relu)\b": (
+        "it has these for float32 alone: let layers and inputs have dtype='float32'"
     ),
     r"RandomUniform|RandomStandardNormal|StatelessRandom": (
         "random layers must be off in inference: call them without training=True"

@@ -6,9 +6,10 @@ import pathlib
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_tickets._checks import check_model
+from keras_tickets._checks import check_flag, check_model
 from keras_tickets._kernels.tracing import InputShape
 from keras_tickets.export import advice, apart, placing
 from keras_tickets.export.formats import find_format
@@ -104,6 +105,7 @@ def export_and_measure(
     """The body of `export`; `ram` measures memory too, which takes longer."""
     chosen = find_format(format, **options)
     check_model(model, "sparse_model")
+    check_flag("overwrite", overwrite)
     target = placing.check_path(path, chosen, overwrite)
     apart.start(format)
     with _plain(model) as plain, placing.folder_beside(target) as room:
@@ -138,13 +140,22 @@ def export_and_measure(
 
 @contextlib.contextmanager
 def _plain(model: keras.Model) -> Iterator[keras.Model]:
-    """The model without masks. Whatever stripping and running it changes is restored afterwards."""
-    kept = [(variable, variable.numpy()) for variable in model.non_trainable_variables]
-    sparse = isinstance(model, SparseModel)
-    if sparse:
-        kept += [(record.kernel, record.kernel.numpy()) for record in masked_kernels(model)]
+    """The model without masks. Weights that stripping sets to 0 are restored afterwards.
+
+    There are such weights only where a method trains them off the mask. Otherwise nothing of the
+    model is changed, so that another thread may train it.
+    """
+    records = masked_kernels(model)
+    if not records and not isinstance(model, SparseModel):
+        yield model
+        return
+    kept = [
+        (record.kernel, values)
+        for record in records
+        if np.count_nonzero((values := record.kernel.numpy())[~record.mask.numpy()])
+    ]
     try:
-        yield strip(model, in_place=True) if sparse else model
+        yield strip(model, in_place=True)
     finally:
         for variable, values in kept:
             variable.assign(values)

@@ -6,22 +6,39 @@ import tempfile
 
 import keras
 
+from keras_tickets import _keras_compat
 from keras_tickets.export import advice, apart, saved_model
 from keras_tickets.export.interface import Interface
 
 NAMES = {"litert": "LiteRT", "onnx": "ONNX", "openvino": "OpenVINO"}
+# Dtypes in which a format cannot compute, or its converter makes mistakes.
+LACKS = {
+    "litert": ("float16", "bfloat16", "float64"),
+    "onnx": ("bfloat16",),
+    "openvino": ("bfloat16",),
+}
+FLOAT32_NOTE = "The file computes in float32 where the model computes in {dtypes}."
 # How OpenVINO's converter reports operators that it does not support, or only in part.
 MISSING = re.compile(r"No conversion rule found for operations?: ([\w, ]+)|-- (\w+) with a message")
 
 
-def convert(format: str, model: keras.Model, interface: Interface, path: pathlib.Path) -> None:
-    """Writes a plain Keras model to `path`.
+def convert(format: str, model: keras.Model, interface: Interface, path: pathlib.Path) -> str:
+    """Writes a plain Keras model to `path`; returns a remark, which may be empty.
+
+    Layers that compute in a dtype which the format lacks compute in float32 in the file.
 
     Raises:
         apart.Failure: The converter refuses it or crashes.
     """
+    others = [
+        layer
+        for layer in _keras_compat.all_layers(model)
+        if layer.dtype_policy.quantization_mode is None and layer.compute_dtype in LACKS[format]
+    ]
+    dtypes = sorted({layer.compute_dtype for layer in others})
     with tempfile.TemporaryDirectory(dir=path.parent.parent) as source:
-        outputs = saved_model.write_flat(model, interface, pathlib.Path(source))
+        with _keras_compat.computing_in("float32", others):
+            outputs = saved_model.write_flat(model, interface, pathlib.Path(source))
         try:
             reply = apart.request(
                 "convert",
@@ -39,3 +56,4 @@ def convert(format: str, model: keras.Model, interface: Interface, path: pathlib
             raise apart.Failure(advice.lacks(NAMES[format], operators)) from error
     if reply["lacks"]:
         raise apart.Failure(advice.lacks(NAMES[format], reply["lacks"]))
+    return FLOAT32_NOTE.format(dtypes=" and ".join(dtypes)) if dtypes else ""

@@ -6,6 +6,7 @@ import importlib.util
 import pathlib
 from collections.abc import Callable
 
+from keras_tickets._checks import check_one_of
 from keras_tickets.export import litert, onnx, openvino, saved_model
 
 
@@ -69,12 +70,11 @@ def find_format(name: str, packed: bool, quantize: str | None) -> Format:
         ImportError: It needs a package that is not installed.
         ValueError: There is no such format, or it lacks an option.
     """
-    if name not in FORMATS:
-        raise ValueError(f"`format` must be one of {tuple(FORMATS)}. Received: format={name!r}")
+    check_one_of("format", name, tuple(FORMATS))
     found, given = FORMATS[name], {"packed": packed, "quantize": quantize}
     for option, value in given.items():
         allowed = found.options.get(option, (OFF[option],))
-        if value not in allowed:
+        if not any(type(value) is type(choice) and value == choice for choice in allowed):
             raise ValueError(
                 f"`{option}` must be {' or '.join(map(repr, allowed))} with format={name!r}. "
                 f"Received: {option}={value!r}"

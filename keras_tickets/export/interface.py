@@ -1,8 +1,9 @@
 """The inputs and outputs of a model, flat and by name, however they are nested."""
 
 import dataclasses
+import keyword
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -30,7 +31,7 @@ class Interface:
         """The interface of a built model."""
         arguments = _keras_compat.input_signature(model)
         paths, specs = zip(*keras.tree.flatten_with_path(arguments), strict=True)
-        names = unique_names(
+        names = _argument_names(
             spec.name or _path_name(path[1:]) or f"args_{path[0]}"
             for path, spec in zip(paths, specs, strict=True)
         )
@@ -51,8 +52,8 @@ class Interface:
 
     def file_names(self, outputs: Sequence[str]) -> list[str]:
         """Names for outputs, distinct from inputs: some formats have one set of names."""
-        taken = {spec.name for spec in self.inputs}
-        return [f"{name}_output" if name in taken else name for name in outputs]
+        taken = {spec.name.lower() for spec in self.inputs}
+        return [f"{name}_output" if name.lower() in taken else name for name in outputs]
 
 
 def name_outputs(outputs: Any) -> dict[str, tf.Tensor]:
@@ -74,23 +75,41 @@ def is_flat(outputs: Any) -> bool:
         parts = [outputs[key] for key in sorted(outputs)]
         if names != sorted(outputs):
             return False
+    elif hasattr(outputs, "_fields"):  # the signature would have the names of its fields
+        return False
     else:
         parts = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
     return not any(isinstance(part, dict | list | tuple) or part is None for part in parts)
 
 
-def unique_names(names: Iterable[str]) -> list[str]:
-    """Names that every format accepts, with `_1`, `_2`, … appended to repeated ones."""
+def unique_names(names: Iterable[str], same: Callable[[str], str] = lambda name: name) -> list[str]:
+    """Names that every format accepts, with `_1`, `_2`, … appended to repeated ones.
+
+    Args:
+        names: Any names.
+        same: Names for which this function returns the same count as repeated.
+    """
     found: list[str] = []
+    seen: set[str] = set()
     for name in names:
         clean = re.sub(r"\W", "_", name, flags=re.ASCII)
-        clean = clean if clean[:1].isalpha() else f"_{clean}".replace("__", "x_", 1)
+        clean = clean if clean[:1].isalpha() else f"x_{clean.removeprefix('_')}"
         number, unique = 0, clean
-        while unique in found:
+        while same(unique) in seen:
             number += 1
             unique = f"{clean}_{number}"
+        seen.add(same(unique))
         found.append(unique)
     return found
+
+
+def _argument_names(names: Iterable[str]) -> list[str]:
+    """Unique names of inputs, which become arguments of a Python function and nodes of a graph.
+
+    So they are no words of the language, and do not differ by case alone.
+    """
+    reserved = {"self", *keyword.kwlist}
+    return unique_names((f"{n}_" if n in reserved else n for n in names), str.lower)
 
 
 def _path_name(path: Sequence[Any]) -> str:

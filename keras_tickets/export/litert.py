@@ -29,10 +29,10 @@ def write(
     model: keras.Model, interface: Interface, path: pathlib.Path, *, quantize: str | None = None
 ) -> str:
     """Writes a plain Keras model to the file `path`; returns sentences on what that saves."""
-    convert("litert", model, interface, path)
+    remark = convert("litert", model, interface, path)
     content, kernels = litert_weights.encode(path.read_bytes(), int8=quantize == "int8")
     path.write_bytes(content)
-    return _note(kernels)
+    return f"{_note(kernels)} {remark}".rstrip()
 
 
 def _note(kernels: list[litert_weights.StoredKernel]) -> str:

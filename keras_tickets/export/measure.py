@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import pathlib
+import warnings
 
 import keras
 import numpy as np
@@ -19,6 +20,11 @@ MIN_CALLS, MAX_CALLS, MAX_SECONDS = 10, 200, 0.5
 MOST_SAMPLES = 4
 SIZES_NOTE = "Measured with {shapes}."
 ONE_BATCH_NOTE = "Runs at batch size {ran}, but not at {failed}: {error}"
+FAR = 0.1
+FAR_NOTE = (
+    "Outputs of the exported file differ by up to {difference:.3g} from the model's, the largest "
+    "of which is {largest:.3g}: do not use it unseen."
+)
 NOT_MEASURED_NOTE = (
     "Not measured: the model took none of the random inputs tried, so pass `input_shape` if its "
     "sizes are why. The first error was {error}"
@@ -83,6 +89,8 @@ def measure(
     except apart.Failure:
         raise
     except Exception as error:
+        if str(error).startswith("`input_shape`"):
+            raise
         if input_shape is not None:
             raise ValueError(
                 "`input_shape` must be a shape that the model takes: "
@@ -107,12 +115,13 @@ class _Trial:
         return list(self._named(values).values())
 
     def _named(self, values) -> dict[str, np.ndarray]:
-        outputs = self.interface.call(self.model, map(tf.convert_to_tensor, values))
+        with keras.StatelessScope():  # what a call would assign is lost: the next is as the first
+            outputs = self.interface.call(self.model, map(tf.convert_to_tensor, values))
         return {name: np.asarray(value) for name, value in outputs.items()}
 
     def run(self, sample: Sample, batches: tuple[int, ...], ram: bool) -> Measured:
         """Measures at each batch size; the note reports one that fails after another has run."""
-        difference, latency, ram_bytes, notes = 0.0, {}, None, []
+        difference, largest, latency, ram_bytes, notes = 0.0, 0.0, {}, None, []
         if sample.open_shapes:
             notes.append(SIZES_NOTE.format(shapes=sample.open_shapes))
         for batch in batches:
@@ -132,9 +141,13 @@ class _Trial:
                 notes.append(ONE_BATCH_NOTE.format(ran=ran, failed=batch, error=error))
                 continue
             difference = max(difference, _max_abs_difference(expected, outputs))
+            largest = max(largest, *map(_largest, expected.values()))
             times = reply["milliseconds"]
             latency[batch] = Latency(float(np.median(times)), min(times), max(times))
             ram_bytes = reply["ram_bytes"] if ram_bytes is None else ram_bytes
+        if difference > FAR * largest:
+            notes.append(FAR_NOTE.format(difference=difference, largest=largest))
+            warnings.warn(notes[-1], stacklevel=2)
         return Measured(difference, latency, ram_bytes, " ".join(notes))
 
     def _run_file(self, values, expected, ram: bool):
@@ -169,6 +182,14 @@ def _max_abs_difference(expected: dict[str, np.ndarray], actual: list[np.ndarray
     )
 
 
+def _largest(expected: np.ndarray) -> float:
+    """The largest absolute finite value; 0 for strings."""
+    if expected.dtype.kind in "OSU":
+        return 0.0
+    values = np.abs(expected.astype("complex128"))
+    return float(values.max(initial=0.0, where=np.isfinite(values)))
+
+
 def _difference(expected: np.ndarray, actual: np.ndarray) -> float:
     if expected.shape != actual.shape:
         return float("inf")
@@ -178,7 +199,7 @@ def _difference(expected: np.ndarray, actual: np.ndarray) -> float:
     wide = "complex128" if expected.dtype.kind == "c" else "float64"
     a, b = expected.astype(wide), actual.astype(wide)
     with np.errstate(invalid="ignore"):
-        differences = np.abs(a - b)
+        differences = np.atleast_1d(np.abs(a - b))
     differences[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
     differences[np.isnan(differences)] = np.inf
     return float(differences.max(initial=0.0))

@@ -15,8 +15,7 @@ NOTE = (
 
 def write(model: keras.Model, interface: Interface, path: pathlib.Path) -> str:
     """Writes a plain Keras model to the file `path`; returns a sentence on what that saves."""
-    convert("onnx", model, interface, path)
-    return NOTE
+    return f"{NOTE} {convert('onnx', model, interface, path)}".rstrip()
 
 
 def recognizes(path: pathlib.Path) -> bool:

@@ -17,8 +17,7 @@ BEGINNING = 4096  # bytes, which contain the element <net>
 
 def write(model: keras.Model, interface: Interface, path: pathlib.Path) -> str:
     """Writes `path` and the weights beside it; returns sentences on what that saves."""
-    convert("openvino", model, interface, path)
-    return NOTE
+    return f"{NOTE} {convert('openvino', model, interface, path)}".rstrip()
 
 
 def recognizes(path: pathlib.Path) -> bool:

@@ -40,7 +40,7 @@ def write(
 
     def serve(*inputs):
         with _keras_compat.reading_scope(readers, model) as scope:
-            outputs = model(*inputs)
+            outputs = model(*inputs, training=False)
         for variable, value in scope.assigned:
             variable.assign(value)
         return outputs if is_flat(outputs) else name_outputs(outputs)

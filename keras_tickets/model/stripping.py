@@ -59,8 +59,9 @@ def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
         )
     for kernel in all_kernels(plain):
         if kernel.path in found:
-            values = kernel.variable.numpy()
-            kernel.variable.assign(np.where(found[kernel.path], values, np.zeros_like(values)))
+            values, mask = kernel.variable.numpy(), found[kernel.path]
+            if np.count_nonzero(values[~mask]):
+                kernel.variable.assign(np.where(mask, values, np.zeros_like(values)))
     return plain
 
 

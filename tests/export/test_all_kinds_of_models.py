@@ -1,5 +1,7 @@
 """No good file is refused: open sizes, nested inputs and outputs, strings, integers, scalars."""
 
+import collections
+
 import keras
 import numpy as np
 import pytest
@@ -88,6 +90,53 @@ def gelu():
     return keras.Model(inputs, layers.Dense(2)(layers.Dense(16, "gelu")(inputs)))
 
 
+def odd_names():
+    """Words of Python, names that differ by case alone or begin with digits, other alphabets."""
+    names = ("class", "self", "X", "x", "1st", "_1st", "größe", "入力")
+    inputs = {name: keras.Input((2,), name=name) for name in names}
+    joined = layers.Concatenate()(list(inputs.values()))
+    return keras.Model(inputs, {"class": layers.Dense(2)(joined), "Y": joined, "y": inputs["x"]})
+
+
+class Noise(layers.Layer):
+    """Trains by default, as Keras's layers for augmentation do."""
+
+    def call(self, inputs, training=True):
+        return inputs + 10.0 if training else inputs
+
+
+def augmented():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, layers.Dense(2)(Noise()(inputs)))
+
+
+def one_number():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, ops.sum(layers.Dense(2)(inputs)))
+
+
+def sparse_part():
+    part = kt.sparsify(keras.Sequential([keras.Input((4,)), layers.Dense(8)]), 0.5)
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, layers.Dense(2)(part(inputs)))
+
+
+class Moments(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.head = layers.Dense(2)
+
+    def call(self, inputs):
+        kind = collections.namedtuple("Moments", "variance mean")
+        return kind(self.head(inputs) ** 2, self.head(inputs))
+
+
+def named_tuple():
+    model = Moments()
+    model(np.ones((2, 3), "float32"))
+    return model
+
+
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()
@@ -110,6 +159,9 @@ KINDS = [
     *((one_name_twice, format) for format in ("tf_saved_model", "onnx", "openvino")),
     *((pyramid, format) for format in ("tf_saved_model", "litert")),
     *((subclassed, format) for format in ("tf_saved_model", "litert")),
+    *((odd_names, format) for format in ("tf_saved_model", "litert", "onnx")),
+    *((make, "tf_saved_model") for make in (augmented, one_number, named_tuple)),
+    (sparse_part, "openvino"),
     (strided, "litert"),
     (waves, "tf_saved_model"),
     (two_resolutions, "onnx"),
@@ -215,3 +267,26 @@ def test_running_a_model_leaves_its_state_as_it_was(tmp_path):
     kt.export(model, tmp_path / "m")
     for variable, value in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
+
+
+def test_what_carries_state_is_measured_from_the_state_that_was_exported(tmp_path):
+    layer = layers.LSTM(4, stateful=True, unroll=True)
+    model = keras.Sequential([keras.Input(batch_shape=(2, 5, 3)), layer])
+    assert kt.export(model, tmp_path / "m").max_abs_difference < 1e-6
+    assert not any(np.any(state) for state in layer.states)
+
+
+@pytest.mark.parametrize(
+    ("policy", "format"),
+    [("mixed_float16", "litert"), ("float64", "litert"), ("bfloat16", "onnx")],
+)
+def test_arithmetic_that_a_format_lacks_becomes_float32(tmp_path, policy, format):
+    def dense(units):
+        return layers.Dense(units, "relu", dtype=policy)
+
+    model = kt.sparsify(keras.Sequential([keras.Input((8,)), dense(16), dense(4)]), 0.5)
+    report = kt.export(model, tmp_path / "m", format=format)
+    assert report.max_abs_difference < 0.03
+    dtype = model.layers[-1].compute_dtype
+    assert f"computes in float32 where the model computes in {dtype}." in report.note
+    assert [layer.dtype_policy.name for layer in kt.strip(model).layers[-2:]] == [policy] * 2

@@ -5,6 +5,8 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
+import warnings
 
 import keras
 import numpy as np
@@ -123,9 +125,15 @@ def test_difference_is_that_of_the_written_model(tmp_path):
     model = dense_model()
     interface = Interface.of(model)
     saved_model.write(model, interface, tmp_path / "model")
-    model.layers[-1].bias.assign_add([0.0, 0.0, 0.25, -0.5])
-    measured = measure(model, interface, tmp_path / "model", "tf_saved_model", folder=tmp_path)
-    assert measured.difference == pytest.approx(0.5, abs=1e-5)
+    for added, far in ((1e-3, False), (50.0, True)):
+        model.layers[-1].bias.assign_add([0.0, 0.0, added / 2, -added])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            measured = measure(
+                model, interface, tmp_path / "model", "tf_saved_model", folder=tmp_path
+            )
+        assert measured.difference == pytest.approx(added, rel=1e-3)
+        assert ("do not use it unseen" in measured.note) == far == bool(caught)
 
 
 def test_empty_directory_is_used(tmp_path):
@@ -214,7 +222,10 @@ def test_failed_export_leaves_nothing(tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"format": "caffe"}, "'tf_saved_model', 'litert', 'onnx', 'openvino'.*format='caffe'"),
-        ({"packed": 1.5}, "`packed` must be False or True.*packed=1.5"),
+        ({"format": ["onnx"]}, r"must be one of .*format=\['onnx'\]"),
+        ({"packed": 1}, "`packed` must be False or True.*packed=1"),
+        ({"overwrite": "yes"}, "`overwrite` must be True or False"),
+        ({"input_shape": (7,)}, r"^`input_shape` must be the shape of the input .*=\(7,\)$"),
         ({"format": "litert", "packed": True}, "must be False with format='litert'.*packed=True"),
         ({"format": "litert", "quantize": "int4"}, "must be None or 'int8'.*quantize='int4'"),
         ({"quantize": "int8"}, "quantize='int8'"),
@@ -223,7 +234,7 @@ def test_failed_export_leaves_nothing(tmp_path, monkeypatch):
     ],
 )
 def test_options_not_available(tmp_path, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         kt.export(dense_model(), tmp_path / "model", **options)
     assert list(tmp_path.iterdir()) == []
 
@@ -237,6 +248,26 @@ def test_what_is_no_built_model_is_refused(tmp_path):
         kt.export(dense_model(), 3)
     with pytest.raises(ValueError, match="must name what"):
         kt.export(dense_model(), "")
+
+
+def test_another_thread_may_train_the_model(tmp_path):
+    x, y = np.ones((32, 8), "float32"), np.ones((32, 4), "float32")
+
+    def trained(beside):
+        keras.utils.set_random_seed(0)
+        model = kt.sparsify(mlp(8, (16,), 4, norm=keras.layers.BatchNormalization), 0.5)
+        model.compile(kt.optimizers.SET(keras.optimizers.SGD(0.1), update_every=2, end=20), "mse")
+        run = [lambda: model.fit(x, y, epochs=20, shuffle=False, verbose=0), lambda: beside(model)]
+        threads = [threading.Thread(target=function) for function in run]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return [variable.numpy() for variable in model.variables + model.optimizer.variables]
+
+    alone = trained(lambda model: None)
+    beside = trained(lambda model: kt.export(model, tmp_path / "m"))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, beside, strict=True))
 
 
 def test_gzip_size_counts_every_chunk(tmp_path, monkeypatch):

@@ -22,6 +22,8 @@ def convert(source, target, inputs, outputs):
         return_initialized_tables=True,
         return_tensors_to_rename=True,
     )
+    spelled = {name.lower(): name for name in inputs}  # TensorFlow's nodes may be in lower case
+    names = {tensor: spelled.get(name.lower(), name) for tensor, name in names.items()}
     tensors = {name: tensor for tensor, name in names.items()}
     model, _ = tf2onnx.convert._convert_common(
         graph,
