@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_tickets import _keras_compat
 
+LARGEST = 2**63 - 1  # that an int64 tensor can hold
 _KERAS_2 = ("tf_keras", "tensorflow")
 _INTEGERS = {0: "a non-negative integer", 1: "a positive integer"}
 _NUMBERS = {
@@ -29,12 +30,14 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> i
         name: Name of the argument.
         value: What the user gave.
         low: The smallest value allowed.
-        high: The largest value allowed; `None` for no limit.
+        high: The largest value allowed; `None` for the largest that a tensor can hold.
 
     Raises:
         ValueError: It is not an integer in this range.
     """
     integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if integer and value > LARGEST and high is None:
+        high = LARGEST
     if not integer or value < low or (high is not None and value > high):
         if high is not None:
             allowed = f"an integer in [{low}, {high}]"

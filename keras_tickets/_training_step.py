@@ -132,8 +132,11 @@ class SparseTraining(_keras_compat.DistributedTrainer):
     ):
         """Trains the model, as `keras.Model.fit` does."""
         callbacks = self.with_callback(SameOnAllWorkers(), callbacks)
-        callbacks = self.with_callback(_Begin(), callbacks)
+        begin, best = _Begin(), _BestEpochs()
+        callbacks = self.with_callback(begin, callbacks)
         if masks.masked_kernels(self):
+            best.watch(callbacks)
+            callbacks = self.with_callback(best, callbacks)
             callbacks = self.with_callback(_LogSparsity(), callbacks)
         if self.optimizer is not None and self.optimizer.track_exploration:
             callbacks = self.with_callback(_LogExploration(), callbacks)
@@ -143,6 +146,13 @@ class SparseTraining(_keras_compat.DistributedTrainer):
                 f"{shortfall}, after {count_text(int(self.optimizer.iterations), 'step')}. The "
                 "ramp did not reach its end, or weights of an earlier epoch were restored; see "
                 "`kt.callbacks.AfterUpdates`."
+            )
+        elif begin.steps_before is not None:
+            self.optimizer.check_calendar(begin.steps_before, int(self.optimizer.iterations))
+        for file, shortfall in best.shortfalls():
+            warn(
+                f"{file!r} holds the best epoch. {shortfall}: it was before the end of the ramp; "
+                "see `kt.callbacks.AfterUpdates`."
             )
         return history
 
@@ -201,7 +211,13 @@ class SparseTraining(_keras_compat.DistributedTrainer):
 
 
 class _Begin(keras.callbacks.Callback):
-    """Puts masked weights to rest and tells the optimizer the length of training, if known."""
+    """Puts masked weights to rest and tells the optimizer the length of training, if known.
+
+    Attributes:
+        steps_before: Optimizer steps before a training of unknown length; otherwise `None`.
+    """
+
+    steps_before: int | None = None
 
     def on_train_begin(self, logs=None):
         masks.forget_first(self.model)
@@ -211,6 +227,42 @@ class _Begin(keras.callbacks.Callback):
         elif steps := self.params.get("steps"):
             per_step = self.model.optimizer.batches_per_step
             self.model.set_total_steps(self.params["epochs"] * steps // per_step, steps // per_step)
+        else:
+            self.steps_before = int(self.model.optimizer.iterations)
+
+
+class _BestEpochs(keras.callbacks.Callback):
+    """Notes how far the masks were from what was asked for where a best epoch was saved."""
+
+    def __init__(self):
+        super().__init__()
+        self._saving, self._seen = [], {}
+
+    def watch(self, callbacks):
+        """Watches those of the callbacks that save the best epoch of all."""
+        kind = keras.callbacks.ModelCheckpoint
+        callbacks = getattr(callbacks, "callbacks", callbacks)
+        self._saving = [c for c in callbacks if isinstance(c, kind) and c.save_best_only]
+
+    def on_train_begin(self, logs=None):
+        self._seen = {callback: (callback.best, None) for callback in self._saving}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._look()
+
+    def on_train_end(self, logs=None):
+        self._look()
+
+    def _look(self):
+        """Runs between epochs: a `best` that is new is that of the epoch before."""
+        for callback in self._saving:
+            best, _ = self._seen[callback]
+            if callback.best != best:
+                self._seen[callback] = callback.best, self.model.optimizer.shortfall()
+
+    def shortfalls(self):
+        """The file of each callback whose best epoch fell short, and by how much."""
+        return [(c.filepath, found) for c, (_, found) in self._seen.items() if found]
 
 
 class _LogSparsity(keras.callbacks.Callback):

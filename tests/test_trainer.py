@@ -102,6 +102,16 @@ def test_all_arguments_of_fit(call):
     assert_alike(results(sparse, CALLS[call]), results(dense, CALLS[call]))
 
 
+def test_a_list_of_callbacks_of_keras():
+    _, model = pair()
+    model.compile("sgd", LOSS)
+    stop = keras.callbacks.EarlyStopping("sparsity", patience=0, mode="max")
+    given = keras.callbacks.CallbackList(
+        [stop], add_history=True, model=model, epochs=5, steps=3, verbose=0
+    )
+    assert len(model.fit(X, Y, epochs=5, verbose=0, callbacks=given).history["sparsity"]) == 2
+
+
 @pytest.mark.parametrize("compiled", [{"run_eagerly": True}, {"steps_per_execution": 3}])
 def test_eagerly_and_several_steps_a_call(compiled):
     dense, sparse = pair()

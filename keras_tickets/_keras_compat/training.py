@@ -207,7 +207,9 @@ class DistributedTrainer(_Model):
         """`callbacks`, in any form that `fit` takes, with one more in front, unless it is there."""
         if isinstance(callbacks, keras.callbacks.CallbackList):
             if not any(type(c) is type(callback) for c in callbacks.callbacks):
-                callbacks.append(callback)
+                callbacks.callbacks.insert(0, callback)
+                callback.set_params(callbacks.params)
+                callback.set_model(callbacks.model)
             return callbacks
         return [callback, *tree.flatten(callbacks or [])]
 

@@ -49,7 +49,7 @@ class AfterUpdates(keras.callbacks.Callback):
         self.callback.set_model(model)
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.model.optimizer.has_settled:
+        if getattr(self.model.optimizer, "has_settled", True):  # a plain optimizer updates no masks
             self.callback.on_epoch_end(epoch, logs)
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -139,6 +139,14 @@ class Method:
             steps_per_epoch: Optimizer steps per epoch, for steps given as `"10ep"`.
         """
 
+    def check_calendar(self, first: int, last: int) -> None:
+        """Warns where a training does not do what the method plans.
+
+        Args:
+            first: Optimizer steps taken before the training.
+            last: Optimizer steps taken at its end.
+        """
+
     @property
     def has_settled(self) -> bool:
         """Whether the method has made the last change of the masks that it plans."""

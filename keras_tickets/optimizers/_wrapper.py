@@ -49,6 +49,11 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     ) -> None:
         if inner is None:
             raise TypeError("`inner` must be a Keras optimizer, its name or its config, not None.")
+        if isinstance(inner, dict) and not {"class_name", "config"} <= set(inner):
+            raise ValueError(
+                "`inner` must be a Keras optimizer, its name or its config with `class_name` and "
+                f"`config`. Received: inner={inner!r}"
+            )
         inner = keras.optimizers.get(inner)
         if isinstance(_keras_compat.optimizer_core(inner), OptimizerWrapper):
             raise ValueError(

@@ -127,14 +127,13 @@ class MagnitudePruning(PeriodicOptimizer):
         prunes = final is not None and kernel.count() > kernel.layout.count(final)
         return prunes and not self.trains_off_mask
 
-    def check_calendar(self, total_steps):
-        """Warns if training ends before the ramp does."""
+    def check_calendar(self, first, last):
         begin, end = self.window or (0, 0)
-        if min(end, self._last_update(end)) >= total_steps:
-            when = "begins" if begin >= total_steps else "ends"
+        if not first and min(end, self._last_update(end)) >= last:
+            when = "begins" if begin >= last else "ends"
             warn(
                 f"The ramp of {type(self).__name__} goes from step {begin} to {end}. Training has "
-                f"{count_text(total_steps, 'step')} and is over before the ramp {when}: the target "
+                f"{count_text(last, 'step')} and is over before the ramp {when}: the target "
                 "will not be reached."
             )
 

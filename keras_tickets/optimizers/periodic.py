@@ -75,8 +75,11 @@ class PeriodicOptimizer(SparseOptimizer):
     def set_total_steps(self, total_steps, steps_per_epoch=None):
         self._steps_in_training = total_steps
         kept = self._bounds.set_length(total_steps, steps_per_epoch)
-        if not self._checked and int(self.iterations.numpy()) == 0:
-            self.check_calendar(total_steps)
+        taken = int(self.iterations.numpy())
+        if taken == 0 and not self._checked:
+            self.check_calendar(0, total_steps)
+        elif kept is None and taken >= total_steps:  # another training, after the first
+            self.check_calendar(taken, taken + total_steps)
         self._checked = True
         if kept is not None:
             begin, end = kept
@@ -99,27 +102,28 @@ class PeriodicOptimizer(SparseOptimizer):
         """Optimizer steps of the whole training; those taken so far if its length is not known."""
         return max(self._steps_in_training, int(self.iterations.numpy()))
 
-    def check_calendar(self, total_steps: int) -> None:
-        """Warns if fewer than two updates fall into the training.
-
-        Args:
-            total_steps: Optimizer steps of the whole training.
-        """
-        updates = [step for step in self._first_updates() if step < total_steps]
+    def check_calendar(self, first, last):
+        updates = self._updates_from(first)
+        if first:
+            if not updates:
+                self._warn_of_few_updates("no update after the training so far")
+            return
+        updates = [step for step in updates if step < last]
         if len(updates) < 2:
             count = "1 update" if updates else "no update"
-            steps = count_text(total_steps, "step")
-            self._warn_of_few_updates(f"{count} in {steps} of training")
+            self._warn_of_few_updates(f"{count} in {count_text(last, 'step')} of training")
 
     def warn_of_empty_window(self) -> None:
         """Warns if the window is already known and no update falls into it."""
-        if self.window is not None and not self._first_updates():
+        if self.window is not None and not self._updates_from(0):
             self._warn_of_few_updates("no update")
 
-    def _first_updates(self) -> list[int]:
-        """The steps of the first updates: at least two of them, or all if there are fewer."""
+    def _updates_from(self, first: int) -> list[int]:
+        """The steps of the next updates: at least two of them, or all if there are fewer."""
         begin, end = self.window or (0, 0)
-        steps = sorted({*(begin + i * self.update_every for i in range(3)), end})
+        next_one = max(-((begin - first) // self.update_every), 0)
+        some = (begin + (next_one + i) * self.update_every for i in range(3))
+        steps = sorted(step for step in {*some, end} if step >= first)
         due = self.in_calendar(tf.constant(steps, tf.int64)).numpy()
         return [step for step, is_due in zip(steps, due, strict=True) if is_due]
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets._checks import check_flag
 from keras_tickets.masks import record_of
 from keras_tickets.optimizers._exploration import Exploration
 from keras_tickets.optimizers._kernel_state import (
@@ -76,7 +77,7 @@ class SparseOptimizer(Method, OptimizerWrapper):
         name: str | None = None,
     ):
         super().__init__(inner, name=name)
-        self.track_exploration = track_exploration
+        self.track_exploration = check_flag("track_exploration", track_exploration)
 
     @_keras_compat.without_tracking
     def build(self, variables: Sequence[keras.Variable]) -> None:

@@ -65,6 +65,50 @@ def test_a_fit_with_hardly_an_update_is_said(method, arguments, found):
     assert found is None or found in messages[0]
 
 
+def messages_of(fit):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit()
+    kinds = ("no update", "1 update", "masks change from", "best epoch")
+    return [str(w.message) for w in caught if any(kind in str(w.message) for kind in kinds)]
+
+
+@pytest.mark.parametrize("end", [0.75, 10])
+@pytest.mark.parametrize("method", ["RigL", "GradualMagnitude"])
+def test_another_fit_in_which_the_masks_stay_is_said(method, end):
+    optimizer = getattr(kt.optimizers, method)("sgd", update_every=2, end=end)
+    messages, model = said(optimizer, epochs=6)
+    assert messages == []
+
+    def again():
+        model.fit(X, Y, batch_size=16, epochs=6, verbose=0)
+
+    found = messages_of(again)
+    if method == "RigL":
+        assert len(found) == 1 and "no update after the training so far" in found[0]
+    else:
+        assert found == [], "training goes on under the final masks, as it should"
+
+
+def test_a_loop_of_short_fits_in_the_window_is_not_warned_of():
+    model = kt.sparsify(mlp(), 0.75)
+    model.compile(kt.optimizers.RigL("sgd", update_every=2, end=100), "mse")
+    fits = [lambda: model.fit(X, Y, batch_size=4, epochs=1, verbose=0)] * 3
+    assert [message for fit in fits for message in messages_of(fit)] == []
+
+
+@pytest.mark.parametrize("every, found", [(100, ["no update in 2 steps"]), (1, [])])
+def test_a_training_of_unknown_length_is_judged_at_its_end(every, found):
+    model = kt.sparsify(mlp(), 0.75)
+    model.compile(kt.optimizers.SET("sgd", update_every=every, end=1000), "mse")
+
+    def batches():
+        yield from ((X[:16], Y[:16]), (X[16:], Y[16:]), (X[16:], Y[16:]))[: 2 if found else 3]
+
+    messages = messages_of(lambda: model.fit(batches(), verbose=0))
+    assert len(messages) == len(found) and (not found or found[0] in messages[0])
+
+
 @pytest.mark.parametrize(
     "arguments, found",
     [
@@ -119,6 +163,16 @@ def test_a_best_epoch_before_the_target_is_said():
     assert len(messages) == 1 and "weights of an earlier epoch" in messages[0]
 
 
+@pytest.mark.parametrize("last, found", [(False, 1), (True, 0)])
+def test_a_file_of_a_best_epoch_before_the_target_is_named(last, found, tmp_path):
+    path = str(tmp_path / "best.keras")
+    mode = "max" if last else "min"
+    save = keras.callbacks.ModelCheckpoint(path, "loss", save_best_only=True, mode=mode)
+    messages, model = said(gradual(), 6, [Scripted(), save])
+    assert abs(model.sparsity - 0.75) < 0.02 and len(messages) == found
+    assert not found or path in messages[0] and "before the end of the ramp" in messages[0]
+
+
 @pytest.mark.parametrize("kind", ["stopping", "checkpoint"])
 def test_the_best_epoch_and_patience_count_from_the_end_of_the_ramp_on(kind, tmp_path):
     path = tmp_path / "best.keras"
@@ -138,6 +192,15 @@ def test_the_best_epoch_and_patience_count_from_the_end_of_the_ramp_on(kind, tmp
     else:
         assert len(model.history.epoch) == 6, "seen from epoch 4 on, and stopped 2 later"
     assert abs(model.sparsity - 0.75) < 0.02
+
+
+def test_after_updates_passes_all_on_where_no_masks_are_updated():
+    seen = []
+    see = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    model = mlp()
+    model.compile("sgd", "mse")
+    model.fit(X, Y, epochs=2, callbacks=[kt.callbacks.AfterUpdates(see)], verbose=0)
+    assert seen == [0, 1]
 
 
 def test_after_updates_takes_callbacks():
