@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets._checks import check_model, check_some_of
+from keras_tickets._checks import check_flag, check_model, check_some_of
 from keras_tickets._tables import fill, render_table
 from keras_tickets.export.api import export_and_measure
 from keras_tickets.export.formats import FORMATS, OFF
@@ -150,8 +150,8 @@ def compare(
     Raises:
         ImportError: A format needs a package that is not installed.
         TypeError: `dense` or `sparse` is not a Keras 3 model.
-        ValueError: One of them is not built or cannot be exported; their outputs have different
-            shapes; a format is unknown.
+        ValueError: One of them is not built, does not take `data` or cannot be exported; their
+            outputs have different shapes; a format is unknown.
 
     Example:
 
@@ -168,8 +168,9 @@ def compare(
     check_model(dense, "dense")
     check_model(sparse, "sparse")
     formats = check_some_of("formats", formats, tuple(FORMATS))
+    check_flag("packed", packed)
     inputs, targets = _split(data)
-    outputs = [_predict(model, inputs) for model in (dense, sparse)]
+    outputs = _outputs((dense, sparse), inputs)
     shapes = [[value.shape for value in values] for values in outputs]
     if shapes[0] != shapes[1]:
         raise ValueError(
@@ -198,8 +199,39 @@ def _split(data) -> tuple[Any, Any]:
     return data if isinstance(data, tuple) and len(data) == 2 else (data, None)
 
 
-def _predict(model, inputs) -> list[np.ndarray]:
-    return [np.asarray(value) for value in keras.tree.flatten(model.predict(inputs, verbose=0))]
+def _outputs(models, inputs) -> list[list[np.ndarray]]:
+    """The flat outputs of each model, on the same inputs in the same order."""
+    try:
+        if isinstance(inputs, tf.data.Dataset):
+            return _outputs_on_batches(models, inputs)
+        if not len(keras.tree.flatten(inputs)[0]):
+            raise ValueError("it is empty")
+        return [_flat(model.predict(inputs, verbose=0)) for model in models]
+    except Exception as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), "")
+        raise ValueError(
+            f"`data` must be inputs that both models take: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def _outputs_on_batches(models, data) -> list[list[np.ndarray]]:
+    """As `_outputs`; the data set is read once, since it may shuffle anew each time."""
+    if data.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("it has no end; take some of its batches, `data.take(n)`")
+    batches = [
+        [_flat(model.predict_on_batch(x)) for model in models]
+        for x in data.map(lambda x, *targets: x)
+    ]
+    if not batches:
+        raise ValueError("it is empty")
+    return [
+        [np.concatenate(parts) for parts in zip(*of_model, strict=True)]
+        for of_model in zip(*batches, strict=True)
+    ]
+
+
+def _flat(outputs) -> list[np.ndarray]:
+    return [np.asarray(value) for value in keras.tree.flatten(outputs)]
 
 
 def _metric_rows(dense, sparse, inputs, targets) -> list[ComparisonRow]:

@@ -64,6 +64,25 @@ def test_data_sets_and_bare_inputs(models, data):
         assert ("accuracy" in names) == (given is batches)
 
 
+def test_a_data_set_that_shuffles_anew_is_read_once(models, data):
+    batches = tf.data.Dataset.from_tensor_slices(data).shuffle(40, seed=0).batch(16)
+    compared = kt.compare(models[0], models[0], batches, formats=())
+    assert compared.max_abs_difference == 0 and compared.agreement == 1
+
+
+def test_data_that_models_do_not_take(models, data):
+    batches = tf.data.Dataset.from_tensor_slices(data).batch(16)
+    for given, reason in (
+        (data[0][:0], "is empty"),
+        (batches.take(0), "is empty"),
+        (batches.repeat(), "has no end"),
+        (data[0][:, :5], "InvalidArgumentError|ValueError"),
+        (None, "NoneType"),
+    ):
+        with pytest.raises(ValueError, match=f"`data` must be inputs that both .*({reason})"):
+            kt.compare(*models, given, formats=())
+
+
 def test_wrong_arguments(models, data):
     other = keras.Sequential([keras.Input((64,)), layers.Dense(3)])
     with pytest.raises(ValueError, match="must have outputs of the same shapes"):
