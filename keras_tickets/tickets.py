@@ -14,6 +14,7 @@ import numpy as np
 from keras_tickets import _keras_compat, masks
 from keras_tickets._checks import check_model
 from keras_tickets._files.atomic import create_file
+from keras_tickets._files.home import expand_home
 from keras_tickets._files.named_arrays import DTYPES
 from keras_tickets._files.ticket_file import digest_ticket, encode_ticket, read_ticket
 from keras_tickets._kernels.find import find_kernels
@@ -204,7 +205,7 @@ def save_ticket(
     ```
     """
     ticket = Ticket.of(sparse_model, weights=weights, provenance=provenance)
-    create_file(path, encode_ticket(ticket.masks, ticket.weights, ticket.provenance))
+    create_file(expand_home(path), encode_ticket(ticket.masks, ticket.weights, ticket.provenance))
     return ticket
 
 
@@ -234,8 +235,9 @@ def load_ticket(path: str | os.PathLike) -> Ticket:
     assert kt.load_ticket("start.ticket").digest == saved.digest
     ```
     """
+    file = expand_home(path)
     try:
-        masks, weights, provenance, digest = read_ticket(path)
+        masks, weights, provenance, digest = read_ticket(file)
         ticket = Ticket(masks, weights, provenance)
         if ticket.digest != digest:
             raise ValueError(f"its digest is {digest!r}, and that of its content {ticket.digest!r}")

@@ -127,6 +127,15 @@ def test_a_later_format_is_named(ticket_file):
         kt.load_ticket(path)
 
 
+def test_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    saved = kt.save_ticket("~/a.ticket", sparse())
+    assert (tmp_path / "a.ticket").is_file()
+    assert kt.load_ticket("~/a.ticket").digest == saved.digest
+    with pytest.raises(ValueError, match="no such user"):
+        kt.load_ticket("~nosuchuser/a.ticket")
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no ticket file '.*none.ticket'"):
         kt.load_ticket(tmp_path / "none.ticket")

@@ -109,7 +109,7 @@ def read_arrays(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarra
         if metadata.get(FORMAT) != kind:
             raise ValueError(f"its format is {metadata.get(FORMAT)!r}, not {kind!r}")
         data = file.read()
-    arrays = {name: _array(data, **entry) for name, entry in entries}
+    arrays = {name: _array(data, entry) for name, entry in entries}
     if _header(arrays, metadata) != length.to_bytes(8, "little") + text:
         raise ValueError("its header is not as it was written")
     unsealed = {name: value for name, value in metadata.items() if name != DIGEST}
@@ -163,6 +163,7 @@ def _check_layout(entries: Iterable[tuple[str, dict]], size: int) -> None:
         raise ValueError(f"its arrays take {end:,} bytes, and {size:,} are there")
 
 
-def _array(data, dtype, shape, data_offsets):
-    start, end = data_offsets
-    return np.frombuffer(data[start:end], np.dtype(_NAMES[dtype])).reshape(shape)
+def _array(data, entry):
+    start, end = entry["data_offsets"]
+    dtype = np.dtype(_NAMES[entry["dtype"]])
+    return np.frombuffer(data[start:end], dtype).reshape(entry["shape"])

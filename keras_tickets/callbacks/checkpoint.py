@@ -19,6 +19,7 @@ from keras_tickets._files.checkpoints import (
     write_checkpoint,
 )
 from keras_tickets._files.home import expand_home
+from keras_tickets._files.schemas import check_schema
 from keras_tickets._same_workers import count_workers
 from keras_tickets._warnings import warn
 
@@ -100,6 +101,7 @@ class Checkpoint(keras.callbacks.Callback):
         found = self._read()
         if found is not None:
             path, description, arrays = found
+            _check_consistent(path, description)
             self._check_training(path, description.get("training", {}))
             self._restore(path, description, arrays)
             self.history = description["history"]
@@ -245,6 +247,20 @@ class Checkpoint(keras.callbacks.Callback):
 
 def _dtype(variable) -> str:
     return np.dtype(variable.dtype).name
+
+
+def _check_consistent(path, description) -> None:
+    """Raises an error where what is read does not belong to one training."""
+    epochs, training = description["epochs"], description.get("training", {})
+    values = description["history"].values()
+    try:
+        check_schema(training, {str: int})
+        if epochs != sorted(set(epochs)) or any(len(each) > len(epochs) for each in values):
+            raise ValueError(f"its history is not of its epochs, {epochs}")
+        if not 0 <= description["seconds"] < math.inf:
+            raise ValueError(f"it took {description['seconds']} seconds")
+    except ValueError as error:
+        raise ValueError(f"Checkpoint {str(path)!r} is damaged: {error}.") from error
 
 
 def _kind(path: str, shape, dtype: str) -> str:

@@ -4,7 +4,6 @@ Importing that library switches `tf.keras` to Keras 2, so it is imported to read
 """
 
 import os
-import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_tickets._files.home import expand_home
 from keras_tickets._kernels.find import all_kernels
 from keras_tickets._optional import import_optional
 from keras_tickets.interop.legacy_keras import Translation
@@ -100,7 +100,8 @@ def _check(model):
 
 
 def _load(path):
-    if not pathlib.Path(path).exists():
+    path = expand_home(path)
+    if not path.exists():
         raise ValueError(f"`model`: there is no file {str(path)!r}")
     purpose = "Models of tensorflow-model-optimization"
     tf_keras = import_optional("tf_keras", "tf-keras", purpose)

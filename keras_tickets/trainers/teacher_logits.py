@@ -1,13 +1,13 @@
 """Logits of a teacher, computed once and kept in a file."""
 
 import os
-import pathlib
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_tickets._files.atomic import create_file
+from keras_tickets._files.home import expand_home
 from keras_tickets._files.named_arrays import FORMAT, encode, read_arrays
 from keras_tickets._files.older_arrays import is_npz, read_npz
 from keras_tickets.trainers.teachers import FINAL, Teachers, load_teachers
@@ -160,7 +160,7 @@ def cache_logits(
     trainer.fit(data, steps_per_epoch=digits.steps_per_epoch, epochs=1)
     ```
     """
-    path = pathlib.Path(path)
+    path = expand_home(path)
     teachers = Teachers(load_teachers(teacher), teacher_outputs)
     data = _batches(data)
     if path.exists():

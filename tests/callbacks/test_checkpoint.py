@@ -11,7 +11,9 @@ from networks import LOSS, mlp
 
 from keras_tickets import data
 from keras_tickets._files.atomic import creating
+from keras_tickets._files.checkpoints import read_checkpoint
 from keras_tickets.callbacks import Checkpoint, StopOnNaN
+from keras_tickets.callbacks.checkpoint import SCHEMA
 
 
 def network(units=8, optimizer=None):
@@ -260,6 +262,25 @@ def test_a_renamed_checkpoint_is_not_of_another_epoch(tmp_path):
     (tmp_path / "epoch_000001").rename(tmp_path / "epoch_000002")
     with pytest.raises(ValueError, match="is of a checkpoint after 1 epochs"):
         train(tmp_path, 3)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"epochs": [1, 0]},
+        {"history": {"loss": [1.0, 2.0, 3.0]}},
+        {"seconds": -1.0},
+        {"training": None},
+        {"training": {"steps_per_epoch": "7"}},
+    ],
+)
+def test_a_description_that_does_not_agree_with_itself_is_refused(changed, tmp_path, monkeypatch):
+    _, checkpoint = train(tmp_path, 2)
+    path = tmp_path / "epoch_000002"
+    description, arrays = read_checkpoint(path, SCHEMA)
+    monkeypatch.setattr(checkpoint, "_read", lambda: (path, {**description, **changed}, arrays))
+    with pytest.raises(ValueError, match="epoch_000002' is damaged: it"):
+        checkpoint.on_train_begin()
 
 
 def test_arrays_of_another_checkpoint_are_refused(tmp_path):

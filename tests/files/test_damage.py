@@ -157,6 +157,7 @@ def with_header(**entry):
         with_header(data_offsets=[0, 8, 16]),
         with_header(data_offsets=[-8, 0]),
         with_header(dtype="O"),
+        with_header(more=1),
         (10**15).to_bytes(8, "little") + b"{}",
         b"\xff" * 64,
         (4000).to_bytes(8, "little") + b"[" * 4000,
