@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import os
 import re
+import signal
 import sys
 import textwrap
 import warnings
@@ -19,6 +20,9 @@ PROGRAM = "keras-tickets"
 EXPLAINED = (ValueError, TypeError, OSError, ImportError, RuntimeError, flags.Error)
 # What gin appends to an error, with the address of a function that nobody wants.
 _IN_CALL = re.compile(r" In call to configurable '([\w./]+)' \(<[^>]*>\)")
+
+# The lines in which TensorFlow says where in the code a graph was made.
+_IN_GRAPH = re.compile(r'^(Graph execution error|Detected at node|\s*File ").*$', re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +111,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The words after the program's name. None: those of this process.
 
     Returns:
-        The exit code: 0, 1 after an error (one line on stderr says which), 130 after an interrupt.
+        The exit code: 0, 1 after an error (one line on stderr says which), 130 after an interrupt,
+        143 where the process of the command is asked to end (SIGTERM).
 
     Example:
 
@@ -119,15 +124,18 @@ def main(arguments: list[str] | None = None) -> int:
     """
     if arguments is None:
         arguments = sys.argv[1:]
-        warnings.showwarning = _show_warning  # of a process that is this command and nothing else
+        # Of a process that is this command and nothing else.
+        warnings.showwarning = _show_warning
+        signal.signal(signal.SIGTERM, _end)
     name = next((word for word in arguments if word in COMMANDS), None)
     values = flags_of(name)
     try:
         return _run(name, values, arguments)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _Ended) as stop:
+        how, code = ("ended", 143) if isinstance(stop, _Ended) else ("interrupted", 130)
         goes_on = "; the same command resumes" if name == "train" else ""
-        print(f"{PROGRAM}: interrupted{goes_on}", file=sys.stderr)
-        return 130
+        print(f"{PROGRAM}: {how}{goes_on}", file=sys.stderr)
+        return code
     except BrokenPipeError:  # whoever read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -136,6 +144,14 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"{PROGRAM}: {_one_line(error)}", file=sys.stderr)
         return 1
+
+
+class _Ended(BaseException):
+    """The process was asked to end: as after an interrupt, nothing half-written stays."""
+
+
+def _end(signal_number, frame):
+    raise _Ended
 
 
 def flags_of(name: str | None) -> flags.FlagValues:
@@ -198,7 +214,8 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
 
 
 def _one_line(error: Exception) -> str:
-    text = _IN_CALL.sub(r" (in \1)", " ".join(str(error).split()))
+    text = " ".join(_IN_GRAPH.sub("", str(error)).split())
+    text = _IN_CALL.sub(r" (in \1)", text)
     if isinstance(error, EXPLAINED) and text:
         return text
     return f"{type(error).__name__}: {text} (--traceback shows where)"

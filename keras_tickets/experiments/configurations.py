@@ -37,6 +37,7 @@ def find(name: str, directory: str | os.PathLike = ".") -> pathlib.Path:
 
     Raises:
         FileNotFoundError: There is none.
+        OSError: It is a directory, a pipe or a device.
 
     Example:
 
@@ -51,6 +52,8 @@ def find(name: str, directory: str | os.PathLike = ".") -> pathlib.Path:
         file = pathlib.Path(os.path.abspath(os.path.join(place, path)))
         if file.is_file():
             return file
+        if file.exists():
+            raise OSError(f"gin file {name!r} is not a regular file")
     where = "" if os.path.isabs(path) else f" in {os.path.abspath(directory)!r}"
     raise FileNotFoundError(
         f"gin file {name!r} does not exist{where}, and no configuration that comes with the "

@@ -12,7 +12,6 @@ from keras_tickets._checks import (
     check_integer,
     check_number,
     check_one_of,
-    check_seed,
     check_text,
 )
 from keras_tickets.data.hold_out import count_held_out
@@ -103,7 +102,7 @@ class Experiment:
         if self.steps_per_epoch is not None:
             check_integer("steps_per_epoch", self.steps_per_epoch, low=1)
         check_number("validation", self.validation, "[0, 1)")
-        check_seed(self.seed)
+        check_integer("seed", self.seed, 0, 2**31 - 1)
         check_flag("jit_compile", self.jit_compile)
         check_one_of("strategy", self.strategy, tuple(STRATEGIES))
         if isinstance(self.procedure, type) or not isinstance(self.procedure, Procedure):
@@ -116,6 +115,12 @@ class Experiment:
             check_text("name", self.name)
 
     @property
+    def examples(self) -> int | None:
+        """Number of training examples that are not held out; `None` where it is not known."""
+        size = data.describe(self.dataset).examples
+        return size if size is None else size - count_held_out(size, self.validation)
+
+    @property
     def total_steps(self) -> int:
         """Training steps from the first epoch to the last.
 
@@ -124,13 +129,12 @@ class Experiment:
         """
         steps = self.steps_per_epoch
         if steps is None:
-            size = data.describe(self.dataset).examples
-            if size is None:
+            if self.examples is None:
                 raise ValueError(
                     f"`steps_per_epoch` must be given for data set {self.dataset!r}, which does "
                     "not say how many training examples it has. Received: steps_per_epoch=None"
                 )
-            steps = (size - count_held_out(size, self.validation)) // self.batch_size
+            steps = self.examples // self.batch_size
         return self.epochs * max(steps, 1)
 
     def dense_model(self) -> keras.Model:

@@ -41,16 +41,19 @@ def read_experiment(files: Sequence[str], parameters: Sequence[str] = ()) -> Exp
         with _named(f"--gin_param={parameter!r}"):
             gin.parse_config(parameter)
     gin.finalize()
-    return gin.get_configurable("train")()
+    try:
+        return gin.get_configurable("train")()
+    except RecursionError:
+        raise ValueError("the configuration has a value that refers to itself") from None
 
 
 @contextlib.contextmanager
 def _named(source: str) -> Iterator[None]:
-    """Says where an error comes from: gin, and a module that it imports, may raise any."""
+    """Says where an error comes from: gin, and a module that it imports, may raise any or exit."""
     try:
         yield
-    except Exception as error:
-        raise ValueError(f"{source}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{source}: {error or type(error).__name__}") from error
 
 
 class _Reader:
@@ -70,7 +73,7 @@ class _Reader:
             raise ValueError(f"{str(path)!r} includes itself")
         self._open.append(path)
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8-sig") as file:  # some editors begin a file with a mark
                 yield file
         finally:
             self._open.pop()

@@ -1,5 +1,6 @@
 """The settings `train.…` of a configuration, and the experiment that they describe."""
 
+import inspect
 from collections.abc import Callable, Mapping
 
 import keras
@@ -85,6 +86,14 @@ def _start(sparsity, distribution, structure, mask, scores, pruned, ticket, tick
     check_integer("iterations", iterations, low=1)
     check_integer("score_examples", score_examples, low=1)
     check_one_of("ticket_start", ticket_start, TICKET_STARTS)
+    if scores is None:
+        found = {"scope": scope, "iterations": iterations, "score_examples": score_examples}
+        _check_unset("of pruning by `scores`, of which there are none", found)
+    if ticket is None:
+        _check_unset("of a `ticket`, and there is none", {"ticket_start": ticket_start})
+    if sparsity is None or scores is not None:
+        found = {"distribution": distribution, "mask": mask}
+        _check_unset("of masks drawn for a `sparsity` alone", found)
     if ticket is not None:
         return FromTicket(ticket, ticket_start)
     if scores is not None:
@@ -92,6 +101,14 @@ def _start(sparsity, distribution, structure, mask, scores, pruned, ticket, tick
     if sparsity is not None:
         return Sparsified(sparsity, distribution, structure, mask)
     return Dense()
+
+
+def _check_unset(what, found):
+    """Checks that settings that mean nothing beside the others have their defaults."""
+    defaults = inspect.signature(train).parameters
+    for name, value in found.items():
+        if value != defaults[name].default:
+            raise ValueError(f"`{name}` is {what}. Received: {name}={value!r}")
 
 
 def _check_single(procedure, settings):

@@ -9,7 +9,6 @@ import keras
 
 from keras_tickets import scoring
 from keras_tickets._checks import check_integer, check_one_of, check_text
-from keras_tickets._files.home import expand_home
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.analysis import random_masks
 from keras_tickets.distributions import Distribution
@@ -132,6 +131,7 @@ class Pruned:
         takes = scoring.takes(self.scores)
         arguments = {"seed": experiment.seed} if "seed" in takes else {}
         if "x" in takes:
+            check_integer("score_examples", self.examples, 1, experiment.examples)
             examples = experiment.load_data().train().unbatch().batch(self.examples)
             x, y = next(iter(examples))
             arguments |= {"x": x, "y": y, "loss": experiment.loss()}
@@ -158,7 +158,7 @@ class FromTicket:
         check_one_of("ticket_start", self.takes, TICKET_STARTS)
 
     def sparse(self, experiment: "Experiment", model: keras.Model) -> SparseModel:
-        ticket = load_ticket(expand_home(self.ticket))
+        ticket = load_ticket(self.ticket)
         if self.takes == "weights":
             return ticket.apply(model)
         masks = ticket.masks

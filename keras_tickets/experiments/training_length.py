@@ -106,7 +106,8 @@ def _ends(schedule) -> Iterator[tuple[str, int]]:
         return
     name, config = schedule["class_name"], schedule["config"]
     if name == "CosineDecay":
-        yield name, config["decay_steps"] + config["warmup_steps"]
+        warms_up = config["warmup_target"] is not None
+        yield name, config["decay_steps"] + (config["warmup_steps"] if warms_up else 0)
     elif name == "PolynomialDecay" and not config["cycle"]:
         yield name, config["decay_steps"]
     elif name == "PiecewiseConstantDecay":

@@ -78,6 +78,22 @@ class Features:
     def __call__(self, x, training: bool) -> dict[str, tf.Tensor]:
         return by_name(self._model(x, training=training))
 
+    def try_on(self, x) -> dict[str, tf.Tensor]:
+        """Calls the model on a batch, in inference.
+
+        Raises:
+            ValueError: It does not take the batch.
+        """
+        try:
+            outputs = self._model(x, training=False)
+        except Exception as error:
+            shapes = keras.tree.map_structure(lambda part: tuple(part.shape), x)
+            raise ValueError(
+                f"The teacher {self._model.name!r} must take what the student takes. It fails on "
+                f"inputs of shape {shapes}, with {type(error).__name__}."
+            ) from error
+        return by_name(outputs)
+
 
 def by_name(outputs) -> dict[str, tf.Tensor]:
     """Returns `{FINAL: tensor}` for a model's single output; a dict by name is returned unchanged.
@@ -146,7 +162,7 @@ class Teachers:
         for model, features in zip(self.models, self._features, strict=True):
             found = ends_in_softmax(model)
             if x is not None:
-                found = found or looks_like_probabilities(features(x, training=False)[FINAL])
+                found = found or looks_like_probabilities(features.try_on(x)[FINAL])
             if found and self._outputs == "logits":
                 raise ValueError(
                     f"The teacher {model.name!r} gives probabilities, not logits. Pass "

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -259,6 +260,21 @@ def test_interrupt_says_that_it_resumes(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "train", interrupted)
     assert cli.main(command(workdir=tmp_path / "run")) == 130
     assert "the same command resumes" in capsys.readouterr().err
+
+
+def test_a_setting_that_the_run_does_not_use_is_said(tmp_path, monkeypatch, capsys):
+    def make_and_stop(experiment, workdir, *, describe, verbose):
+        experiment.make_optimizer()
+        describe()
+        raise ValueError("that is enough")
+
+    monkeypatch.setattr(train, "train", make_and_stop)
+    used = ["--gin_param=train.seed=3", "--gin_param=Cosine.initial=0.2", "--gin_param=m=5"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "that is enough" in fail(capsys, command(*used, workdir=tmp_path / "run"))
+    with pytest.warns(UserWarning, match="'SET.update_every=5' changes nothing.* not use SET"):
+        cli.main(command(*used, "--gin_param=SET.update_every=5", workdir=tmp_path / "run"))
 
 
 @pytest.mark.parametrize("parameter", ["train.strategy='mirrored'", "train.jit_compile=True"])

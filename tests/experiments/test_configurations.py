@@ -86,3 +86,9 @@ def test_summaries_end_with_their_first_sentence():
         "LeNet-300-100 on MNIST, after the recipe of the RigL paper's code: batch 100, SGD with "
         "Nesterov momentum 0.9, updates every 100 steps"
     )
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("mine.gin").write_bytes(b"\xef\xbb\xbfinclude 'digits/rigl.gin'\r\ntrain.seed = 7")
+    assert read_experiment(["mine.gin"]).seed == 7

@@ -48,6 +48,9 @@ GIN_TEXTS = [
     ("train:\n  epochs 1\n", "mine.gin"),
     ("import no_such_module", "no_such_module"),
     ("import broken_module", "broken_module"),
+    ("import exiting_module", "mine.gin"),
+    ("include 'digits/rigl.gin'\nm = %m\ntrain.seed = %m", "refers to itself"),
+    ("include 'digits/rigl.gin'\ntrain.procedure = @train()", "refers to itself"),
     ("from keras_tickets import nothing", "mine.gin"),
     ("import", "mine.gin"),
     ("include", "mine.gin"),
@@ -102,9 +105,20 @@ OTHERS = [
     ("CosineDecay.initial_learning_rate = 'fast'", "learning rate"),
     ("SGD.learning_rate = None", "SGD"),
     ("SGD.momentum = 'much'", "momentum"),
+    ("SGD.weight_decay = 'much'", "string"),
     ("SGD.momentum = 2.0", "momentum"),
     ("SGD.learning_rate = @conv2", "learning rate"),
     ("RigL.inner = @SGD", "RigL"),
+    ("RigL.inner = {}", "inner"),
+    ("RigL.track_exploration = 'x'", "track_exploration"),
+    ("RigL.update_every = 100000000000000000000", "update_every"),
+    ("train.seed = 4294967296", "seed"),
+    ("train.scope = 'local'", "scope"),
+    ("train.iterations = 2", "iterations"),
+    ("train.ticket_start = 'masks'", "ticket_start"),
+    ("train.scores = @snip\ntrain.distribution = 'uniform'", "distribution"),
+    ("train.scores = @snip\ntrain.score_examples = 10000000", "score_examples"),
+    ("train.sparsity = None\ntrain.mask = 'ones'", "mask"),
     ("RigL.update_every = 0", "update_every"),
     ("RigL.begin = '99%'", "begin"),
     ("RigL.end = -1", "-1"),
@@ -171,7 +185,8 @@ COMMANDS = [
     (["plan"], "--gin_file"),
     (["plan", "--gin_file="], "gin file ''"),
     (["plan", "--gin_file"], "gin_file"),
-    (["plan", "--gin_file=."], "'.'"),
+    (["plan", "--gin_file=."], "'.' is not a regular file"),
+    (["plan", "--gin_file=/dev/null"], "'/dev/null' is not a regular file"),
     (["plan", "--gin_file=/dev/null/x"], "/dev/null/x"),
     (["plan", "--gin_file=~nosuchuser/x.gin"], "~nosuchuser/x.gin"),
     (["plan", "--gin_file=nowhere.gin"], "nowhere.gin"),
@@ -198,6 +213,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "broken_module.py").write_text("raise RuntimeError('broken_module cannot')\n")
+    (tmp_path / "exiting_module.py").write_text("raise SystemExit(0)\n")
     (tmp_path / "text.keras").write_text("not a model")
     (tmp_path / "other.gin").write_text('include "mine.gin"\n')
     return tmp_path
@@ -210,6 +226,7 @@ def line_of(capsys, arguments):
     assert code == 1, captured.out
     (line,) = captured.err.splitlines()
     assert line.startswith("keras-tickets: ") and "Traceback" not in captured.out
+    assert 'File "/' not in line
     return line
 
 

@@ -101,6 +101,14 @@ def test_an_interrupt_during_the_import_is_one_line(tmp_path):
     assert result.stderr == "keras-tickets: interrupted; the same command resumes\n"
 
 
+def test_a_request_to_end_is_one_line(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("import os\nos.kill(os.getpid(), 15)\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{AS_CONSOLE_SCRIPT}"
+    result = python(code, "train", "--gin_file=digits/rigl.gin", "--workdir=run", cwd=tmp_path)
+    assert result.returncode == 143
+    assert result.stderr == "keras-tickets: ended; the same command resumes\n"
+
+
 def test_each_part_works_without_what_the_others_need(tmp_path):
     result = python(BLOCK.format(blocked=ABSENT) + USE_IT, cwd=tmp_path)
     assert result.returncode == 0, result.stderr

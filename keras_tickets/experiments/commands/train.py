@@ -2,6 +2,8 @@
 
 import errno
 import sys
+import warnings
+from collections.abc import Iterable
 
 from absl import flags
 
@@ -10,7 +12,7 @@ from keras_tickets._tables import render_table
 from keras_tickets.experiments import train
 from keras_tickets.experiments.commands.export import load
 from keras_tickets.experiments.experiment import Experiment
-from keras_tickets.experiments.work_directory import WorkDirectory
+from keras_tickets.experiments.work_directory import WorkDirectory, settings
 
 # What a full disk, a used-up quota and a limit on file sizes say.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -23,10 +25,15 @@ def run(values: flags.FlagValues) -> int:
         raise ValueError("--workdir is missing: name the directory of the run")
     from gin import operative_config_str
 
+    def describe():
+        config = operative_config_str()
+        _warn_of_unused(values.gin_param, settings(config))
+        return config
+
     verbose = 1 if sys.stdout.isatty() else 2
     workdir = WorkDirectory(values.workdir).path
     try:
-        summary = train.train(experiment, workdir, describe=operative_config_str, verbose=verbose)
+        summary = train.train(experiment, workdir, describe=describe, verbose=verbose)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -44,6 +51,19 @@ def run(values: flags.FlagValues) -> int:
     for name in ("summary.json", "metrics.csv", "model.keras", "tensorboard"):
         print(f"{name}: {workdir / name}")
     return 0
+
+
+def _warn_of_unused(parameters: Iterable[str], used: Iterable[str]) -> None:
+    """Warns of settings on the command line that nothing in the run looks at."""
+    ends = {tuple(name.split(".")[-2:]) for name in used}
+    for parameter in parameters:
+        for name in settings(parameter):
+            path = tuple(name.rpartition("/")[2].split("."))
+            if len(path) > 1 and path[-2:] not in ends:
+                warnings.warn(
+                    f"--gin_param={parameter!r} changes nothing: this run does not use {path[-2]}",
+                    stacklevel=2,
+                )
 
 
 def experiment_of(values: flags.FlagValues) -> Experiment:
