@@ -16,7 +16,7 @@ from keras_tickets.export.formats import find_format
 from keras_tickets.export.interface import Interface
 from keras_tickets.export.measure import measure
 from keras_tickets.export.report import ExportReport, gzip_size
-from keras_tickets.masks import masked_kernels
+from keras_tickets.masks import MaskedKernel, masked_kernels
 from keras_tickets.model import SparseModel, strip
 
 
@@ -145,7 +145,7 @@ def _plain(model: keras.Model) -> Iterator[keras.Model]:
     There are such weights only where a method trains them off the mask. Otherwise nothing of the
     model is changed, so that another thread may train it.
     """
-    records = masked_kernels(model)
+    records = [each for each in masked_kernels(model) if isinstance(each, MaskedKernel)]
     if not records and not isinstance(model, SparseModel):
         yield model
         return

@@ -3,13 +3,13 @@
 import dataclasses
 import itertools
 import pathlib
-import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_tickets._kernels.tracing import InputShape
+from keras_tickets._warnings import warn
 from keras_tickets.export import apart
 from keras_tickets.export.interface import Interface
 from keras_tickets.export.report import Latency
@@ -147,7 +147,7 @@ class _Trial:
             ram_bytes = reply["ram_bytes"] if ram_bytes is None else ram_bytes
         if difference > FAR * largest:
             notes.append(FAR_NOTE.format(difference=difference, largest=largest))
-            warnings.warn(notes[-1], stacklevel=2)
+            warn(notes[-1])
         return Measured(difference, latency, ram_bytes, " ".join(notes))
 
     def _run_file(self, values, expected, ram: bool):

@@ -2,13 +2,13 @@
 
 import errno
 import sys
-import warnings
 from collections.abc import Iterable
 
 from absl import flags
 
 from keras_tickets._optional import import_optional
 from keras_tickets._tables import render_table
+from keras_tickets._warnings import warn
 from keras_tickets.experiments import train
 from keras_tickets.experiments.commands.export import load
 from keras_tickets.experiments.experiment import Experiment
@@ -60,10 +60,7 @@ def _warn_of_unused(parameters: Iterable[str], used: Iterable[str]) -> None:
         for name in settings(parameter):
             path = tuple(name.rpartition("/")[2].split("."))
             if len(path) > 1 and path[-2:] not in ends:
-                warnings.warn(
-                    f"--gin_param={parameter!r} changes nothing: this run does not use {path[-2]}",
-                    stacklevel=2,
-                )
+                warn(f"--gin_param={parameter!r} changes nothing: this run does not use {path[-2]}")
 
 
 def experiment_of(values: flags.FlagValues) -> Experiment:
