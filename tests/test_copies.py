@@ -163,3 +163,15 @@ def test_what_the_text_of_a_file_changes_is_not_saved(tmp_path):
     scaled = keras.layers.Lambda(lambda x, factor=2.0: x * factor, output_shape=(8,))
     with pytest.raises(ValueError, match="(?s)is not saved.*defaults"):
         all_true(functional(scaled)).save(tmp_path / "model.keras")
+
+
+def test_weights_inside_a_saved_model_are_no_kernels(tmp_path):
+    part = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8)])
+    part.export(tmp_path / "part", verbose=False)
+    dense = functional(
+        keras.layers.TFSMLayer(tmp_path / "part", call_endpoint="serve", name="part")
+    )
+    model = kt.sparsify(dense, {".*": 0.0}, mask="ones")
+    assert list(model.masks) == ["head/kernel"]
+    assert any("SavedModel" in reason for _, reason in kt.plan(dense, 0.5).skipped)
+    np.testing.assert_allclose(model(X), dense(X), rtol=1e-6)

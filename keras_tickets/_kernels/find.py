@@ -198,6 +198,8 @@ def _why_no_kernel(layer, variable, frozen):
         return ""
     if getattr(layer, "lora_enabled", False):
         return "LoRA is enabled: the kernel is frozen and its factors are small"
+    if isinstance(layer, keras.layers.TFSMLayer):
+        return "inside a SavedModel, which masks do not reach"
     dtype = keras.backend.standardize_dtype(variable.dtype)
     if not dtype.startswith(("float", "bfloat")):
         return f"quantized to {dtype}" if getattr(layer, "quantization_mode", None) else ""
