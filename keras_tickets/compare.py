@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_tickets._checks import check_flag, check_model, check_some_of
 from keras_tickets._tables import fill, render_table
 from keras_tickets.export.api import export_and_measure
-from keras_tickets.export.formats import FORMATS, OFF
+from keras_tickets.export.formats import DEFAULTS, FORMATS
 from keras_tickets.export.report import ExportReport
 from keras_tickets.masks import get_masks
 
@@ -130,6 +130,7 @@ def compare(
     formats: Sequence[str] = ("tf_saved_model", "litert"),
     packed: bool = True,
     quantize: str | None = None,
+    kernels: str = "auto",
 ) -> Comparison:
     """Compares a dense and a sparse model: metrics, outputs, size of files, RAM and latency.
 
@@ -142,6 +143,7 @@ def compare(
         formats: Formats of `kt.export` to compare files in; `()` for none. Each takes seconds.
         packed: As in `kt.export`, for the SavedModel.
         quantize: As in `kt.export`, for the LiteRT file.
+        kernels: As in `kt.export`, for the LiteRT file.
 
     Returns:
         A `kt.Comparison`. Print it for a table. RAM is measured on Linux only: it is the peak
@@ -181,9 +183,10 @@ def compare(
     rows.append(ComparisonRow("nonzero weights", *map(_nonzeros, (dense, sparse))))
     reports = {}
     for format in formats:
-        wanted = {"packed": packed, "quantize": quantize}
+        wanted = {"packed": packed, "quantize": quantize, "kernels": kernels}
         allowed = FORMATS[format].options
-        options = {name: wanted[name] if name in allowed else OFF[name] for name in OFF}
+        given = {name: value for name, value in wanted.items() if name in allowed}
+        options = {**DEFAULTS, **given}
         reports[format] = _export(dense, format, options), _export(sparse, format, options)
         rows += _file_rows(format, *reports[format])
     differences = [np.abs(a.astype("float64") - b) for a, b in zip(*outputs, strict=True)]

@@ -14,6 +14,7 @@ from keras_tickets._warnings import warn
 from keras_tickets.layers.sparse import Sparse
 from keras_tickets.model import SparseModel, with_full_masks
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
+from keras_tickets.structures import Structure
 
 __all__ = ["prune"]
 
@@ -27,6 +28,7 @@ def prune(
     iterations: int = 1,
     floor: int = 0,
     filters: Filters = None,
+    structure: Structure | None = None,
 ) -> SparseModel:
     """Makes a sparse model whose masks keep the weights with the highest scores.
 
@@ -43,6 +45,8 @@ def prune(
         floor: The smallest number of weights that any kernel keeps.
         filters: Which kernels to mask: a regex, a list of regexes, or a function of the kernel
             path. By default all but embeddings, depthwise and Fourier kernels.
+        structure: Which sets of weights stay or go together, by the mean of their scores: `None`
+            for single weights, or an object of `kt.structures`, which needs `scope="local"`.
 
     Returns:
         A `kt.SparseModel`, not compiled. If the model has no kernels, nothing is masked.
@@ -72,8 +76,13 @@ def prune(
     check_integer("iterations", iterations, low=1)
     check_one_of("scope", scope, SCOPES)
     check_integer("floor", floor, low=0)
+    if structure is not None and scope == "global":
+        raise ValueError(
+            f'`scope` must be "local" with a structure: "global" ranks single weights. '
+            f"Received: scope={scope!r}, structure={structure!r}"
+        )
     score = _scorer(scores, iterations)
-    pruned = with_full_masks(model, filters)
+    pruned = with_full_masks(model, filters, structure)
     by_path = masks.whole_kernels(pruned, "Pruning")
     records = list(by_path.values())
     if not records:
@@ -86,7 +95,10 @@ def prune(
         if scope == "global":
             parts = highest(ranked, nonzeros(sum(sizes), share), floor)
         else:
-            parts = [highest([r], nonzeros(r.size, share), floor)[0] for r in ranked]
+            parts = [
+                _highest_units(record, values, share, floor)
+                for record, values in zip(records, ranked, strict=True)
+            ]
         for record, part in zip(records, parts, strict=True):
             record.set(part.reshape(record.mask.shape))
     settle_counts(pruned, records)
@@ -97,6 +109,14 @@ def prune(
             '`floor`, `scope="local"`, or synflow in rounds.'
         )
     return pruned
+
+
+def _highest_units(record, scores: np.ndarray, sparsity: float, floor: int) -> np.ndarray:
+    """The mask of the units of one kernel with the highest scores."""
+    left = max(nonzeros(record.size, sparsity), min(floor, record.size))
+    if record.layout.units == record.size:
+        return highest([scores], left)[0]
+    return record.layout.draw(scores.reshape(record.mask.shape), sparsity_of(record.size, left))
 
 
 def _scorer(scores, iterations) -> Callable:

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from keras_tickets.export import litert_races
+
 PATH = pathlib.Path(__file__).parents[1] / "tools" / "benchmark.py"
 
 
@@ -18,10 +20,23 @@ def benchmark():
     return module
 
 
+def make_small(benchmark, monkeypatch):
+    """Lets the sections on sparse inference measure little of a few files."""
+    inference, choice = benchmark.sparse_inference, benchmark.sparse_choice
+    for name, value in [("SPARSITIES", (0.95,)), ("BATCHES", (1,)), ("THREADS", (1,))]:
+        monkeypatch.setattr(inference, name, value)
+    monkeypatch.setattr(inference, "loaded_bytes", lambda *arguments: 1)
+    name = "LeNet-300-100, 95 %"
+    monkeypatch.setattr(choice, "NETWORKS", {name: choice.NETWORKS[name]})
+    monkeypatch.setattr(litert_races, "MAX_SECONDS", 0.0)
+
+
 @pytest.mark.slow
-def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys):
+def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys, monkeypatch):
     path = tmp_path / "figures.json"
+    make_small(benchmark, monkeypatch)
     short = "--models lenet_300_100 --sizes 30000 --steps-per-execution 2 --steps 2 --rounds 2"
+    short += " --networks lenet_300_100 --batches 8"
     benchmark.main([*short.split(), "--json", str(path)])
     figures = json.loads(path.read_text())
     machine = figures["machine"]
@@ -43,6 +58,12 @@ def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys):
     ]:
         assert len(seconds) == 2 and min(seconds) > 0
     assert figures["memory lenet_300_100"]["added per masked weight, bytes"] == 1
+    sparse = figures["sparse lenet_300_100"]
+    rows = {"dense float", "dense int8", "csr float, 95%", "1x4 float, 95%", "1x16 int8, 95%"}
+    assert set(sparse["bytes"]) == set(sparse["RAM bytes"]) == rows
+    assert set(sparse["seconds at batch size 1 with 1 thread"]) == rows | {"control"}
+    choice = figures["sparse_choice 8"]["LeNet-300-100, 95 %"]
+    assert sum(choice["kernels"].values()) == 3 and set(choice) > {"packed", "auto", "control"}
     assert "All masks are the same" in capsys.readouterr().out
 
 

@@ -25,7 +25,8 @@ def name_of(requirement):
 
 
 def declared():
-    groups = [PROJECT["dependencies"], *(EXTRAS[name] for name in ("figures", "onnx", "openvino"))]
+    extras = ("cpu", "figures", "litert", "onnx", "openvino")
+    groups = [PROJECT["dependencies"], *(EXTRAS[name] for name in extras)]
     return {name_of(requirement) for group in groups for requirement in group}
 
 

@@ -1,4 +1,4 @@
-"""Measures training speed, distillation, levels, mask updates and the memory of masks.
+"""Measures training, distillation, levels, mask updates, memory, and inference without zeros.
 
 All figures that are compared come from one run. The things compared take turns in blocks, in an
 order that is rotated from round to round, and a ratio is taken between the blocks of one round, so
@@ -8,6 +8,7 @@ ratio is off 1 is noise. The first line printed is the machine: some gains depen
 
     python tools/benchmark.py                                      everything, about half an hour
     python tools/benchmark.py update --sizes 30000 235200          one section, small sizes
+    python tools/benchmark.py sparse sparse_choice                 sparse LiteRT files
     python tools/benchmark.py train --models lenet_300_100 --rounds 3 --json figures.json
 """
 
@@ -18,7 +19,16 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
-from benchmarks import distillation, levels, memory, methods, training, updates
+from benchmarks import (
+    distillation,
+    levels,
+    memory,
+    methods,
+    sparse_choice,
+    sparse_inference,
+    training,
+    updates,
+)
 from benchmarks.machine import describe_machine
 from benchmarks.subjects import MODELS
 from rich.console import Console
@@ -30,6 +40,8 @@ SECTIONS = {
     "levels": (levels.benchmark_levels, "models"),
     "update": (updates.benchmark_updates, "sizes"),
     "memory": (memory.benchmark_memory, "models"),
+    "sparse": (sparse_inference.benchmark_inference, "networks"),
+    "sparse_choice": (sparse_choice.benchmark_choice, "batches"),
 }
 
 
@@ -42,6 +54,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--sizes", nargs="+", type=int, choices=updates.KERNELS, default=[*updates.KERNELS]
     )
+    networks = sparse_inference.NETWORKS
+    parser.add_argument("--networks", nargs="+", choices=networks, default=[*networks])
+    batches = sparse_choice.BATCHES
+    parser.add_argument("--batches", nargs="+", type=int, choices=batches, default=[*batches])
     parser.add_argument("--steps-per-execution", nargs="+", type=int, default=[1, 32])
     parser.add_argument("--steps", type=int, help="steps of a block, instead of each model's own")
     parser.add_argument("--rounds", type=int, default=8, help="recorded blocks of each row")

@@ -75,6 +75,19 @@ def _export_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_boolean("packed", False, "Non-zero values and bits in the SavedModel.", values)
     flags.DEFINE_string("quantize", None, "int8: kernels of the LiteRT file as int8.", values)
+    flags.DEFINE_string(
+        "kernels",
+        "packed",
+        "Of the LiteRT file. packed: all expanded before the first call; sparse: computed with as "
+        "they are stored, without their zeros; auto: the faster of the two, as measured here.",
+        values,
+    )
+    flags.DEFINE_integer(
+        "batch_size", 1, "The batch size for which --kernels=auto chooses.", values
+    )
+    flags.DEFINE_string(
+        "target", None, "arm64: --kernels=auto looks up what is faster there.", values
+    )
     flags.DEFINE_boolean(
         "overwrite", False, "Replace the output if it is an export of the same format.", values
     )

@@ -19,11 +19,13 @@ class Failure(RuntimeError):
 
     Attributes:
         crashed: Whether its process ended.
+        no_runtime: Whether a package that it needs is not installed.
     """
 
-    def __init__(self, message: str, crashed: bool = False):
+    def __init__(self, message: str, crashed: bool = False, no_runtime: bool = False):
         super().__init__(message)
         self.crashed = crashed
+        self.no_runtime = no_runtime
 
 
 class _Process:
@@ -81,7 +83,7 @@ class _Process:
                 raise Failure(self._how_it_ended(), crashed=True)
         result = json.loads(reply)
         if "error" in result:
-            raise Failure(result["error"])
+            raise Failure(result["error"], no_runtime=result["no_runtime"])
         return result
 
     def _exchange(self, format: str, line: bytes) -> bytes:

@@ -14,8 +14,8 @@ from keras_tickets._kernels.tracing import InputShape
 from keras_tickets.export import advice, apart, placing
 from keras_tickets.export.formats import find_format
 from keras_tickets.export.interface import Interface
-from keras_tickets.export.measure import measure
-from keras_tickets.export.report import ExportReport, gzip_size
+from keras_tickets.export.measure import Trial
+from keras_tickets.export.report import ExportReport, KernelReport, gzip_size
 from keras_tickets.masks import MaskedKernel, masked_kernels
 from keras_tickets.model import SparseModel, strip
 
@@ -27,6 +27,9 @@ def export(
     packed: bool = False,
     quantize: str | None = None,
     *,
+    kernels: str = "packed",
+    batch_size: int = 1,
+    target: str | None = None,
     overwrite: bool = False,
     input_shape: InputShape = None,
 ) -> ExportReport:
@@ -49,7 +52,18 @@ def export(
         packed: For `"tf_saved_model"`: stores weights with enough zeros as their non-zero values
             and one bit per value. The SavedModel itself expands them, once, when it is loaded.
         quantize: For `"litert"`: `"int8"` stores kernels as int8, symmetric with one scale per
-            output channel, so that zeros stay exactly 0. Arithmetic is float32.
+            output channel, so that zeros stay exactly 0. Arithmetic is float32, but for kernels
+            in blocks of 1x16, which have one scale and are multiplied as int8.
+        kernels: For `"litert"`: how fully connected layers are stored. `"packed"`: all kernels are
+            expanded before the first call, and are then as large and slow as dense ones; the file
+            depends on the model alone. `"sparse"`: the interpreter computes with the non-zero
+            values as they are: blocks of 1x4 where a kernel has them
+            (`kt.structures.Block.for_litert()`), else single values; with `quantize="int8"` only
+            blocks of 1x16 (`Block.for_litert(int8=True)`). `"auto"`: whichever form is fastest for
+            each layer, measured on this machine.
+        batch_size: The batch size for which `kernels="auto"` chooses. The file takes all.
+        target: With `kernels="auto"`: `"arm64"` chooses by a table of thresholds instead of
+            measuring, for a file that runs elsewhere.
         overwrite: Whether to replace what is at `path` if it is an export of the same format. It
             is replaced only when the new one is complete. Anything else is never replaced.
         input_shape: Shape of the input without the batch axis, or a structure of such shapes, for
@@ -59,13 +73,14 @@ def export(
     Returns:
         A `kt.ExportReport` with sizes in bytes, the largest difference between the outputs of the
         model and of the exported files on random inputs, and latencies in milliseconds at batch
-        sizes 1 and 32.
+        sizes 1 and 32; for LiteRT also each kernel, its form and why it has it.
 
     Raises:
         ImportError: The format needs a package that is not installed.
         TypeError: `sparse_model` is not a Keras 3 model.
         ValueError: The model is not built or cannot be converted, `path` exists or cannot be
-            written, or an option is not among those allowed.
+            written, an option is not among those allowed, or no kernel can be as `kernels="sparse"`
+            asks.
 
     Example:
 
@@ -86,7 +101,13 @@ def export(
         sparse_model,
         path,
         format,
-        {"packed": packed, "quantize": quantize},
+        {
+            "packed": packed,
+            "quantize": quantize,
+            "kernels": kernels,
+            "batch_size": batch_size,
+            "target": target,
+        },
         overwrite=overwrite,
         input_shape=input_shape,
     )
@@ -115,26 +136,23 @@ def export_and_measure(
         with _explained(target, format):
             interface = Interface.of(plain)
             note = chosen.write(plain, interface, written)
-            measured = measure(
-                plain,
-                interface,
-                written,
-                format,
-                folder=room,
-                input_shape=input_shape,
-                ram=ram,
-            )
+            trial = Trial(plain, interface, format, folder=room, input_shape=input_shape)
+            encoded = chosen.encode(written, trial) if chosen.encode else KernelReport()
+            measured = trial.measure(written, ram)
             files = placing.put_in_place(folder, target, room, chosen, overwrite)
     size, compressed = sum(file.stat().st_size for file in files), gzip_size(files)
-    note = f"{note} Compressed with gzip it takes {compressed / size:.0%} of its size."
+    gzip_note = f"Compressed with gzip it takes {compressed / size:.0%} of its size."
     return ExportReport(
         files=files,
         bytes=size,
         gzip_bytes=compressed,
         max_abs_difference=measured.difference,
         latency_ms=measured.latency,
-        note=" ".join(filter(None, [note, measured.note])),
-        ram_bytes=measured.ram_bytes,
+        note=" ".join(filter(None, [encoded.note, note, gzip_note, measured.note])),
+        ram_bytes=measured.ram_bytes if encoded.ram_bytes is None else encoded.ram_bytes,
+        packed_ram_bytes=encoded.packed_ram_bytes,
+        kernels=encoded.kernels,
+        speedup=encoded.speedup,
     )
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -29,6 +31,7 @@ NOT_MEASURED_NOTE = (
     "Not measured: the model took none of the random inputs tried, so pass `input_shape` if its "
     "sizes are why. The first error was {error}"
 )
+NO_RUNTIME_NOTE = "Not measured: nothing that runs the file is installed. {error}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,71 +50,61 @@ class Measured:
     ram_bytes: int | None
     note: str
 
+    @classmethod
+    def nothing(cls, note: str) -> "Measured":
+        """Nothing, for the reason in the note."""
+        return cls(float("nan"), {}, None, note)
 
-def measure(
-    model: keras.Model,
-    interface: Interface,
-    path: pathlib.Path,
-    format: str,
-    *,
-    folder: pathlib.Path,
-    input_shape: InputShape = None,
-    ram: bool = False,
-) -> Measured:
-    """Compares an exported model with the original, and times it.
+
+class Trial:
+    """An exported model and the original, run on the same random inputs.
 
     Args:
-        model: The model.
-        interface: The inputs of the model.
-        path: The exported model.
-        format: Its format.
+        model: The original.
+        interface: Its inputs.
+        format: The format of the exported model.
         folder: Where to write arrays for the process that runs it.
         input_shape: As in `kt.export`.
-        ram: Whether to measure memory too.
-
-    Returns:
-        What was measured.
-
-    Raises:
-        ValueError: The model does not accept `input_shape`.
-        apart.Failure: The exported model cannot be run on any input that the model accepts.
     """
-    trial = _Trial(model, interface, path, format, folder)
-    batches = BATCH_SIZES if interface.batch_size is None else (interface.batch_size,)
-    samples = working_samples(trial.expected, interface.inputs, input_shape, batches[0])
-    failure: apart.Failure | None = None
-    try:
-        for sample in itertools.islice(samples, MOST_SAMPLES):
-            try:
-                return trial.run(sample, batches, ram)
-            except apart.Failure as error:
-                failure = failure or error
-    except apart.Failure:
-        raise
-    except Exception as error:
-        if str(error).startswith("`input_shape`"):
-            raise
-        if input_shape is not None:
+
+    def __init__(
+        self,
+        model: keras.Model,
+        interface: Interface,
+        format: str,
+        *,
+        folder: pathlib.Path,
+        input_shape: InputShape = None,
+    ):
+        self.model, self.interface = model, interface
+        self.format, self.folder = format, folder
+        self.input_shape = input_shape
+
+    def samples(self) -> Iterator[Sample]:
+        """The inputs that the model accepts, the best ones first.
+
+        Raises:
+            ValueError: The model does not accept `input_shape`.
+            Exception: The model accepts none of the inputs tried; the first of its errors.
+        """
+        batch = self._batches[0]
+        inputs = self.interface.inputs
+        try:
+            yield from working_samples(self._outputs, inputs, self.input_shape, batch)
+        except Exception as error:
+            if self.input_shape is None or str(error).startswith("`input_shape`"):
+                raise
             raise ValueError(
                 "`input_shape` must be a shape that the model takes: "
-                f"{_first_line(error)} Received: input_shape={input_shape!r}"
+                f"{first_line(error)} Received: input_shape={self.input_shape!r}"
             ) from error
-        if failure is None:
-            note = NOT_MEASURED_NOTE.format(error=_first_line(error))
-            return Measured(float("nan"), {}, None, note)
-    assert failure is not None
-    raise failure
 
+    @property
+    def _batches(self) -> tuple[int, ...]:
+        size = self.interface.batch_size
+        return BATCH_SIZES if size is None else (size,)
 
-class _Trial:
-    """An exported model and the original, run on the same inputs."""
-
-    def __init__(self, model, interface, path, format, folder):
-        self.model, self.interface = model, interface
-        self.path, self.format, self.folder = path, format, folder
-
-    def expected(self, values: list[np.ndarray]) -> list[np.ndarray]:
-        """The outputs of the model."""
+    def _outputs(self, values: list[np.ndarray]) -> list[np.ndarray]:
         return list(self._named(values).values())
 
     def _named(self, values) -> dict[str, np.ndarray]:
@@ -119,12 +112,77 @@ class _Trial:
             outputs = self.interface.call(self.model, map(tf.convert_to_tensor, values))
         return {name: np.asarray(value) for name, value in outputs.items()}
 
-    def run(self, sample: Sample, batches: tuple[int, ...], ram: bool) -> Measured:
+    def sample(self) -> Sample:
+        """The best inputs that the model accepts.
+
+        Raises:
+            ValueError: The model does not accept `input_shape`.
+            apart.Failure: The model accepts none of the inputs tried.
+        """
+        try:
+            return next(self.samples())
+        except Exception as error:
+            if self.input_shape is not None or str(error).startswith("`input_shape`"):
+                raise
+            raise apart.Failure(f"the model takes no random inputs. {first_line(error)}") from error
+
+    def request(self, do: str, values: list[np.ndarray], **arguments: Any) -> dict[str, Any]:
+        """Asks the process that runs exported models for something, with values for the inputs.
+
+        Raises:
+            apart.Failure: It is refused there.
+        """
+        names = [spec.name for spec in self.interface.inputs]
+        return self.request_named(do, dict(zip(names, values, strict=True)), **arguments)
+
+    def request_named(
+        self, do: str, inputs: dict[str, np.ndarray], **arguments: Any
+    ) -> dict[str, Any]:
+        """The same with inputs by name, for any file of the format.
+
+        Raises:
+            apart.Failure: It is refused there.
+        """
+        path = self.folder / "inputs.npz"
+        arrays: dict[str, Any] = {name: _as_stored(value) for name, value in inputs.items()}
+        np.savez(path, **arrays)
+        dtypes = {name: tf.as_dtype(value.dtype).name for name, value in inputs.items()}
+        return apart.request(do, self.format, inputs=str(path), dtypes=dtypes, **arguments)
+
+    def measure(self, path: pathlib.Path, ram: bool = False) -> Measured:
+        """Compares an exported model with the original, and times it.
+
+        Args:
+            path: The exported model.
+            ram: Whether to measure memory too.
+
+        Raises:
+            ValueError: The model does not accept `input_shape`.
+            apart.Failure: The exported model cannot be run on any input that the model accepts.
+        """
+        failure: apart.Failure | None = None
+        try:
+            for sample in itertools.islice(self.samples(), MOST_SAMPLES):
+                try:
+                    return self._run(path, sample, ram)
+                except apart.Failure as error:
+                    failure = failure or error
+        except Exception as error:
+            if self.input_shape is not None or str(error).startswith("`input_shape`"):
+                raise
+            if failure is None:
+                return Measured.nothing(NOT_MEASURED_NOTE.format(error=first_line(error)))
+        assert failure is not None
+        if failure.no_runtime:
+            return Measured.nothing(NO_RUNTIME_NOTE.format(error=failure))
+        raise failure
+
+    def _run(self, path: pathlib.Path, sample: Sample, ram: bool) -> Measured:
         """Measures at each batch size; the note reports one that fails after another has run."""
         difference, largest, latency, ram_bytes, notes = 0.0, 0.0, {}, None, []
         if sample.open_shapes:
             notes.append(SIZES_NOTE.format(shapes=sample.open_shapes))
-        for batch in batches:
+        for batch in self._batches:
             values = sample.draw(batch)
             try:
                 expected = self._named(values)
@@ -133,7 +191,7 @@ class _Trial:
                     continue
                 raise
             try:
-                outputs, reply = self._run_file(values, expected, ram and not latency)
+                outputs, reply = self._run_file(path, values, expected, ram and not latency)
             except apart.Failure as error:
                 if not latency:
                     raise
@@ -150,18 +208,13 @@ class _Trial:
             warn(notes[-1])
         return Measured(difference, latency, ram_bytes, " ".join(notes))
 
-    def _run_file(self, values, expected, ram: bool):
-        names = [spec.name for spec in self.interface.inputs]
-        source, target = self.folder / "inputs.npz", self.folder / "outputs.npz"
-        arrays = dict(zip(names, map(_as_stored, values), strict=True))
-        np.savez(source, **arrays)
-        reply = apart.request(
+    def _run_file(self, path: pathlib.Path, values, expected, ram: bool):
+        target = self.folder / "outputs.npz"
+        reply = self.request(
             "run",
-            self.format,
-            path=str(self.path),
-            inputs=str(source),
+            values,
+            path=str(path),
             outputs=str(target),
-            dtypes={spec.name: spec.dtype.name for spec in self.interface.inputs},
             calls={"least": MIN_CALLS, "most": MAX_CALLS, "seconds": MAX_SECONDS},
             ram=ram,
         )
@@ -209,6 +262,7 @@ def _as_stored(value: np.ndarray) -> np.ndarray:
     return value.astype("float32") if value.dtype.name == "bfloat16" else value
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The name of an error and the first line that it says."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {(lines or [''])[0].rstrip('.')}."

@@ -3,10 +3,10 @@
 import dataclasses
 import pathlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from keras_tickets._tables import count_text, fill
+from keras_tickets._tables import count_text, fill, render_table
 
 CHUNK = 1 << 20
 
@@ -35,6 +35,54 @@ class Latency(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
+class ExportedKernel:
+    """How a kernel lies in a LiteRT file, and why.
+
+    Attributes:
+        name: The name of its layer.
+        form: "dense": all values. "packed": non-zero values and columns, expanded before the first
+            call. "csr", "1x4", "1x16": non-zero values or blocks of values along the input, with
+            which the interpreter computes as they are.
+        bytes: Bytes of its values and indices in the file.
+        reason: Why it has this form.
+        speedups: How many times as fast as dense its layer is in each sparse form, by batch size
+            and form, as measured on this machine.
+        best: The form that would be chosen, by batch size.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+
+    dense = keras.Sequential([keras.Input((512,)), keras.layers.Dense(512, name="fc")])
+    model = kt.sparsify(dense, 0.95, structure=kt.structures.Block.for_litert())
+    report = kt.export(model, "fc.tflite", format="litert", kernels="sparse")
+    assert report.kernels[0].form == "1x4"
+    print(report.kernels[0].speedups)
+    ```
+    """
+
+    name: str
+    form: str
+    bytes: int
+    reason: str = ""
+    speedups: Mapping[int, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    best: Mapping[int, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelReport:
+    """The kernels of a LiteRT file, and what their forms gain; as in `ExportReport`."""
+
+    kernels: tuple[ExportedKernel, ...] = ()
+    note: str = ""
+    speedup: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    ram_bytes: int | None = None
+    packed_ram_bytes: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class ExportReport:
     """What `kt.export` wrote and measured.
 
@@ -48,8 +96,12 @@ class ExportReport:
         latency_ms: `Latency` of one call of the exported model on this host for each batch size
             measured, in milliseconds.
         note: What the numbers mean for a sparse model, in words.
-        ram_bytes: Peak growth of a process's memory when it reads the exported model and calls it
-            at the first batch size; only if requested, and on Linux.
+        ram_bytes: Peak growth of a process's memory when it reads the exported model and calls it;
+            on Linux, for LiteRT files with kernels that are computed with as they are stored.
+        packed_ram_bytes: The same with all kernels expanded.
+        kernels: An `ExportedKernel` for each kernel of a LiteRT file.
+        speedup: How many times as fast as with all kernels expanded a LiteRT file is, by batch
+            size.
 
     Example:
 
@@ -71,6 +123,9 @@ class ExportReport:
     latency_ms: dict[int, Latency]
     note: str
     ram_bytes: int | None = None
+    packed_ram_bytes: int | None = None
+    kernels: tuple[ExportedKernel, ...] = ()
+    speedup: Mapping[int, float] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         files = count_text(len(self.files), "file")
@@ -84,7 +139,37 @@ class ExportReport:
             f"  batch {batch}: {time.median:.3f} ms ({time.lowest:.3f} to {time.highest:.3f})"
             for batch, time in self.latency_ms.items()
         ]
-        return "\n".join([*lines, fill(self.note)])
+        return "\n".join([*lines, *_kernel_lines(self.kernels), fill(self.note)])
+
+
+def _kernel_lines(kernels: Iterable[ExportedKernel]) -> list[str]:
+    """A table of the kernels that can be computed with as they are stored."""
+    shown = [kernel for kernel in kernels if kernel.best or kernel.form not in ("dense", "packed")]
+    if not shown:
+        return []
+    batches = list(shown[0].best)
+    columns = ["kernel", "form", "bytes", *(f"batch {batch}" for batch in batches)]
+    rows = [
+        [
+            kernel.name,
+            kernel.form,
+            f"{kernel.bytes:,}",
+            *(_gain(kernel, batch) for batch in batches),
+        ]
+        for kernel in shown
+    ]
+    heading = "kernels by batch size: the best form, times as fast as dense where measured"
+    return [heading, render_table(columns, rows)]
+
+
+def _gain(kernel: ExportedKernel, batch: int) -> str:
+    """The best form of a kernel at a batch size, and the factor of the fastest sparse one."""
+    best, speedups = kernel.best.get(batch, ""), kernel.speedups.get(batch, {})
+    if not speedups:
+        return best
+    form = best if best in speedups else max(speedups, key=lambda name: speedups[name])
+    factor = f"{form} {speedups[form]:.2f}"
+    return factor if form == best else f"{best} ({factor})"
 
 
 def gzip_size(files: Iterable[pathlib.Path]) -> int:

@@ -90,12 +90,17 @@ def sparsify(
     return _wrap(model, kernels, chosen, each, {"mask": mask, "seed": seed}, in_place)
 
 
-def with_full_masks(model: keras.Model, filters: Filters = None) -> SparseModel:
+def with_full_masks(
+    model: keras.Model,
+    filters: Filters = None,
+    structure: structures.Structure | None = None,
+) -> SparseModel:
     """A sparse model in which nothing is masked yet, for methods that prune during training.
 
     Args:
         model: As in `sparsify`.
         filters: As in `sparsify`.
+        structure: As in `sparsify`.
 
     Returns:
         A `kt.SparseModel`, not compiled.
@@ -110,7 +115,7 @@ def with_full_masks(model: keras.Model, filters: Filters = None) -> SparseModel:
     assert model.sparsity == 0 and len(model.masks) == 1
     ```
     """
-    return sparsify(model, {"": 0.0}, mask="ones", filters=filters)
+    return sparsify(model, {"": 0.0}, structure=structure, mask="ones", filters=filters)
 
 
 def _warn_of_lost_methods(model):

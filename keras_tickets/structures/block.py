@@ -32,6 +32,29 @@ class Block(Structure):
     ```
     """
 
+    @classmethod
+    def for_litert(cls, int8: bool = False) -> "Block":
+        """The blocks with which the LiteRT interpreter computes as they are stored.
+
+        Blocks lie along the inputs of a neuron: 4 of them, or 16 for kernels that are exported as
+        int8 (`kt.export(..., format="litert", quantize="int8")`).
+
+        Args:
+            int8: Whether kernels will be int8.
+
+        Example:
+
+        ```python
+        import keras
+        import keras_tickets as kt
+
+        dense = keras.Sequential([keras.Input((64,)), keras.layers.Dense(8)])
+        model = kt.sparsify(dense, 0.75, structure=kt.structures.Block.for_litert())
+        assert model.plan.rows[0].nonzeros == 128
+        ```
+        """
+        return cls((16 if int8 else 4, 1))
+
     def __init__(self, shape: tuple[int, int]):
         sizes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
         if len(sizes) != 2 or not all(type(size) is int and size > 0 for size in sizes):

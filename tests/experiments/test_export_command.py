@@ -82,6 +82,14 @@ def test_the_suffix_of_the_format(output, format, path):
     assert export_command._with_suffix(output, format) == pathlib.Path(path)
 
 
+def test_sparse_kernels(saved, tmp_path, capsys):
+    arguments = ["--format=litert", "--kernels=auto", "--target=arm64", "--batch_size=32"]
+    output = tmp_path / "m.tflite"
+    assert cli.main(["export", f"--model={saved}", f"--output={output}", *arguments]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "No kernel has the zeros that the table for target='arm64' asks for." in printed
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -91,6 +99,7 @@ def test_the_suffix_of_the_format(output, format, path):
         (["--model={model}", "--output=old"], "'old' exists already"),
         (["--model={model}", "--output=new", "--format=caffe"], "`format` must be one of"),
         (["--model={model}", "--output=new", "--quantize=int8"], "must be None"),
+        (["--model={model}", "--output=new", "--kernels=sparse"], "`kernels` must be 'packed'"),
         (["--model={model}", "--output=new", "--formt=onnx"], "formt"),
         (["--model={model}", "--output=/proc/no/such"], "`path` cannot be written"),
         (

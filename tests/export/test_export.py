@@ -19,7 +19,7 @@ from keras_tickets._files import atomic
 from keras_tickets.export import report as report_lib
 from keras_tickets.export import saved_model
 from keras_tickets.export.interface import Interface
-from keras_tickets.export.measure import measure
+from keras_tickets.export.measure import Trial
 
 SERVE = """
 import sys
@@ -129,9 +129,8 @@ def test_difference_is_that_of_the_written_model(tmp_path):
         model.layers[-1].bias.assign_add([0.0, 0.0, added / 2, -added])
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            measured = measure(
-                model, interface, tmp_path / "model", "tf_saved_model", folder=tmp_path
-            )
+            trial = Trial(model, interface, "tf_saved_model", folder=tmp_path)
+            measured = trial.measure(tmp_path / "model")
         assert measured.difference == pytest.approx(added, rel=1e-3)
         assert ("do not use it unseen" in measured.note) == far == bool(caught)
 

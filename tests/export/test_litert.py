@@ -11,7 +11,7 @@ from keras import layers
 from tensorflow.lite.python import schema_py_generated as schema
 
 import keras_tickets as kt
-from keras_tickets.export import litert_weights
+from keras_tickets.export.litert_sparsity import SparseRows
 
 TYPES = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT8: np.int8}
 
@@ -162,10 +162,11 @@ def test_buffers_lie_where_the_format_asks(tmp_path):
 def test_indices_are_as_narrow_as_they_can_be(columns, dtype):
     values = np.zeros((2, columns), np.float32)
     values[1, -1] = 3
-    parameters, size, index_bytes = litert_weights._rows(values)
-    indices = parameters.dimMetadata[-1].arrayIndices.values
+    rows = SparseRows.of(values)
+    indices = rows.parameters.dimMetadata[-1].arrayIndices.values
     assert indices.dtype == dtype and indices.tolist() == [columns - 1]
-    assert index_bytes == np.dtype(dtype).itemsize and size == 4 + index_bytes + 3
+    index_bytes = np.dtype(dtype).itemsize
+    assert rows.index_bytes == index_bytes and rows.bytes == 4 + index_bytes + 3
 
 
 def test_an_operator_that_only_tensorflow_has_is_named_with_the_way_out(tmp_path):

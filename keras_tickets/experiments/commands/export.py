@@ -28,6 +28,9 @@ def run(values: flags.FlagValues) -> int:
         format=values.format,
         packed=values.packed,
         quantize=values.quantize or None,
+        kernels=values.kernels,
+        batch_size=values.batch_size,
+        target=values.target or None,
         overwrite=values.overwrite,
     )
     print(report)

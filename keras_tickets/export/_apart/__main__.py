@@ -4,20 +4,25 @@ Requests come on stdin. A converter or runtime that crashes ends only this proce
 libraries goes to stderr. The process ends with the one that started it, or after a minute without a
 request.
 
-    python keras_tickets/export/_apart FORMAT     FORMAT's modules are imported at once
+    python keras_tickets/export/_apart FORMAT     what FORMAT needs is imported at once
 """
 
 import importlib
 import json
 import os
+import pathlib
 import select
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 
+import arrays
 import memory
-import numpy as np
+import turns
 
+# What a converter takes seconds to import, beside the module of its format.
+SLOW_IMPORTS = {"litert": ("tensorflow",)}
 IDLE_SECONDS = 60
 WARM_UP_CALLS = 3
 
@@ -31,13 +36,10 @@ def run(
     format: str, path: str, inputs: str, outputs: str, dtypes: dict, calls: dict, ram: bool
 ) -> dict:
     """Runs an exported model on arrays in a file, writes its outputs to another, and times it."""
-    with np.load(inputs) as file:
-        values = {name: file[name] for name in file.files}
-    values = {name: _as_dtype(value, dtypes[name]) for name, value in values.items()}
+    values = arrays.read(inputs, dtypes)
     call = _module(format).prepare(path, values)
     results = call()
-    arrays = {name: _as_stored(value) for name, value in results.items()}
-    np.savez(outputs, **arrays)  # type: ignore[arg-type]
+    arrays.write(outputs, results)
     milliseconds = _times(call, **calls)
     del call, results
     grown = None
@@ -48,6 +50,27 @@ def run(
                 call()
         grown = peak.bytes
     return {"milliseconds": milliseconds, "ram_bytes": grown}
+
+
+def race(format: str, paths: dict, inputs: str, dtypes: dict, rounds: dict) -> dict:
+    """Times exported models against each other on arrays in a file; `turns` says how."""
+    functions, refused = _module(format).opponents(paths, arrays.read(inputs, dtypes))
+    return {"seconds": turns.take_turns(functions, **rounds), "refused": refused}
+
+
+def shapes(format: str, path: str, inputs: str, dtypes: dict, tensors: list[int]) -> dict:
+    """The shapes that tensors have when an exported model runs on arrays in a file."""
+    return {"shapes": _module(format).shapes(path, arrays.read(inputs, dtypes), tensors)}
+
+
+def ram(format: str, path: str, inputs: str, dtypes: dict) -> dict:
+    """The memory that an exported model takes in a new process."""
+    program = pathlib.Path(__file__).with_name("loaded.py")
+    command = [sys.executable, str(program), format, path, inputs, json.dumps(dtypes)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f"ended with {result.returncode}: {result.stderr[-200:]}")
+    return {"ram_bytes": json.loads(result.stdout.splitlines()[-1])}
 
 
 def _module(format: str):
@@ -66,32 +89,19 @@ def _times(call, least: int, most: int, seconds: float) -> list[float]:
     return times
 
 
-def _as_dtype(value: np.ndarray, dtype: str) -> np.ndarray:
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        return value.astype(ml_dtypes.bfloat16)
-    return value if dtype == "string" else value.astype(dtype)
-
-
-def _as_stored(value) -> np.ndarray:
-    """An array as NumPy files hold it without pickling: strings as bytes, bfloat16 as float32."""
-    value = np.asarray(value)
-    if value.dtype.kind in "OU":
-        strings = [item if isinstance(item, bytes) else str(item).encode() for item in value.flat]
-        return np.array(strings or [b""], dtype="S")[: value.size].reshape(value.shape)
-    return value.astype("float32") if value.dtype.name == "bfloat16" else value
-
-
-REQUESTS: dict[str, Callable[..., dict]] = {"convert": convert, "run": run}
+REQUESTS: dict[str, Callable[..., dict]] = {
+    function.__name__: function for function in (convert, run, race, shapes, ram)
+}
 
 
 def main() -> None:
     """Answers requests until there are no more."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    if sys.argv[1:]:
-        _module(sys.argv[1])
+    for format in sys.argv[1:]:
+        _module(format)
+        for name in SLOW_IMPORTS.get(format, ()):
+            importlib.import_module(name)
     while select.select([sys.stdin], [], [], IDLE_SECONDS)[0]:
         line = sys.stdin.readline()
         if not line:
@@ -100,7 +110,10 @@ def main() -> None:
         try:
             reply = REQUESTS[request.pop("do")](**request)
         except Exception as error:
-            reply = {"error": f"{type(error).__name__}: {error}"}
+            reply = {
+                "error": f"{type(error).__name__}: {error}",
+                "no_runtime": isinstance(error, ImportError),
+            }
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
 

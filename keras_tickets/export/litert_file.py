@@ -1,0 +1,178 @@
+"""LiteRT (TensorFlow Lite) files as objects that can be changed and written again.
+
+Source: the TensorFlow Lite schema.
+"""
+
+import copy
+
+import flatbuffers
+import numpy as np
+from tensorflow.lite.python import schema_py_generated as schema
+
+IDENTIFIER = b"TFL3"  # at the fifth byte of a file
+ALIGNMENT = 16
+OPERATORS = schema.BuiltinOperator
+# Operators with a kernel: which input it is, and which of its axes are the output channels.
+KERNELS = {
+    OPERATORS.BATCH_MATMUL: (1, -1),
+    OPERATORS.CONV_2D: (1, 0),
+    OPERATORS.CONV_3D: (1, -1),
+    OPERATORS.DEPTHWISE_CONV_2D: (1, -1),
+    OPERATORS.FULLY_CONNECTED: (1, 0),
+    OPERATORS.GATHER: (0, -1),
+    OPERATORS.TRANSPOSE_CONV: (1, 0),
+}
+
+
+class LitertFile:
+    """A LiteRT model, of which the main graph can be changed.
+
+    Args:
+        content: The file.
+
+    Attributes:
+        tensors: The tensors of the main graph.
+    """
+
+    def __init__(self, content: bytes):
+        self._model = schema.ModelT.InitFromPackedBuf(content, 0)
+        self._graph = self._model.subgraphs[0]
+        self._first: list[schema.OperatorT] = []
+        self.tensors: list[schema.TensorT] = self._graph.tensors
+
+    def kernels(self) -> dict[int, int]:
+        """Axes of output channels by the index of the constant float32 tensor."""
+        found = {}
+        for operator in self._graph.operators:
+            place, axis = KERNELS.get(self._builtin(operator), (0, None))
+            if axis is not None and self.values(operator.inputs[place]) is not None:
+                found[int(operator.inputs[place])] = axis
+        return found
+
+    def values(self, index: int) -> np.ndarray | None:
+        """The values of a tensor; `None` if it is not a constant of float32."""
+        tensor = self.tensors[index]
+        data = self._model.buffers[tensor.buffer].data
+        if tensor.type != schema.TensorType.FLOAT32 or data is None or tensor.shape is None:
+            return None
+        return np.asarray(data, np.uint8).view(np.float32).reshape(tensor.shape)
+
+    def readers(self, index: int) -> list[schema.OperatorT]:
+        """The operators that read a tensor."""
+        return [operator for operator in self._graph.operators if index in operator.inputs]
+
+    def readers_names(self, index: int) -> list[str]:
+        """The names of the operators that read a tensor, each once."""
+        names = {value: name for name, value in vars(OPERATORS).items() if isinstance(value, int)}
+        return sorted({names[self._builtin(operator)] for operator in self.readers(index)})
+
+    def _builtin(self, operator: schema.OperatorT) -> int:
+        code = self._model.operatorCodes[operator.opcodeIndex]
+        return max(code.builtinCode, code.deprecatedBuiltinCode)
+
+    def add_tensor(self, like: schema.TensorT, name: str) -> int:
+        """Adds a tensor of the same shape and type, without a value; returns its index."""
+        tensor = copy.copy(like)
+        tensor.name, tensor.buffer = name.encode(), 0
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def add_number(self, name: str) -> int:
+        """Adds a scalar tensor of int32 without a value; returns its index."""
+        tensor = schema.TensorT()
+        tensor.name, tensor.type, tensor.buffer = name.encode(), schema.TensorType.INT32, 0
+        tensor.shape = np.array([], np.int32)
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def run_first(self, builtin: int, version: int, source: int, target: int) -> None:
+        """Adds an operator of one input and one output, before all that were there."""
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self._code(builtin, version)
+        operator.inputs = np.array([source], np.int32)
+        operator.outputs = np.array([target], np.int32)
+        self._first.append(operator)
+
+    def set_version(self, operator: schema.OperatorT, version: int) -> None:
+        """Gives an operator another version."""
+        operator.opcodeIndex = self._code(self._builtin(operator), version)
+
+    def _code(self, builtin: int, version: int) -> int:
+        for index, code in enumerate(self._model.operatorCodes):
+            if code.builtinCode == builtin and code.version == version:
+                return index
+        code = schema.OperatorCodeT()
+        code.builtinCode = code.deprecatedBuiltinCode = builtin
+        code.version = version
+        self._model.operatorCodes.append(code)
+        return len(self._model.operatorCodes) - 1
+
+    def store(self, tensor: schema.TensorT, values: np.ndarray) -> None:
+        """Gives a tensor a buffer of its own: the converter may have made two share one."""
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+        self._model.buffers.append(buffer)
+        tensor.buffer = len(self._model.buffers) - 1
+
+    def replace_input(self, index: int, used: int) -> None:
+        """Lets all operators that read a tensor read another one."""
+        for operator in self.readers(index):
+            operator.inputs = np.where(operator.inputs == index, used, operator.inputs)
+
+    def keep_only(self, operator: schema.OperatorT, signature: str) -> None:
+        """Removes all other operators; `input` is then the first input, `output` the output.
+
+        Inputs after the first that are no constants are left out.
+        """
+        first, *others = (int(index) for index in operator.inputs)
+        others = [index if self._is_constant(index) else -1 for index in others]
+        used = [first, *(index for index in others if index >= 0), int(operator.outputs[0])]
+        places = {index: place for place, index in enumerate(used)} | {-1: -1}
+        self._graph.tensors = self.tensors = [self.tensors[index] for index in used]
+        operator.inputs = np.array([places[index] for index in (first, *others)], np.int32)
+        operator.outputs = np.array([len(used) - 1], np.int32)
+        self._graph.operators = [operator]
+        self._graph.inputs, self._graph.outputs = operator.inputs[:1], operator.outputs
+        self._model.subgraphs, self._model.metadata = [self._graph], None
+        named = schema.SignatureDefT()
+        named.signatureKey, named.subgraphIndex = signature.encode(), 0
+        named.inputs = [_tensor_name("input", 0)]
+        named.outputs = [_tensor_name("output", len(used) - 1)]
+        self._model.signatureDefs = [named]
+
+    def _is_constant(self, index: int) -> bool:
+        return index >= 0 and self._model.buffers[self.tensors[index].buffer].data is not None
+
+    def pack(self) -> bytes:
+        """The file."""
+        self._graph.operators = [*self._first, *self._graph.operators]
+        used = {tensor.buffer for graph in self._model.subgraphs for tensor in graph.tensors}
+        used |= {entry.buffer for entry in self._model.metadata or []}
+        for index, buffer in enumerate(self._model.buffers):
+            buffer.data = buffer.data if index in used else None
+            buffer.__class__ = _AlignedBuffer
+        builder = flatbuffers.Builder(1 << 20)
+        builder.Finish(self._model.Pack(builder), IDENTIFIER)
+        return bytes(builder.Output())
+
+
+class _AlignedBuffer(schema.BufferT):
+    """A buffer aligned as the schema requires, at a multiple of 16 bytes."""
+
+    def Pack(self, builder):  # noqa: N802
+        data = None if self.data is None else np.asarray(self.data, np.uint8)
+        if data is not None:
+            builder.StartVector(1, data.size, ALIGNMENT)
+            builder.head -= data.size
+            builder.Bytes[builder.head : builder.head + data.size] = data.tobytes()
+            data = builder.EndVector()
+        schema.BufferStart(builder)
+        if data is not None:
+            schema.BufferAddData(builder, data)
+        return schema.BufferEnd(builder)
+
+
+def _tensor_name(name: str, index: int) -> schema.TensorMapT:
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name.encode(), index
+    return entry

@@ -1,0 +1,85 @@
+"""What the report says of the kernels of a LiteRT file."""
+
+from collections.abc import Mapping, Sequence
+
+from keras_tickets.export.litert_weights import StoredKernel
+
+SPARSE_NOTE = (
+    "{sparse} of {all} kernels are computed with as they are stored, without their zeros: {how}."
+)
+PACKED_NOTE = (
+    "{packed} of {all} kernels lie in the file as their non-zero values and the columns these are "
+    "in. The interpreter expands them before the first call, so "
+)
+ALL_PACKED = "this model is neither smaller in memory nor faster than the dense one."
+SOME_PACKED = "these are neither smaller in memory nor faster than dense ones."
+DENSE_NOTE = (
+    "None of the {all} kernels in the main graph has enough zeros to take less as values and "
+    "columns, so zeros make the model neither smaller nor faster."
+)
+WIDE_NOTE = "Rows longer than 256 need 2 bytes a column index: {names}."
+INT8_NOTE = (
+    "{int8} kernels are int8, one scale an output channel, zeros exact; they are computed with in "
+    "float32, so the file is smaller, the model not faster."
+)
+INT8_SPARSE_NOTE = (
+    "Of those computed with as they are stored, {int8} are int8, one scale a kernel; their inputs "
+    "are rounded to int8 too."
+)
+
+WAY_OUT = "kernels='auto' expands none of those that are faster without their zeros."
+FORCED = "kernels='sparse' asks for it"
+MEASURED = "measured on this machine, kernel by kernel, at batch size {batch}"
+LOOKED_UP = "by a table for target={target!r}, measured on another kind of processor, not on it"
+NO_GAIN = (
+    "No kernel was clearly faster without its zeros on this machine at batch size {batch}, so all "
+    "are expanded."
+)
+NOT_ENOUGH_ZEROS = "No kernel has the zeros that the table for target={target!r} asks for."
+SLOWER = (
+    "Some kernels were faster without their zeros on this machine at batch size {batch}, but not "
+    "the file as a whole ({factor:.2f} times as fast), so all are expanded."
+)
+NOT_MEASURED = "It could not be measured which kernels are faster without their zeros: {reason}"
+REFUSED = "The interpreter refuses the file with sparse kernels, so all are expanded: {reason}"
+REFUSED_REASON = "the interpreter refuses the file with sparse kernels"
+FORCED_NOTE = (
+    "None of them is clearly faster for it on this machine at batch size {batch}: kernels='auto' "
+    "expands such kernels."
+)
+
+
+def note_on(kernels: Sequence[StoredKernel], how: str) -> str:
+    """What the forms of the kernels mean; `how` those that are not expanded were chosen."""
+    sparse = [kernel for kernel in kernels if kernel.form not in ("dense", "packed")]
+    packed = [kernel for kernel in kernels if kernel.form == "packed"]
+    wide = [kernel.name for kernel in packed if kernel.index_bytes > 1]
+    int8 = [kernel for kernel in kernels if kernel.int8 and kernel not in sparse]
+    sentences = []
+    if sparse:
+        sentences.append(SPARSE_NOTE.format(sparse=len(sparse), all=len(kernels), how=how))
+    if packed:
+        sentences.append(PACKED_NOTE.format(packed=len(packed), all=len(kernels)))
+        sentences[-1] += SOME_PACKED if sparse else ALL_PACKED
+    if not sparse and not packed:
+        sentences.append(DENSE_NOTE.format(all=len(kernels)))
+    if wide:
+        sentences.append(WIDE_NOTE.format(names=", ".join(wide)))
+    if int8:
+        sentences.append(INT8_NOTE.format(int8=len(int8)))
+    if sparse_int8 := [kernel for kernel in sparse if kernel.int8]:
+        sentences.append(INT8_SPARSE_NOTE.format(int8=len(sparse_int8)))
+    return " ".join(sentences)
+
+
+def note_on_gain(speedup: Mapping[int, float], ram: int | None, packed_ram: int | None) -> str:
+    """What the file gains over one with all kernels expanded, in speed by batch size, in memory."""
+    (first, factor), *others = speedup.items()
+    text = (
+        f"The file is {factor:.2f} times as fast as with all kernels expanded at batch size {first}"
+    )
+    if others:
+        text += f" ({', '.join(f'{factor:.2f} at {batch}' for batch, factor in others)})"
+    if ram is not None and packed_ram is not None:
+        text += f", and takes {ram / 1e6:.3g} MB of memory instead of {packed_ram / 1e6:.3g} MB"
+    return f"{text}."
