@@ -82,9 +82,8 @@ def _export_flags(values: flags.FlagValues) -> None:
         "they are stored, without their zeros; auto: the faster of the two, as measured here.",
         values,
     )
-    flags.DEFINE_integer(
-        "batch_size", 1, "The batch size for which --kernels=auto chooses.", values
-    )
+    text = "The batch size for which --kernels=auto chooses."
+    flags.DEFINE_integer("batch_size", 1, text, flag_values=values)
     flags.DEFINE_string(
         "target", None, "arm64: --kernels=auto looks up what is faster there.", values
     )
