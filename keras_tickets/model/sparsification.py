@@ -1,7 +1,6 @@
 """From a dense model to a sparse one: which layers are wrapped, and with which masks."""
 
 import keras
-import numpy as np
 
 from keras_tickets import _keras_compat, distributions, masks, structures
 from keras_tickets._checks import check_model, check_one_of, check_seed
@@ -12,6 +11,7 @@ from keras_tickets._warnings import warn
 from keras_tickets.layers._sparse_root import SparseRoot
 from keras_tickets.layers.sparse import Sparse
 from keras_tickets.model.sparse_model import SparseModel
+from keras_tickets.model.trained_weights import looks_trained
 from keras_tickets.plan import allocate
 
 
@@ -80,7 +80,7 @@ def sparsify(
     kernels, _ = find_kernels(model, filters)
     scores = {k.path: masks.initial_scores(k.path, k.variable, mask, seed) for k in kernels}
     chosen = allocate(kernels, sparsity, distribution, structure, scores).sparsity
-    if mask in ("random", None) and any(chosen.values()) and _looks_trained(model):
+    if mask in ("random", None) and any(chosen.values()) and looks_trained(model, kernels):
         warn(
             'The model looks trained, and mask="random" removes weights whatever their magnitude. '
             'Pass mask="magnitude" to keep the largest.'
@@ -173,20 +173,3 @@ def _wrap(model, kernels: list[Kernel], chosen, each, options, in_place) -> Spar
     sparse = SparseModel(inputs, outputs, name=model.name)
     _keras_compat.copy_settings(model, sparse)
     return sparse
-
-
-def _looks_trained(model) -> bool:
-    """Whether a bias that started at 0 is not 0 now, or the model's optimizer has taken steps."""
-    if (
-        model.compiled
-        and model.optimizer is not None
-        and int(model.optimizer.iterations.numpy()) > 0
-    ):
-        return True
-    return any(
-        isinstance(getattr(layer, "bias_initializer", None), keras.initializers.Zeros)
-        and not getattr(layer, "unit_forget_bias", False)
-        and getattr(layer, "bias", None) is not None
-        and np.any(layer.bias.numpy())
-        for layer in _keras_compat.all_layers(model)
-    )
