@@ -6,6 +6,7 @@ import pathlib
 import re
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,6 +23,7 @@ from keras_tickets._files.home import expand_home
 from keras_tickets._files.schemas import check_schema
 from keras_tickets._same_workers import count_workers
 from keras_tickets._warnings import warn
+from keras_tickets.callbacks._batch_size import BatchSize
 
 SCHEMA = {
     "epochs": [int],
@@ -57,8 +59,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     Raises:
         ValueError: In `fit`, if a file is damaged (the error names it); if the checkpoint is from
-            another model or optimizer, another epoch length (as with another batch size) or another
-            number of replicas or workers; or if `fit` starts at another epoch.
+            another model or optimizer, another epoch length, batch size, or number of replicas or
+            workers; or if `fit` starts at another epoch. The batch size is known only after the
+            first batch, and not at all where one call trains a whole epoch.
 
     Example:
 
@@ -86,6 +89,7 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.directory = expand_home(directory)
         self.keep = check_integer("keep", keep, low=1)
+        self._written: tuple[pathlib.Path, dict[str, Any]] | None
         self._forget()
 
     @property
@@ -102,7 +106,8 @@ class Checkpoint(keras.callbacks.Callback):
         if found is not None:
             path, description, arrays = found
             _check_consistent(path, description)
-            self._check_training(path, description.get("training", {}))
+            self._written = path, description.get("training", {})
+            self._check_same(self._training())
             self._restore(path, description, arrays)
             self.history = description["history"]
             self.epochs = description["epochs"]
@@ -120,8 +125,17 @@ class Checkpoint(keras.callbacks.Callback):
                 "`initial_epoch=checkpoint.initial_epoch`, or another directory."
             )
         self._resumed_at = None
+        self._batch_size = BatchSize(self.params.get("steps"))
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._batch_size.after_call(self.model, batch + 1)
+        self._check_same({"batch_size": self._batch_size.first})
+
+    def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        self._batch_size.end_epoch(self.model)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._batch_size.end_epoch(self.model)
         logs = {name: float(value) for name, value in (logs or {}).items()}
         variables = self._variables()
         values = [self._copies(variable) for variable in variables]
@@ -142,7 +156,7 @@ class Checkpoint(keras.callbacks.Callback):
             "epochs": self.epochs,
             "history": self.history,
             "seconds": self.seconds,
-            "training": self._training(),
+            "training": {**self._training(), "batch_size": self._batch_size.of_all},
             "variables": [
                 {"path": variable.path, "shape": list(variable.shape), "copies": len(copies)}
                 for variable, copies in zip(variables, values, strict=True)
@@ -155,6 +169,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.history, self.epochs, self.seconds = {}, [], 0.0
         self.not_saved = None
         self._seconds_before, self._resumed_at = 0.0, None
+        self._batch_size = BatchSize()
+        self._written = None
 
     @property
     def _writes(self) -> bool:
@@ -182,21 +198,23 @@ class Checkpoint(keras.callbacks.Callback):
         self._weights = len(weights)
         return weights + list(optimizer.variables)
 
-    def _training(self) -> dict[str, int]:
+    def _training(self) -> dict[str, int | str | None]:
         """What determines, besides model and optimizer, how training continues; as far as known."""
         strategy, steps = self.model.distribute_strategy, self.params.get("steps")
         if horizon := getattr(self.model, "horizon", None):
             _, steps = horizon  # Here `fit` may train a part of an epoch.
-        known = {"steps_per_epoch": steps} if steps else {}
         replicas = strategy.num_replicas_in_sync
-        return {**known, "replicas": replicas, "workers": count_workers(strategy)}
+        return {"steps_per_epoch": steps, "replicas": replicas, "workers": count_workers(strategy)}
 
-    def _check_training(self, path, before):
-        now = self._training()
+    def _check_same(self, now: Mapping[str, int | str | None]) -> None:
+        """Checks that training is as it was in the checkpoint; `None` stands for not known."""
+        if self._written is None:
+            return
+        path, before = self._written
         differences = [
-            f"{name} is {now[name]}, was {value}"
-            for name, value in before.items()
-            if name in now and now[name] != value
+            f"{name} is {value}, was {before[name]}"
+            for name, value in now.items()
+            if None not in (value, before.get(name)) and before[name] != value
         ]
         if differences:
             raise ValueError(
@@ -254,7 +272,7 @@ def _check_consistent(path, description) -> None:
     epochs, training = description["epochs"], description.get("training", {})
     values = description["history"].values()
     try:
-        check_schema(training, {str: int})
+        check_schema(training, {str: (int, str, type(None))})
         if epochs != sorted(set(epochs)) or any(len(each) > len(epochs) for each in values):
             raise ValueError(f"its history is not of its epochs, {epochs}")
         if not 0 <= description["seconds"] < math.inf:

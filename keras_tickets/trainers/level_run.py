@@ -125,7 +125,10 @@ class LevelRun:
         self.state.write(self.start.state)
         if self.rewind_step:
             report.begin_rewind_point(self.rewind_step)
-            self.training.run(self.store.rewind_point, 0, self.rewind_step)
+            directory = self.store.rewind_point
+            self.training.run(
+                directory, self._stretch(directory, self.start.digest()), 0, self.rewind_step
+            )
         values = self.state.read()
         self.store.write_rewind_point(list(values), list(values.values()))
 
@@ -141,7 +144,9 @@ class LevelRun:
         report.begin(level, control, density)
         shift = level * self.training.epochs if self.settings.data_order == "new" else 0
         directory = self.store.level(level, control)
-        history, seconds = self.training.run(directory, start, self.training.steps, shift)
+        history, seconds = self.training.run(
+            directory, self._stretch(directory, ticket.digest), start, self.training.steps, shift
+        )
         self.store.write_trained(
             level, control, self.network, self._provenance(level, control, ticket)
         )
@@ -158,6 +163,10 @@ class LevelRun:
         }
         self.store.finish(level, control, result, history)
         report.end(level, control, result)
+
+    def _stretch(self, directory, digest) -> dict[str, str]:
+        """What distinguishes the training in a directory from that of other levels and stores."""
+        return {"level": str(directory.relative_to(self.store.path)), "start": digest}
 
     def _begin(self, level: int, control: str | None) -> Ticket:
         """Sets the state from which a level trains; returns its ticket."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,6 +10,22 @@ import keras
 from keras_tickets._checks import check_integer
 from keras_tickets.callbacks import Checkpoint
 from keras_tickets.trainers.epochs import Epochs
+
+
+class _OwnCheckpoint(Checkpoint):
+    """A checkpoint that only the stretch of training that wrote it resumes from.
+
+    Args:
+        directory: Directory of the checkpoints.
+        stretch: What determines the stretch, `{name: value}`.
+    """
+
+    def __init__(self, directory: pathlib.Path, stretch: Mapping[str, str]):
+        super().__init__(directory)
+        self.stretch = stretch
+
+    def _training(self):
+        return {**super()._training(), **self.stretch}
 
 
 class ResumableTraining:
@@ -54,12 +70,19 @@ class ResumableTraining:
         self.steps_per_epoch = data.steps // self.batches_per_step
 
     def run(
-        self, directory: pathlib.Path, start: int, stop: int, shift: int = 0
+        self,
+        directory: pathlib.Path,
+        stretch: Mapping[str, str],
+        start: int,
+        stop: int,
+        shift: int = 0,
     ) -> tuple[dict[str, list], float]:
         """Trains from one step to another, or resumes where it was interrupted.
 
         Args:
             directory: Where `checkpoints/` is kept.
+            stretch: What determines this stretch, `{name: value}`; a checkpoint of another one is
+                refused.
             start: Step to start from, which may be inside an epoch.
             stop: Step to stop at.
             shift: Epochs by which the order of the data is shifted.
@@ -69,9 +92,10 @@ class ResumableTraining:
             and the seconds that training took, over all restarts.
 
         Raises:
-            ValueError: A loss or a weight is NaN or infinite at the end.
+            ValueError: A loss or a weight is NaN or infinite at the end; or a checkpoint is damaged
+                or of another stretch.
         """
-        checkpoint = Checkpoint(directory / "checkpoints")
+        checkpoint = _OwnCheckpoint(directory / "checkpoints", stretch)
         callbacks = [checkpoint, *self.callbacks(str(directory))]
         batches = (step * self.batches_per_step for step in (start, stop))
         segments = list(self.data.segments(*batches))

@@ -1,5 +1,6 @@
 """`RewindTrainer` where things go wrong, are changed from outside, or stop halfway."""
 
+import shutil
 import time
 
 import keras
@@ -125,6 +126,21 @@ def test_a_file_that_was_removed_from_the_store_is_named(tmp_path):
     (tmp_path / "settings.json").write_text("[]")
     with pytest.raises(ValueError, match="settings.json' is damaged, or of another kind"):
         fit(trainer(levels=1, store=tmp_path))
+
+
+def test_half_trained_checkpoints_of_another_level_or_store_are_refused(tmp_path):
+    one, two, half = tmp_path / "one", tmp_path / "two", tmp_path / "half"
+    for store, seed, epochs in ((one, 0, 3), (two, 1, 2)):  # the third is the first of level 0
+        with pytest.raises(KeyboardInterrupt):
+            fit(trainer(network(seed), levels=1, store=store), [Stop(epochs)])
+    shutil.copytree(one / "level_00" / "checkpoints", half)
+    fit(trainer(levels=0, store=one))
+    shutil.copytree(half, one / "level_01" / "checkpoints")
+    with pytest.raises(ValueError, match="cannot be resumed.* level is level_01, was level_00"):
+        fit(trainer(levels=1, store=one))
+    shutil.copytree(half, two / "level_00" / "checkpoints", dirs_exist_ok=True)
+    with pytest.raises(ValueError, match="interrupted: start is [0-9a-f]{64}, was [0-9a-f]{64}"):
+        fit(trainer(network(1), levels=0, store=two))
 
 
 def test_what_fit_leaves_is_the_same_after_a_resume(tmp_path):
