@@ -18,6 +18,7 @@ from keras_tickets._files.exchange import exchange_names
 from keras_tickets._files.locks import open_lock, try_lock
 
 MARK, ROOM, KEPT = "made_by_keras_tickets", "room", "replaced"
+PARTS, LAST = "parts", "last"
 _NAME = re.compile(r"\.keras_tickets_[0-9a-f]{32}")
 
 
@@ -95,6 +96,33 @@ def take_place(temporary: pathlib.Path, path: pathlib.Path, room: pathlib.Path) 
         kept.mkdir(exist_ok=True)
         path.rename(kept / path.name)
     temporary.replace(path)
+
+
+def take_places(
+    folder: pathlib.Path, last: str, directory: pathlib.Path, room: pathlib.Path
+) -> None:
+    """Moves several files over possibly older versions, so that `last` is there only with its own.
+
+    The older `last` goes first and the new one comes last. If the process is killed in between,
+    there is none, and the next to look for leftovers puts the older files back.
+
+    Args:
+        folder: The complete files, in the room.
+        last: Name of the one without which nobody reads the others.
+        directory: Where they belong.
+        room: The room, from `room_beside(directory / last)`.
+    """
+    kept, parts, whole = (room.with_name(name) for name in (KEPT, PARTS, LAST))
+    kept.mkdir()
+    whole.mkdir()
+    (folder / last).rename(whole / last)
+    folder.rename(parts)
+    for name in (last, *os.listdir(parts)):
+        with contextlib.suppress(FileNotFoundError):
+            (directory / name).rename(kept / name)
+    for part in parts.iterdir():
+        _give_name(part, directory / part.name)
+    (whole / last).replace(directory / last)
 
 
 def create_file(path: str | os.PathLike, content: bytes) -> None:
@@ -200,10 +228,27 @@ def _marked_directory(parent):
 def _dispose(marked):
     """Removes the directory of a room; an older version that was not replaced is put back."""
     with contextlib.suppress(OSError):
-        for path in (marked / KEPT).iterdir():
-            if not os.path.lexists(marked.parent / path.name):
-                path.rename(marked.parent / path.name)
-    shutil.rmtree(marked, ignore_errors=True)
+        _put_back(marked)
+    with contextlib.suppress(OSError):
+        for name in set(os.listdir(marked)) - {MARK}:
+            shutil.rmtree(marked / name, ignore_errors=True)
+    shutil.rmtree(marked, ignore_errors=True)  # The mark goes last: it shows that this is ours.
+
+
+def _put_back(marked):
+    """Removes new parts without their last, and puts back what they or one entry replaced."""
+    kept, parts, last = (marked / name for name in (KEPT, PARTS, LAST))
+    unfinished = os.listdir(last) if last.exists() else []
+    if unfinished and parts.exists():
+        for part in parts.iterdir():
+            place = marked.parent / part.name
+            if place.exists() and place.samefile(part):
+                place.unlink()
+    # On a file system without hard links a new part remains; then the older last stays away too.
+    for name in sorted(os.listdir(kept) if kept.exists() else [], key=unfinished.__contains__):
+        if os.path.lexists(marked.parent / name):
+            return
+        (kept / name).rename(marked.parent / name)
 
 
 def _give_name(temporary, path):

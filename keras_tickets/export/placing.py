@@ -5,7 +5,12 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from keras_tickets._files.atomic import room_beside, take_place
+from keras_tickets._files.atomic import (
+    remove_leftovers,
+    room_beside,
+    take_place,
+    take_places,
+)
 from keras_tickets._files.home import expand_home
 from keras_tickets.export.formats import Format
 
@@ -26,6 +31,7 @@ def check_path(path: str | os.PathLike, format: Format, overwrite: bool) -> path
         raise ValueError(
             f"`path` must end in {format.suffix!r} for this format. Received: path={str(path)!r}"
         )
+    remove_leftovers(target.parent)
     check_free(target, format, overwrite)
     return target
 
@@ -82,14 +88,16 @@ def put_in_place(
     format: Format,
     overwrite: bool,
 ) -> tuple[pathlib.Path, ...]:
-    """Moves the content of the folder `written`, in the room, to its place, `target` last.
+    """Moves the content of the folder `written`, in the room, to its place.
 
     Returns:
         All files, sorted by name.
     """
     check_free(target, format, overwrite)
-    moved = []
-    for entry in sorted(written.iterdir(), key=lambda entry: entry.name == target.name):
-        take_place(entry, target.parent / entry.name, room)
-        moved.append(target.parent / entry.name)
+    names = os.listdir(written)
+    if names == [target.name]:
+        take_place(written / target.name, target, room)
+    else:
+        take_places(written, target.name, target.parent, room)
+    moved = [target.parent / name for name in names]
     return tuple(sorted(file for top in moved for file in [top, *top.rglob("*")] if file.is_file()))

@@ -1,13 +1,18 @@
 """ONNX and OpenVINO, where they are installed, and what is said where they are not."""
 
 import importlib.util
+import os
+import signal
 
 import keras
 import numpy as np
 import pytest
+from faults import run_killed
 from keras import layers
 
 import keras_tickets as kt
+from keras_tickets.export import placing
+from keras_tickets.export.formats import FORMATS as FORMATS_BY_NAME
 
 FORMATS = {"onnx": ("m.onnx", "tf2onnx"), "openvino": ("m.xml", "openvino")}
 
@@ -77,6 +82,32 @@ def test_neither_file_of_openvino_is_overwritten(tmp_path):
                 )
         assert (tmp_path / name).read_text() == "precious"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_kill_between_the_files_of_openvino_leaves_no_pair_of_two_models(tmp_path):
+    files = [tmp_path / "m.xml", tmp_path / "m.bin"]
+    older = [b"<?xml version='1.0'?><net name='older'>", b"older"]
+    for file, content in zip(files, older, strict=True):
+        file.write_bytes(content)
+
+    def replace_and_die():
+        def link_and_die(source, target, link=os.link):
+            link(source, target)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        os.link = link_and_die
+        with placing.folder_beside(files[0]) as room:
+            (room / "new").mkdir()
+            for file in files:
+                (room / "new" / file.name).write_bytes(b"new")
+            format = FORMATS_BY_NAME["openvino"]
+            placing.put_in_place(room / "new", files[0], room, format, overwrite=True)
+
+    run_killed(replace_and_die)
+    assert not files[0].exists() and files[1].read_bytes() == b"new"
+    with pytest.raises(ValueError, match="'m.xml' exists already"):
+        placing.check_path(files[0], FORMATS_BY_NAME["openvino"], overwrite=False)
+    assert [file.read_bytes() for file in files] == older
 
 
 @pytest.mark.parametrize("format", ["litert", *FORMATS])

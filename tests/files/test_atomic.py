@@ -20,6 +20,7 @@ from keras_tickets._files.atomic import (
     replace_file,
     replacing,
     room_beside,
+    take_places,
 )
 
 
@@ -161,6 +162,91 @@ def test_a_directory_that_was_to_be_replaced_comes_back_after_a_kill(tmp_path):
     assert not (tmp_path / "a").exists()
     remove_leftovers(tmp_path)
     assert names(tmp_path) == ["a"] and (tmp_path / "a" / "inner" / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_files_that_belong_together_are_all_old_or_all_new(older, tmp_path):
+    last, part = tmp_path / "model.xml", tmp_path / "model.bin"
+
+    def write(directory, content):
+        for name in (last.name, part.name):
+            (directory / name).write_text(content)
+
+    def replace_and_die_at(call):
+        calls = iter(range(call))
+
+        def dying(real):
+            def run(*paths):
+                if next(calls, None) is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                real(*paths)
+
+            return run
+
+        os.rename, os.link, os.replace = map(dying, (os.rename, os.link, os.replace))
+        with room_beside(last) as room:
+            (room / "new").mkdir()
+            write(room / "new", "new")
+            take_places(room / "new", last.name, tmp_path, room)
+
+    found = []
+    while found[-1:] != ["new"]:
+        for path in tmp_path.iterdir():
+            path.unlink()
+        if older:
+            write(tmp_path, "old")
+        run_killed(lambda: replace_and_die_at(len(found)))
+        assert not last.exists() or last.read_text() == part.read_text()
+        remove_leftovers(tmp_path)
+        there = {path.name: path.read_text() for path in tmp_path.iterdir()}
+        assert not there or there == dict.fromkeys([last.name, part.name], there[last.name])
+        found.append(there.get(last.name))
+    assert len(found) > 4 and set(found[:-1]) == {"old" if older else None}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_where_a_part_cannot_be_placed_the_older_files_come_back(links, tmp_path, monkeypatch):
+    for name in ("a", "b", "z"):
+        (tmp_path / name).write_text("old")
+
+    def fail(source, target):
+        if not links:
+            raise OSError(errno.EPERM, "no links here")
+        raise FileExistsError
+
+    monkeypatch.setattr(os, "link", fail)
+    with contextlib.suppress(FileExistsError), room_beside(tmp_path / "z") as room:
+        (room / "new").mkdir()
+        for name in ("a", "b", "z"):
+            (room / "new" / name).write_text("new")
+        take_places(room / "new", "z", tmp_path, room)
+    expected = "old" if links else "new"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
+        ["a", "b", "z"], expected
+    )
+
+
+def test_a_kill_while_leftovers_are_removed_leaves_them_known_as_ours(tmp_path):
+    def write_half():
+        with creating(tmp_path / "a") as temporary:
+            fill(temporary, "half")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def remove_half():
+        remove = os.unlink
+
+        def die(path, *args, **kwargs):
+            remove(path, *args, **kwargs)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        os.unlink = die
+        remove_leftovers(tmp_path)
+
+    run_killed(write_half)
+    run_killed(remove_half)
+    assert names(tmp_path)
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == []
 
 
 def test_kills_at_any_moment_leave_a_whole_file_and_nothing_for_long(tmp_path):
