@@ -18,6 +18,15 @@ from keras_tickets.interop.legacy_keras import Translation
 from keras_tickets.masks import set_masks
 from keras_tickets.model import SparseModel, sparsify
 
+_QUANTIZED = "convert the model from before quantization-aware training"
+_WRAPPERS = {
+    "ClusterWeights": "call `strip_clustering` of the library first",
+    "QuantizeAnnotate": _QUANTIZED,
+    "QuantizeLayer": _QUANTIZED,
+    "QuantizeWrapper": _QUANTIZED,
+    "QuantizeWrapperV2": _QUANTIZED,
+}
+
 
 def from_tfmot(
     model: Any, custom_objects: Mapping[str, type[keras.layers.Layer]] | None = None
@@ -29,11 +38,11 @@ def from_tfmot(
     wrappers, as returned by `strip_pruning`, shows its masks as zeros: each kernel or embedding
     that contains zeros is masked where it is 0. A dense model gets no masks.
 
-    The result is not compiled. Optimizer state, pruning schedules and pruning steps are not
-    converted: pass the schedule to `kt.optimizers.GradualMagnitude` to continue pruning. N:M and
-    block structures are in the masks, but further training does not preserve them. The wrapper of
-    an `Embedding(mask_zero=True)` drops its padding mask; `strip_pruning` and this function restore
-    it.
+    The result is not compiled. Optimizer state, pruning schedules, pruning steps and the states of
+    stateful recurrent layers are not converted: pass the schedule to
+    `kt.optimizers.GradualMagnitude` to continue pruning. N:M and block structures are in the masks,
+    but further training does not preserve them. The wrapper of an `Embedding(mask_zero=True)` drops
+    its padding mask; `strip_pruning` and this function restore it.
 
     Args:
         model: Built functional or Sequential model of `tf_keras`, nested or not; it is left
@@ -49,9 +58,11 @@ def from_tfmot(
         path.
 
     Raises:
-        TypeError: `model` is neither a Keras 2 model nor a path.
+        TypeError: `model` is neither a Keras 2 model nor a path; or `custom_objects` is not a dict
+            of layer classes.
         ValueError: There is no such file or it cannot be read; the model is subclassed or not
-            built; a layer does something that Keras 3 does not, which the message names.
+            built; a layer does something that Keras 3 does not, or is wrapped for clustering or
+            quantization, which the message names.
 
     Example:
 
@@ -71,6 +82,7 @@ def from_tfmot(
         - [The library's guide](https://www.tensorflow.org/model_optimization/guide/pruning)
     """
     legacy = _load(model) if isinstance(model, str | os.PathLike) else _check(model)
+    _check_wrappers(legacy)
     translation = Translation(_unwrap, custom_objects)
     plain = translation.model(legacy)
     found = _masks(_masked_variables(legacy, translation.layers), plain)
@@ -89,8 +101,7 @@ def from_tfmot(
 
 
 def _check(model):
-    origin = {cls.__module__.partition(".")[0] for cls in type(model).__mro__}
-    if "tf_keras" not in origin or not hasattr(model, "layers"):
+    if "tf_keras" not in _modules(model) or not hasattr(model, "layers"):
         raise TypeError(
             "`model` must be a Keras 2 model (of tf_keras, or of tf.keras with tfmot) or the path "
             "of a saved one; a Keras 3 model needs no conversion: `kt.sparsify`. Received: an "
@@ -115,8 +126,27 @@ def _load(path):
             return _check(tf_keras.models.load_model(path, compile=False))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"`model`: {str(path)!r} cannot be read as a saved Keras 2 model: {error}"
+            f"`model`: {str(path)!r} cannot be read as a saved Keras 2 model: "
+            f"{str(error).rstrip('. ')}. Load a model with classes of your own with "
+            "`tf_keras.models.load_model` and pass the model; one that Keras 3 has saved needs no "
+            "conversion: `keras.models.load_model`."
         ) from error
+
+
+def _check_wrappers(legacy):
+    """Raises an error if there are wrappers of the library that have no counterpart here."""
+    pruned = {id(layer) for layer in _flat(legacy)}
+    for layer in legacy.submodules:
+        kind = type(layer).__name__
+        reason = _WRAPPERS.get(kind) if "tensorflow_model_optimization" in _modules(layer) else None
+        if _is_wrapper(layer) and id(layer) not in pruned:
+            reason = "it is inside another layer, where its mask cannot be converted"
+        if reason:
+            raise ValueError(f"`model`: layer {layer.name!r} ({kind}) has no counterpart: {reason}")
+
+
+def _modules(layer):
+    return {cls.__module__.partition(".")[0] for cls in type(layer).__mro__}
 
 
 def _is_wrapper(layer):

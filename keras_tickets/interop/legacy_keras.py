@@ -3,8 +3,9 @@
 Keras 2 no longer changes, so its graph is read directly, private names included.
 """
 
+import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -60,7 +61,7 @@ class Translation:
         custom_objects: Mapping[str, type[keras.layers.Layer]] | None = None,
     ):
         self.unwrap = unwrap
-        self.custom_objects = dict(custom_objects or {})
+        self.custom_objects = _checked(custom_objects or {})
         self.layers: list[tuple[Any, keras.layers.Layer]] = []
         self._made: dict[Any, Any] = {}
 
@@ -98,11 +99,15 @@ class Translation:
         name = _name(legacy)
         if sequential:
             layers = [self._layer(la) for la in legacy.layers if type(la).__name__ != "InputLayer"]
-            return keras.Sequential([inputs, *layers], name=name)
+            if not layers:
+                raise ValueError(f"`model`: {legacy.name!r} has no layers.")
+            with _refusals_of(legacy):
+                return keras.Sequential([inputs, *layers], name=name)
         for node in _nodes(legacy):
             self._call(node, values)
         outputs = tf.nest.map_structure(lambda tensor: values[id(tensor)], legacy.output)
-        return keras.Model(inputs, outputs, name=name)
+        with _refusals_of(legacy):
+            return keras.Model(inputs, outputs, name=name)
 
     def _call(self, node, values):
         args, kwargs = tf.nest.map_structure(
@@ -112,10 +117,12 @@ class Translation:
         if layer in _OPERATIONS.values():
             kwargs.pop("name", None)
             args, kwargs = [*args, *kwargs.values()], {}
-        try:
+        if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional) and args:
+            sequence, *states = tf.nest.flatten(args[0])
+            args = [sequence, *args[1:]]
+            kwargs |= {"initial_state": states} if states else {}
+        with _refusals_of(node.layer):
             outputs = layer(*args, **kwargs)
-        except (TypeError, ValueError) as error:
-            raise _refusal(node.layer, str(error)) from error
         for legacy, tensor in zip(
             tf.nest.flatten(node.outputs), tf.nest.flatten(outputs), strict=True
         ):
@@ -140,12 +147,9 @@ class Translation:
     def _plain(self, legacy):
         name = type(legacy).__name__
         own = type(legacy).__module__.partition(".")[0] not in ("tf_keras", "keras")
-        try:
+        with _refusals_of(legacy), keras.saving.custom_object_scope(self.custom_objects):
             config = {**self._config(name, legacy.get_config(), own), "name": _name(legacy)}
-            with keras.saving.custom_object_scope(self.custom_objects):
-                return self._class(name, own).from_config(config)
-        except (NotImplementedError, TypeError, ValueError) as error:
-            raise _refusal(legacy, str(error)) from error
+            return self._class(name, own).from_config(config)
 
     def _class(self, name, own):
         if name in self.custom_objects:
@@ -204,11 +208,34 @@ def _name(legacy):
     return legacy.name.partition(":")[0].replace("/", "_")
 
 
+def _checked(custom_objects) -> dict[str, type[keras.layers.Layer]]:
+    valid = isinstance(custom_objects, Mapping) and all(
+        isinstance(name, str) and isinstance(cls, type) and issubclass(cls, keras.layers.Layer)
+        for name, cls in custom_objects.items()
+    )
+    if not valid:
+        raise TypeError(
+            "`custom_objects` must be a dict {Keras 2 class name: Keras 3 layer class}. Received: "
+            f"custom_objects={custom_objects!r}"
+        )
+    return dict(custom_objects)
+
+
 def _refusal(legacy, reason):
     return ValueError(
         f"`model`: layer {legacy.name!r} ({type(legacy).__name__}) cannot be translated to Keras "
         f"3: {reason}"
     )
+
+
+@contextlib.contextmanager
+def _refusals_of(legacy) -> Iterator[None]:
+    """Makes an error in a layer's Keras 3 form name the layer; it may come from the user's code."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).rpartition("Exception encountered: ")[2]
+        raise _refusal(legacy, reason) from error
 
 
 def _parameters(cls):

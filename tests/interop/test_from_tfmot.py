@@ -238,6 +238,15 @@ def test_layers_of_dense_models(family):
     assert model.masks == {}
 
 
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+def test_states_that_a_recurrent_layer_is_given(cell):
+    inputs = k2.Input((5, 4))
+    layer = getattr(layers, cell)(3, return_state=True)
+    _, *states = layer(inputs)
+    both = getattr(layers, cell)(3, return_sequences=True)(inputs, initial_state=states)
+    compare(k2.Model(inputs, both))
+
+
 def test_operations_on_tensors():
     inputs = k2.Input((4,))
     hidden = layers.Dense(4)(inputs)

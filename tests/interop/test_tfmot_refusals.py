@@ -1,6 +1,7 @@
 """What cannot be converted from tensorflow-model-optimization is refused by name."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -38,6 +39,43 @@ def test_operations_that_are_not_known_are_named():
         kt.interop.from_tfmot(k2.Model(inputs, tf.math.erf(inputs)))
 
 
+class Own(layers.Layer):
+    def call(self, inputs):
+        return inputs
+
+
+class Failing(keras.layers.Layer):
+    def call(self, inputs):
+        raise RuntimeError("out of order")
+
+
+@pytest.mark.parametrize(
+    "custom_objects",
+    [[Failing], Failing, {"Own": "Failing"}, {"Own": Failing()}, {"Own": Own}, {3: Failing}],
+    ids=str,
+)
+def test_custom_objects_are_classes_by_name(custom_objects):
+    with pytest.raises(TypeError, match="`custom_objects` must be a dict {Keras 2 class name:"):
+        kt.interop.from_tfmot(k2.Sequential([k2.Input((4,)), Own()]), custom_objects)
+
+
+def test_what_fails_in_a_layer_of_the_users_is_told_with_the_model():
+    inputs = k2.Input((4,))
+    for legacy, name in (
+        (k2.Sequential([k2.Input((4,)), Own(name="own")], name="whole"), "whole"),
+        (k2.Model(inputs, Own(name="own")(inputs)), "own"),
+    ):
+        with pytest.raises(ValueError, match=rf"layer '{name}' .*(?s:.)*out of order"):
+            kt.interop.from_tfmot(legacy, {"Own": Failing})
+
+
+def test_names_that_become_the_same_are_refused():
+    legacy = k2.Sequential([layers.Dense(4, input_shape=(4,), name="a/b"), layers.Dense(2)])
+    legacy.add(layers.Dense(2, name="a_b"))
+    with pytest.raises(ValueError, match="^`model`: .*'a_b' is already the name"):
+        kt.interop.from_tfmot(legacy)
+
+
 class Subclassed(k2.Model):
     def call(self, inputs):
         return inputs
@@ -52,39 +90,80 @@ def test_wrong_arguments(tmp_path):
         kt.interop.from_tfmot(Subclassed())
     with pytest.raises(ValueError, match="not built"):
         kt.interop.from_tfmot(k2.Sequential([layers.Dense(2)]))
+    with pytest.raises(ValueError, match="has no layers"):
+        kt.interop.from_tfmot(k2.Sequential([k2.Input((4,))]))
     with pytest.raises(ValueError, match="there is no file .*missing.h5"):
         kt.interop.from_tfmot(tmp_path / "missing.h5")
 
 
-def test_files_are_read_without_running_their_code(tmp_path):
+SCRIPT = """
+import pathlib
+import sys
+import keras
+import tensorflow_model_optimization as tfmot
+import tf_keras as k2
+
+import keras_tickets as kt
+
+layers, directory = k2.layers, pathlib.Path(sys.argv[1])
+
+
+def dense():
+    return k2.Sequential([layers.Dense(8, input_shape=(4,)), layers.Dense(2)])
+
+
+cluster, quantize = tfmot.clustering.keras, tfmot.quantization.keras
+schedule = tfmot.sparsity.keras.ConstantSparsity(0.5, 0)
+pruned = tfmot.sparsity.keras.prune_low_magnitude(layers.Dense(3, name="fc"), schedule)
+cases = {
+    "clustered": cluster.cluster_weights(dense(), 4, cluster.CentroidInitialization.LINEAR),
+    "annotated": quantize.quantize_annotate_model(dense()),
+    "quantized": quantize.quantize_model(dense()),
+    "inside": k2.Sequential([k2.Input((5, 4)), layers.TimeDistributed(pruned)]),
+    "alone": pruned,
+    **{path.name: path for path in directory.iterdir()},
+}
+for name, model in cases.items():
+    try:
+        kt.interop.from_tfmot(model)
+    except (TypeError, ValueError) as error:
+        print(name, " ".join(str(error).split()))
+"""
+WORDS = {
+    "clustered": r"\(ClusterWeights\) has no counterpart: call `strip_clustering`",
+    "annotated": r"\(QuantizeAnnotate\) has no .* before quantization-aware training",
+    "quantized": r"\(Quantize\w+\) has no .* before quantization-aware training",
+    "inside": r"\(PruneLowMagnitude\) has no counterpart: it is inside another layer",
+    "alone": r"must be a Keras 2 model .* Received: an object of class .*PruneLowMagnitude",
+    "three.keras": r"cannot be read .* Keras 3 has saved .*: `keras.models.load_model`",
+    "three.h5": r"cannot be read .* Keras 3 has saved .*: `keras.models.load_model`",
+    "bad.keras": "cannot be read",
+    "bad.h5": "cannot be read",
+    "bad": "cannot be read",
+    "lambda.keras": "Lambda",
+    "lambda.h5": "Lambda",
+    "lambda": "Lambda",
+}
+
+
+def test_other_wrappers_and_files_are_refused_by_name_and_no_code_in_them_is_run(tmp_path):
     pytest.importorskip("tensorflow_model_optimization")
-    marker = str(tmp_path / "marker")
+    marker, files = str(tmp_path / "marker"), tmp_path / "files"
     make = lambda x, path=marker: [__import__("os").makedirs(path, exist_ok=True), x][1]  # noqa: E731
     legacy = k2.Sequential([k2.Input((4,)), layers.Lambda(make)])
-    expected = {"bad.keras": "cannot be read", "bad.h5": "cannot be read", "bad": "cannot be read"}
-    (tmp_path / "bad.keras").write_bytes(b"no model")
-    (tmp_path / "bad.h5").write_bytes(b"no model")
-    (tmp_path / "bad").mkdir()
-    for name in ("lambda.keras", "lambda.h5", "lambda"):
-        legacy.save(tmp_path / name)
-        expected[name] = "Lambda"
+    three = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    (files / "bad").mkdir(parents=True)
+    for suffix in (".keras", ".h5"):
+        (files / f"bad{suffix}").write_bytes(b"no model")
+        legacy.save(files / f"lambda{suffix}")
+        three.save(files / f"three{suffix}")
+    legacy.save(files / "lambda")
     os.rmdir(marker)
-    command = [sys.executable, "-c", READ, str(tmp_path), *expected]
+    command = [sys.executable, "-c", SCRIPT, str(files)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
     messages = dict(line.split(" ", 1) for line in result.stdout.splitlines())
-    for name, message in expected.items():
-        assert message in messages[name]
+    assert messages.keys() == WORDS.keys()
+    for name, words in WORDS.items():
+        assert re.search(words, messages[name]), messages[name]
     assert not os.path.exists(marker)
-
-
-READ = """
-import sys
-import keras_tickets as kt
-
-for name in sys.argv[2:]:
-    try:
-        kt.interop.from_tfmot(f"{sys.argv[1]}/{name}")
-    except ValueError as error:
-        print(name, " ".join(str(error).split()))
-"""
