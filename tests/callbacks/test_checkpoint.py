@@ -104,7 +104,9 @@ class Sizes(keras.utils.PyDataset):
 def test_a_batch_size_is_one_that_all_batches_have(before, after, words, tmp_path):
     def fit(sizes, start):
         x, y = np.ones((5, 8, 8, 1)), np.zeros(5)
-        network().fit(
+        model = mlp((8, 8, 1), (), 2)
+        model.compile("sgd", LOSS)
+        model.fit(
             Sizes(sizes),
             initial_epoch=start,
             epochs=start + 1,
