@@ -165,6 +165,31 @@ def test_what_the_text_of_a_file_changes_is_not_saved(tmp_path):
         all_true(functional(scaled)).save(tmp_path / "model.keras")
 
 
+@register
+class InGraph(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.fc, self.norm = keras.layers.Dense(8), keras.layers.BatchNormalization()
+
+    @tf.function
+    def call(self, x, training=False):
+        return self.norm(self.fc(x), training=training)
+
+
+def test_a_call_that_is_a_tensorflow_function_has_the_weights_of_now(tmp_path):
+    """Keras itself builds such a model right only by another shape than that of its inputs."""
+    dense = InGraph()
+    dense(X[:1])
+    model = kt.sparsify(dense, 0.5)
+    model.compile("sgd", "mse")
+    before = model(X).numpy()
+    model.fit(X, X, verbose=0)
+    expected = model(X).numpy()
+    assert np.abs(expected - before).max() > 1e-3
+    for each in (through_a_file(model, tmp_path), kt.strip(model)):
+        np.testing.assert_allclose(each(X), expected, atol=1e-5)
+
+
 def test_weights_inside_a_saved_model_are_no_kernels(tmp_path):
     part = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8)])
     part.export(tmp_path / "part", verbose=False)

@@ -5,7 +5,6 @@
 
 from keras.src import backend
 
-from keras_tickets._keras_compat.functions import inline_functions as inline_functions
 from keras_tickets._keras_compat.graphs import ELEMENTWISE_OPERATIONS as ELEMENTWISE_OPERATIONS
 from keras_tickets._keras_compat.graphs import MERGING_OPERATIONS as MERGING_OPERATIONS
 from keras_tickets._keras_compat.graphs import DelegatingFunctional as DelegatingFunctional
@@ -26,6 +25,7 @@ from keras_tickets._keras_compat.layers import build_by_call as build_by_call
 from keras_tickets._keras_compat.layers import call_signature as call_signature
 from keras_tickets._keras_compat.layers import computing_in as computing_in
 from keras_tickets._keras_compat.layers import finalize_state as finalize_state
+from keras_tickets._keras_compat.layers import inline_functions as inline_functions
 from keras_tickets._keras_compat.layers import input_like as input_like
 from keras_tickets._keras_compat.layers import is_built as is_built
 from keras_tickets._keras_compat.layers import is_initialized as is_initialized

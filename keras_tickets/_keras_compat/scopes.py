@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras.src import backend
 from keras.src.backend.common import global_state
 
-from keras_tickets._keras_compat.functions import inlined_functions
+from keras_tickets._keras_compat.layers import inlined_functions
 
 
 @contextlib.contextmanager
