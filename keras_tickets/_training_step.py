@@ -11,6 +11,7 @@ from keras_tickets._same_workers import SameOnAllWorkers
 from keras_tickets._tables import count_text
 from keras_tickets._warnings import warn
 from keras_tickets.gradients import DenseGradientTape
+from keras_tickets.layers._masked_values import kernels_at_rest
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 from keras_tickets.optimizers.static import Static
 
@@ -169,6 +170,21 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         """
         self.optimizer.set_total_steps(total_steps, steps_per_epoch)
 
+    def steps_of_call(self, step_function):
+        # A step of the user's own may do anything to kernels between its passes.
+        if getattr(step_function, "__func__", None) is not SparseTraining.train_step:
+            return super().steps_of_call(step_function)
+
+        def step_at_rest(data):
+            with kernels_at_rest(self.optimizer.kernels_at_rest):
+                return step_function(data)
+
+        def begin():
+            with self.distribute_strategy.scope():
+                self.optimizer.rest(self.distribute_strategy)
+
+        return step_at_rest, begin
+
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         compiled = self.jit_compile and self._replicas > 1
@@ -188,10 +204,8 @@ class SparseTraining(_keras_compat.DistributedTrainer):
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
             )
             scaled = self.optimizer.scale_loss(loss)
-        if not self.optimizer.needs_dense_gradients:
-            return loss, y_pred, tape.gradient(scaled, [v.value for v in variables]), None
         gradients, dense = tape.gradients(scaled, variables)
-        return loss, y_pred, gradients, dense
+        return loss, y_pred, gradients, dense if self.optimizer.needs_dense_gradients else None
 
     def _differentiate_compiled(self, x, y, sample_weight):
         """`_differentiate` under XLA. What the forward pass assigns is assigned after it."""

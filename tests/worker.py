@@ -43,13 +43,13 @@ def data(poison_from=None):
 
 
 def count_traces(model):
-    traces, step = [], model.train_step
+    traces, forward = [], model.forward
 
-    def train_step(data):
+    def counted(x):
         traces.append(1)
-        return step(data)
+        return forward(x)
 
-    model.train_step = train_step
+    model.forward = counted
     return traces
 
 

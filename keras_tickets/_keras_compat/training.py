@@ -1,6 +1,7 @@
 """The training loop, on every strategy."""
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import keras
@@ -93,8 +94,17 @@ class DistributedTrainer(_Model):
                 self._compute_loss, x, y, y_pred, sample_weight=weight, training=False
             )
 
+    def steps_of_call(self, step_function: Callable) -> tuple[Callable, Callable[[], None]]:
+        """What each step of a call of the train or test function runs, and what runs before them.
+
+        Args:
+            step_function: `train_step` or `test_step`.
+        """
+        return step_function, lambda: None
+
     def _make_function(self, step_function):
         strategy = self.distribute_strategy
+        step_function, begin = self.steps_of_call(step_function)
         step = self._autoconvert_optionals(step_function)
         if self.jit_compile and strategy.num_replicas_in_sync == 1:
             step = tf.function(step, jit_compile=True, autograph=False)
@@ -113,6 +123,7 @@ class DistributedTrainer(_Model):
             def body(done, _):
                 return done + 1, run_next(iterator)
 
+            begin()
             # The first step is outside of the loop, which must know what a step returns.
             _, logs = tf.while_loop(
                 lambda done, _: done < count,
@@ -123,9 +134,11 @@ class DistributedTrainer(_Model):
             return self._logs(logs)
 
         def run_one(iterator):
+            begin()
             return self._logs(run_next(iterator))
 
         def run_on_data(data):
+            begin()
             return self._logs(run_step(data))
 
         if not self.run_eagerly:

@@ -2,14 +2,23 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
+from keras_tickets import _keras_compat
 from keras_tickets._sparse_kernel import SparseKernel
-from keras_tickets.masks import MaskedKernel
+from keras_tickets.masks import MaskedKernel, apply_mask
 
-_collector = threading.local()
+
+class _Scopes(threading.local):
+    """What is open in this thread."""
+
+    collected: tuple[dict[MaskedKernel | SparseKernel, list[tuple]], ...] = ()
+    at_rest: frozenset[MaskedKernel] = frozenset()
+
+
+_scopes = _Scopes()
 
 
 @contextlib.contextmanager
@@ -24,12 +33,12 @@ def collect_masked_values() -> Iterator[dict[MaskedKernel | SparseKernel, list[t
         call adds `(masked kernel,)` or `(product, inputs)`.
     """
     collected: dict[MaskedKernel | SparseKernel, list[tuple]] = {}
-    outer = getattr(_collector, "open", ())
-    _collector.open = (*outer, collected)
+    outer = _scopes.collected
+    _scopes.collected = (*outer, collected)
     try:
         yield collected
     finally:
-        _collector.open = outer
+        _scopes.collected = outer
 
 
 def collect(record: MaskedKernel | SparseKernel, *tensors: tf.Tensor) -> None:
@@ -39,5 +48,39 @@ def collect(record: MaskedKernel | SparseKernel, *tensors: tf.Tensor) -> None:
         record: The kernel.
         *tensors: Its masked value; or, if it is stored sparsely, the product and the inputs.
     """
-    for collected in getattr(_collector, "open", ()):
+    for collected in _scopes.collected:
         collected.setdefault(record, []).append(tensors)
+
+
+@contextlib.contextmanager
+def kernels_at_rest(records: Iterable[MaskedKernel]) -> Iterator[None]:
+    """Says of kernels that they are 0 off their masks: they are their own masked kernels.
+
+    The gradient of such a kernel is its dense gradient and that of its regularizer. It must be
+    masked before a step.
+
+    Args:
+        records: The kernels. Others are masked as ever in layers that are called in this thread.
+    """
+    outer = _scopes.at_rest
+    _scopes.at_rest = frozenset(records)
+    try:
+        yield
+    finally:
+        _scopes.at_rest = outer
+
+
+def masked_value(record: MaskedKernel) -> tf.Tensor:
+    """The kernel that a layer computes with, 0 off the mask; `collect` gets it too.
+
+    Args:
+        record: The kernel and its mask.
+    """
+    value = _keras_compat.uncast(record.kernel)
+    if record in _scopes.at_rest:
+        # A tensor of its own, because the dense gradient leaves out regularizers.
+        value = tf.identity(value)
+    else:
+        value = apply_mask(_keras_compat.uncast(record.mask), value)
+    collect(record, value)
+    return value

@@ -11,7 +11,7 @@ from keras_tickets import _keras_compat, masks, structures
 from keras_tickets._checks import check_one_of, check_seed, check_sparsity
 from keras_tickets._files.mask_bits import pack_mask, unpack_mask
 from keras_tickets._kernels.find import all_kernels, find_kernels
-from keras_tickets.layers._masked_values import collect
+from keras_tickets.layers._masked_values import masked_value
 from keras_tickets.masks import FirstMask, MaskedKernel
 
 
@@ -259,18 +259,13 @@ class Sparse(keras.layers.Wrapper):
 
     def call(self, *args, **kwargs):
         values = _keras_compat.current_state(self.layer.variables)
-        kept = {}
-        for record in self.masked_kernels:
-            kernel, mask = _keras_compat.uncast(record.kernel), _keras_compat.uncast(record.mask)
-            value = masks.apply_mask(mask, kernel)
-            kept[id(record.kernel)] = mask
-            values.append((record.kernel, value))
-            collect(record, value)
+        values += [(record.kernel, masked_value(record)) for record in self.masked_kernels]
         with _keras_compat.masked_scope(values) as scope:
             outputs = self.layer(*args, **kwargs)
         for variable, value in scope.assigned:
-            mask = kept.get(id(variable))
-            variable.assign(value if mask is None else masks.apply_mask(mask, value))
+            if (record := masks.record_of(variable)) in self.masked_kernels:
+                value = masks.apply_mask(_keras_compat.uncast(record.mask), value)
+            variable.assign(value)
         for loss in scope.losses:
             self.add_loss(loss)
         return outputs

@@ -21,6 +21,7 @@ _KEEPS_ZEROS = (
     keras.optimizers.Lion,
     keras.optimizers.Ftrl,
 )
+_DIVISORS = ("epsilon", "initial_accumulator_value")
 
 
 @dataclasses.dataclass
@@ -80,7 +81,9 @@ def keeps_zeros(optimizer: keras.optimizers.Optimizer, states: list[KernelState]
     Only exact types count, because a subclass may step in another way.
     """
     constrained = any(state.masked.kernel.constraint for state in states)
-    return type(optimizer) in _KEEPS_ZEROS and not constrained
+    # What steps are divided by: where it is 0, the step is NaN.
+    divides = all(getattr(optimizer, name, 1.0) > 0 for name in _DIVISORS)
+    return type(optimizer) in _KEEPS_ZEROS and divides and not constrained
 
 
 def add_beside_mask(

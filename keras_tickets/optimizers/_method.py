@@ -122,7 +122,7 @@ class Method:
         dense: list[tf.Tensor],
         step: tf.Tensor,
     ) -> None:
-        """Changes the masks, in cross-replica context.
+        """Changes the masks, in cross-replica context; weights and slots are put to rest after it.
 
         Args:
             strategy: The `tf.distribute` strategy, the default one if the user has none.

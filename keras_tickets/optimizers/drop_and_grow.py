@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_tickets import _keras_compat, masks, schedules
+from keras_tickets import _keras_compat, schedules
 from keras_tickets._checks import check_seed
 from keras_tickets.optimizers._grow_init import check_grow_init, grown_values, initial_values
 from keras_tickets.optimizers._growth_signal import PresentGradient
@@ -207,10 +207,8 @@ class DropAndGrow(PeriodicOptimizer):
                 grown_value = grown_values(
                     self.grow_init, values, old, gradient, start, masked.name, self.seed, step
                 )
-                values = tf.where(new & ~old, grown_value / self.grow_divisor, values)
-            for variable, rest_value in zip((kernel, *rest), (0.0, *initial), strict=True):
-                moved = values if variable is kernel else tf.convert_to_tensor(variable)
-                variable.assign(masks.apply_mask(new, moved, rest_value))
+                start = grown_value / self.grow_divisor
+                kernel.assign(tf.where(new & ~old, start, values))
             mask.assign(new)
 
         return update

@@ -11,7 +11,7 @@ from keras_tickets._checks import check_one_of
 from keras_tickets._counts import sparsity_of
 from keras_tickets._tables import count_text
 from keras_tickets._warnings import warn
-from keras_tickets.optimizers._kernel_state import put_to_rest, update_on_devices
+from keras_tickets.optimizers._kernel_state import update_on_devices
 from keras_tickets.optimizers.periodic import PeriodicOptimizer
 from keras_tickets.step import Step
 
@@ -174,8 +174,6 @@ class MagnitudePruning(PeriodicOptimizer):
 
         def assign(kernel, mask, new, *slots, initial):
             mask.assign(new)
-            if not self.trains_off_mask:
-                put_to_rest(kernel, new, *slots, initial=initial)
 
         for state, new in zip(states, chosen, strict=True):
             update_on_devices(strategy, state, assign, new)

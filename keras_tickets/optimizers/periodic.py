@@ -43,7 +43,6 @@ class PeriodicOptimizer(SparseOptimizer):
                 mask = tf.convert_to_tensor(state.masked.mask)
                 moved = tf.roll(tf.reshape(mask, [-1]), 1, axis=0)
                 state.masked.mask.assign(tf.reshape(moved, mask.shape))
-            self.rest(strategy)
 
     optimizer = Shift("sgd", update_every=10, end=1000)
     ```

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets._checks import check_flag
-from keras_tickets.masks import record_of
+from keras_tickets.masks import MaskedKernel, apply_mask, record_of
 from keras_tickets.optimizers._exploration import Exploration
 from keras_tickets.optimizers._kernel_state import (
     KernelState,
@@ -60,7 +60,6 @@ class SparseOptimizer(Method, OptimizerWrapper):
             for state in states:
                 scores = tf.abs(tf.convert_to_tensor(state.masked.kernel))
                 state.masked.mask.assign(state.masked.layout.choose(scores, 1))
-            self.rest(strategy)
 
     optimizer = Once("sgd")
     ```
@@ -93,6 +92,13 @@ class SparseOptimizer(Method, OptimizerWrapper):
     def kernel_states(self) -> list[KernelState]:
         """The masked kernels that this optimizer was built with, with their slots."""
         return self._kernel_states
+
+    @property
+    def kernels_at_rest(self) -> list[MaskedKernel]:
+        """The kernels that are 0 off their masks before and after each step."""
+        if not self.built or self.trains_off_mask:
+            return []
+        return [state.masked for state in self._kernel_states]
 
     @property
     def exploration(self) -> float:
@@ -155,8 +161,7 @@ class SparseOptimizer(Method, OptimizerWrapper):
             given = self._dense_of(variables, dense_gradients)
             states = [s for s in states if given[trained[id(s.masked.kernel)]] is not None]
             dense = [tf.convert_to_tensor(given[trained[id(s.masked.kernel)]]) for s in states]
-        if self.trains_off_mask:
-            grads = self._gradients_off_mask(grads, variables, states, dense)
+        grads = self._gradients_of_kernels(grads, variables, states, dense)
         used = [*grads, *dense] if self.dense_gradient_every == 0 else grads
         finite = self._all_finite(used, context)
 
@@ -217,12 +222,21 @@ class SparseOptimizer(Method, OptimizerWrapper):
             bad = context.all_reduce(tf.distribute.ReduceOp.SUM, bad)
         return tf.equal(bad, 0.0)
 
-    def _gradients_off_mask(self, grads, variables, states, dense):
-        by_kernel = {
-            id(t.masked.kernel): self.gradient_off_mask(t, gradient)
-            for t, gradient in zip(states, dense, strict=True)
-        }
-        return [by_kernel.get(id(v), g) for v, g in zip(variables, grads, strict=True)]
+    def _gradients_of_kernels(self, grads, variables, states, dense):
+        """The gradients, those of kernels as the method trains them."""
+        if self.trains_off_mask:
+            by_kernel = {
+                id(state.masked.kernel): self.gradient_off_mask(state, gradient)
+                for state, gradient in zip(states, dense, strict=True)
+            }
+            return [by_kernel.get(id(v), g) for v, g in zip(variables, grads, strict=True)]
+        masks = {id(state.masked.kernel): state.masked.mask for state in self._kernel_states}
+        return [
+            gradient
+            if gradient is None or id(variable) not in masks
+            else apply_mask(masks[id(variable)], tf.convert_to_tensor(gradient))
+            for variable, gradient in zip(variables, grads, strict=True)
+        ]
 
     def _apply_across_replicas(self, strategy, grads, variables, states, dense, finite) -> None:
         step = tf.convert_to_tensor(self.iterations)
@@ -230,8 +244,7 @@ class SparseOptimizer(Method, OptimizerWrapper):
 
         def update(step):
             self.update_masks(strategy, states, dense, step)
-            if self.track_exploration:
-                self._exploration.see(strategy, states)
+            self.rest(strategy)
 
         def step_on_replicas():
             strategy.extended.call_for_each_replica(self._step_inner, args=(grads, variables))
@@ -269,9 +282,9 @@ class SparseOptimizer(Method, OptimizerWrapper):
     def rest(self, strategy: tf.distribute.Strategy) -> None:
         """Puts weights and slots off the masks back to rest, in cross-replica context.
 
-        Every step leaves them at rest. `fit` begins with this and `kt.set_masks` ends with it,
-        because masks or weights may have been set from outside. Methods that train weights off the
-        mask have nothing to put to rest there.
+        Every update of the masks ends with it, and so does `kt.set_masks`. Each call of the
+        training function begins with it, since callbacks may have set masks or weights. Methods
+        that train weights off the mask have nothing there to put to rest.
 
         Args:
             strategy: The `tf.distribute` strategy of the variables.

@@ -116,8 +116,8 @@ def test_any_sparse_optimizer(options):
 
 def test_no_retracing():
     trainer = kt.trainers.DistillationTrainer(kt.sparsify(network(), 0.7), network(7), end="50%")
-    traces, step = [], trainer.train_step
-    trainer.train_step = lambda data: (traces.append(1), step(data))[1]
+    traces, forward = [], trainer.forward
+    trainer.forward = lambda x: (traces.append(1), forward(x))[1]
     trainer.compile(rigl(), LOSS, steps_per_execution=4)
     trainer.fit(dataset(4), verbose=0)
     first = len(traces)

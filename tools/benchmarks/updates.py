@@ -31,6 +31,7 @@ def rigl_update(dense: keras.Model, jit_compile: bool = False) -> tuple[Callable
     @tf.function(jit_compile=jit_compile)
     def update(gradients):
         optimizer.update_masks(strategy, optimizer.kernel_states, gradients, step)
+        optimizer.rest(strategy)
         return tf.constant(0)
 
     generator = np.random.default_rng(1)
