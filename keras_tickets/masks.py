@@ -343,13 +343,7 @@ def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
 
 
 def apply_mask(mask: tf.Tensor, values: tf.Tensor, elsewhere: float = 0.0) -> tf.Tensor:
-    """`values` where the mask is `True`, a constant elsewhere, whatever `values` holds there.
-
-    Args:
-        mask: Boolean tensor or variable of the shape of `values`.
-        values: Tensor.
-        elsewhere: The constant.
-    """
+    """`values` where the mask is `True`, a constant elsewhere, whatever `values` holds there."""
     constant = tf.fill(tf.shape(values), tf.cast(elsewhere, values.dtype))
-    # On a CPU it takes half the time of `tf.where`, which is made for shapes that differ too.
+    # Half the time of `tf.where`, which takes shapes that differ.
     return tf.raw_ops.Select(condition=mask, x=values, y=constant)
