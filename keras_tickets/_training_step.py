@@ -41,8 +41,9 @@ class SparseTraining(_keras_compat.DistributedTrainer):
 
         Raises:
             ValueError: There are several replicas, and the optimizer accumulates gradients or
-                overwrites weights with their average, which Keras cannot do then; or the method
-                cannot start from the masks that `kt.sparsify` was asked for.
+                overwrites weights with their average, which Keras cannot do then; the method cannot
+                start from the masks that `kt.sparsify` was asked for; or kernels are stored
+                sparsely, and the method or `jit_compile=True` does not go with that.
         """
         optimizer = keras.optimizers.get(optimizer)
         if not isinstance(optimizer, SparseOptimizer):
@@ -52,6 +53,8 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         self._check_replicas(optimizer.core_optimizer)
         records = masks.masked_kernels(self)
         optimizer.check_storage(records)
+        if kwargs.get("jit_compile") is True:
+            _check_xla(records)
         optimizer.take_first_masks(records)
         super().compile(optimizer, loss, *args, auto_scale_loss=False, **kwargs)
         on_tpu = isinstance(self.distribute_strategy, tf.distribute.TPUStrategy)
@@ -222,6 +225,15 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         return results
+
+
+def _check_xla(records):
+    if stored := [record.name for record in records if record.storage == "sparse"]:
+        raise ValueError(
+            f"Kernels {stored} are stored sparsely, and XLA compiles neither engine that computes "
+            'with them: leave out `jit_compile`, or use `kt.sparsify(…, storage="masked")`. '
+            "Received: jit_compile=True"
+        )
 
 
 class _Begin(keras.callbacks.Callback):

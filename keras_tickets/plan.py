@@ -2,22 +2,21 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
 
 import keras
-import numpy as np
+import tensorflow as tf
 
 from keras_tickets import distributions, masks, structures
-from keras_tickets._checks import check_model, check_sparsity
-from keras_tickets._kernels.find import Filters, Kernel, Skipped, find_kernels
-from keras_tickets._tables import count_text, fill, list_text, render_table, shape_text
-from keras_tickets._warnings import warn
-from keras_tickets.distributions import Allocation, Custom
+from keras_tickets._allocation import allocate
+from keras_tickets._checks import check_model, check_one_of
+from keras_tickets._kernels.find import Filters, Skipped, find_kernels
+from keras_tickets._memory import KernelSize, Memory, bytes_text, memory_of, slots_per_weight
+from keras_tickets._storage import STORAGES, why_masked
+from keras_tickets._tables import fill, list_text, render_table, shape_text
 from keras_tickets.flops import kernel_costs
 
-__all__ = ["PlanRow", "SparsityPlan", "plan", "summary"]
+__all__ = ["Memory", "PlanRow", "SparsityPlan", "plan", "summary"]
 
-SHORTFALL = 0.01
 SHOWN = 5
 
 
@@ -32,6 +31,8 @@ class PlanRow:
         nonzeros: Number of weights that the mask leaves.
         flops: Operations of a forward pass for one sample; `None` if the size of the model's input
             is not known.
+        storage: How the kernel is or would be stored, "masked" or "sparse".
+        why_masked: Why it cannot be stored sparsely; `None` where it can.
 
     Example:
 
@@ -50,6 +51,8 @@ class PlanRow:
     sparsity: float
     nonzeros: int
     flops: float | None
+    storage: str = "masked"
+    why_masked: str | None = None
 
     @property
     def size(self) -> int:
@@ -70,6 +73,11 @@ class SparsityPlan:
         rows: One `PlanRow` for each masked kernel, in layer order.
         skipped: `(path, reason)` for each kernel that has no mask.
         weights: Number of weights of the model, with biases and statistics.
+        memory: `{"dense": …, "masked": …, "sparse": …}`: what the model takes by how its kernels
+            are stored. Those that cannot be stored sparsely are masked in "sparse".
+        slots_per_weight: Variables of the optimizer that `memory` counts for each weight; 1, as of
+            SGD with momentum, for a model that is not compiled.
+        storage: "sparse" where sparse storage was asked for or is there, otherwise "masked".
 
     Example:
 
@@ -87,6 +95,9 @@ class SparsityPlan:
     rows: list[PlanRow]
     skipped: list[tuple[str, str]]
     weights: int
+    memory: dict[str, Memory] = dataclasses.field(default_factory=dict)
+    slots_per_weight: int = 1
+    storage: str = "masked"
 
     @property
     def nonzeros(self) -> int:
@@ -106,8 +117,10 @@ class SparsityPlan:
         return zeros / self.weights if self.weights else 0.0
 
     def __str__(self) -> str:
+        sparse = self.storage == "sparse"
+        storage = ("storage",) if sparse else ()
         table = render_table(
-            ("kernel", "shape", "target", "actual", "nonzeros", "FLOPs"),
+            ("kernel", "shape", "target", "actual", "nonzeros", "FLOPs", *storage),
             [
                 (
                     row.path,
@@ -116,6 +129,7 @@ class SparsityPlan:
                     f"{row.actual:.4f}",
                     f"{row.nonzeros:,}",
                     "?" if row.flops is None else f"{row.flops:,.0f}",
+                    *((row.storage,) if sparse else ()),
                 )
                 for row in self.rows
             ],
@@ -126,13 +140,34 @@ class SparsityPlan:
             f"{self.sparsity_all_weights:.4f} over all {self.weights:,} weights"
         )
         lines = [table, fill(total)]
-        by_reason = {}
-        for path, reason in self.skipped:
-            by_reason.setdefault(reason, []).append(path)
-        for reason, paths in by_reason.items():
+        for heading, paths in self._by_reason().items():
             more = [f"and {len(paths) - SHOWN} more"] if len(paths) > SHOWN else []
-            lines.append(list_text(f"no mask ({reason})", paths[:SHOWN] + more))
+            lines.append(list_text(heading, paths[:SHOWN] + more))
+        if self.memory:
+            lines += ["", self._memory_table()]
+            lines.append(fill(f"(slots: {self.slots_per_weight} a weight; without activations)"))
         return "\n".join(lines)
+
+    def _by_reason(self) -> dict[str, list[str]]:
+        """What stays dense, and beside sparse storage what is masked, with the reasons."""
+        found: dict[str, list[str]] = {}
+        if self.storage == "sparse":
+            for row in self.rows:
+                if row.storage == "masked":
+                    found.setdefault(f"masked ({row.why_masked or 'asked for'})", []).append(
+                        row.path
+                    )
+        for path, reason in self.skipped:
+            found.setdefault(f"no mask ({reason})", []).append(path)
+        return found
+
+    def _memory_table(self) -> str:
+        columns = ("weights", "masks", "gradients", "slots", "training", "disk", "ram")
+        rows = [
+            (storage, *(bytes_text(getattr(memory, column)) for column in columns))
+            for storage, memory in self.memory.items()
+        ]
+        return render_table(("", *columns), rows)
 
     __repr__ = __str__
 
@@ -144,6 +179,7 @@ def plan(
     distribution: str | distributions.Distribution = "erk",
     structure: structures.Structure | None = None,
     filters: Filters = None,
+    storage: str = "masked",
 ) -> SparsityPlan:
     """Shows what `kt.sparsify` would do with the same arguments, without doing it.
 
@@ -157,6 +193,7 @@ def plan(
             object of `kt.structures`.
         filters: Which kernels to mask: a regex, a list of regexes, or a function of the kernel
             path. By default all but embeddings, depthwise and Fourier kernels.
+        storage: As in `kt.sparsify`.
 
     Returns:
         The plan. Print it for a table.
@@ -176,6 +213,7 @@ def plan(
     print(kt.plan(model, 0.9))
     ```
     """
+    check_one_of("storage", storage, STORAGES)
     check_model(model)
     kernels, skipped = find_kernels(model, filters)
     scores = {}
@@ -186,12 +224,16 @@ def plan(
     chosen = allocate(kernels, sparsity, distribution, structure, scores)
     masked = [kernel for kernel in kernels if kernel.path in chosen.sparsity]
     structure = structures.get(structure)
-    counts = {}
+    counts, layouts = {}, {}
     for kernel in masked:
         share, layout = structures.fit(structure, kernel, chosen.sparsity[kernel.path])
-        counts[kernel.path] = layout.count(share)
+        counts[kernel.path], layouts[kernel.path] = layout.count(share), layout
     left_dense = [Skipped(path, reason) for path, reason in chosen.left_dense.items()]
-    return _plan(model, masked, chosen.sparsity, counts, left_dense + skipped)
+    reasons = why_masked(model, masked, layouts, chosen.sparsity)
+    storages = {path: "masked" if reason else storage for path, reason in reasons.items()}
+    skipped = left_dense + skipped
+    planned = _plan(model, masked, chosen.sparsity, counts, storages, reasons, skipped)
+    return dataclasses.replace(planned, storage=storage)
 
 
 def summary(sparse_model: keras.Model) -> SparsityPlan:
@@ -228,84 +270,20 @@ def summary(sparse_model: keras.Model) -> SparsityPlan:
     ]
     targets = {k.path: records[id(k.variable)].sparsity for k in masked}
     counts = {k.path: records[id(k.variable)].count() for k in masked}
-    return _plan(sparse_model, masked, targets, counts, left_dense + skipped)
+    storages, layouts = {}, {}
+    for kernel in masked:
+        record = records[id(kernel.variable)]
+        storages[kernel.path] = record.storage
+        if isinstance(record, masks.MaskedKernel):
+            layouts[kernel.path] = record.layout
+    with_masks = [kernel for kernel in masked if kernel.path in layouts]
+    reasons = why_masked(sparse_model, with_masks, layouts, targets)
+    made = _plan(sparse_model, masked, targets, counts, storages, reasons, left_dense + skipped)
+    storage = "sparse" if "sparse" in storages.values() else "masked"
+    return dataclasses.replace(made, storage=storage)
 
 
-def allocate(
-    kernels: Sequence[Kernel],
-    sparsity: float | Mapping[str, float],
-    distribution: str | distributions.Distribution = "erk",
-    structure: structures.Structure | None = None,
-    scores: Mapping[str, np.ndarray] | None = None,
-) -> Allocation:
-    """Resolves the arguments of `kt.sparsify` and `kt.plan` to a sparsity for each kernel.
-
-    Args:
-        kernels: The kernels to mask, in layer order.
-        sparsity: Share of zeros in [0, 1), or `{path regex: share}`.
-        distribution: As in `kt.sparsify`.
-        structure: As in `kt.sparsify`.
-        scores: `{kernel path: array}`, for distributions that rank weights.
-
-    Returns:
-        The sparsity of each kernel, and which kernels stay dense.
-
-    Raises:
-        TypeError: `sparsity` is not a number.
-        ValueError: An argument is out of range or unknown, or the sparsity cannot be reached.
-
-    Warns:
-        UserWarning: The sparsity over all given kernels falls short by more than 0.01.
-    """
-    structure = structures.get(structure)
-    if isinstance(sparsity, Mapping):
-        distribution, sparsity = Custom(sparsity), 0.0
-    else:
-        distribution, sparsity = distributions.get(distribution), check_sparsity(sparsity)
-    chosen = _share(kernels, sparsity, distribution, structure, scores)
-    shares, kept = {}, 0
-    for kernel in kernels:
-        if kernel.path not in chosen.sparsity:
-            kept += kernel.size
-            continue
-        share, layout = structures.fit(structure, kernel, chosen.sparsity[kernel.path])
-        shares[kernel.path] = share
-        kept += layout.count(share)
-    if not isinstance(distribution, Custom):
-        _warn_of_shortfall(kernels, sparsity, structure, shares, kept)
-    return Allocation(shares, chosen.left_dense)
-
-
-def _share(kernels, sparsity, distribution, structure, scores) -> Allocation:
-    if structure.sparsity is not None and not isinstance(distribution, Custom):
-        return Allocation({kernel.path: sparsity for kernel in kernels})
-    ranks = getattr(distribution, "needs_scores", False)
-    if ranks and not isinstance(structure, structures.Unstructured):
-        raise ValueError(
-            f"{distribution!r} ranks single weights and cannot be used with "
-            f"structure={structure!r}; use another distribution."
-        )
-    return distribution.allocate(kernels, sparsity, scores)
-
-
-def _warn_of_shortfall(kernels, sparsity, structure, shares, kept):
-    size = sum(kernel.size for kernel in kernels)
-    reached = 1 - kept / size if size else sparsity
-    if sparsity - reached > SHORTFALL:
-        why = "only whole weights can be masked"
-        if not isinstance(structure, structures.Unstructured):
-            why = f"the masks follow {structure!r}"
-        dense = [kernel.path for kernel in kernels if not shares.get(kernel.path)]
-        if dense:
-            why = f"{dense} stay dense"
-        warn(
-            f"The sparsity falls short: {sparsity:.4f} was asked for, {reached:.4f} is reached "
-            f"over {count_text(size, 'weight')} in {count_text(len(kernels), 'kernel')}, because "
-            f"{why}."
-        )
-
-
-def _plan(model, kernels, targets, counts, skipped):
+def _plan(model, kernels, targets, counts, storages, reasons, skipped):
     costs = kernel_costs(model, kernels)
     rows = [
         PlanRow(
@@ -314,12 +292,30 @@ def _plan(model, kernels, targets, counts, skipped):
             sparsity=targets[kernel.path],
             nonzeros=counts[kernel.path],
             flops=cost.count(counts[kernel.path]) if (cost := costs[kernel.path]) else None,
+            storage=storages[kernel.path],
+            why_masked=reasons.get(kernel.path),
         )
         for kernel in kernels
     ]
-    weights = sum(
-        math.prod(variable.shape)
+    own = {id(kernel.variable) for kernel in kernels}
+    others = [
+        variable
         for variable in model.weights
-        if keras.backend.is_float_dtype(variable.dtype)
+        if keras.backend.is_float_dtype(variable.dtype) and id(variable) not in own
+    ]
+    sizes = [
+        KernelSize(row.size, row.nonzeros, _itemsize(kernel.variable), row.why_masked is None)
+        for row, kernel in zip(rows, kernels, strict=True)
+    ]
+    slots = slots_per_weight(model)
+    slots = 1 if slots is None else slots
+    others_bytes = sum(math.prod(v.shape) * _itemsize(v) for v in others)
+    weights = sum(kernel.size for kernel in kernels) + sum(math.prod(v.shape) for v in others)
+    memory = memory_of(sizes, others_bytes, slots)
+    return SparsityPlan(
+        rows, [dataclasses.astuple(entry) for entry in skipped], weights, memory, slots
     )
-    return SparsityPlan(rows, [dataclasses.astuple(entry) for entry in skipped], weights)
+
+
+def _itemsize(variable):
+    return tf.as_dtype(variable.dtype).size

@@ -17,6 +17,7 @@ from keras_tickets._files.atomic import create_file
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.named_arrays import DTYPES
 from keras_tickets._files.ticket_file import digest_ticket, encode_ticket, read_ticket
+from keras_tickets._kernels.axes import kernel_shape
 from keras_tickets._kernels.find import find_kernels
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets._version import __version__
@@ -100,6 +101,8 @@ class Ticket:
         present = weight_paths(sparse_model)
         if weights is None:
             weights = {path: variable.numpy() for path, variable in present.items()}
+            records = masks.kernels_by_path(sparse_model)
+            weights |= {path: record.to_dense() for path, record in records.items()}
         _check_same_shapes(present, weights, "`weights`")
         provenance = {"keras_tickets": __version__, **(provenance or {})}
         return cls(masks.get_masks(sparse_model), weights, provenance)
@@ -147,8 +150,9 @@ class Ticket:
         masks.set_masks(model, dict(self.masks))
         if not masked:
             settle_counts(model, masks.masked_kernels(model))
+        kernels = masks.kernels_by_path(model)
         for path, variable in weight_paths(model).items():
-            variable.assign(self.weights[path])
+            kernels.get(path, variable).assign(self.weights[path])
         _keras_compat.finalize_state(model)
         return model
 
@@ -277,7 +281,7 @@ def _check_mask(path, mask, weight) -> np.ndarray:
 def _check_same_shapes(variables, arrays, what):
     """Raises an error that names the first weight whose path or shape differs."""
     for path, variable in variables.items():
-        shape = tuple(variable.shape)
+        shape = kernel_shape(variable)
         if path not in arrays:
             raise ValueError(
                 f"The model has weight {path!r} of shape {shape}; {what} has none of that path. "

@@ -36,7 +36,7 @@ def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys, 
     path = tmp_path / "figures.json"
     make_small(benchmark, monkeypatch)
     short = "--models lenet_300_100 --sizes 30000 --steps-per-execution 2 --steps 2 --rounds 2"
-    short += " --networks lenet_300_100 --batches 8"
+    short += " --networks lenet_300_100 --batches 8 --sparsities 0.9 --width 64"
     benchmark.main([*short.split(), "--json", str(path)])
     figures = json.loads(path.read_text())
     machine = figures["machine"]
@@ -49,12 +49,15 @@ def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys, 
     distillation = figures["distill lenet_300_100"]
     assert {"hard labels @2", "teacher @2", "cached logits @2"} < set(distillation)
     levels = figures["levels lenet_300_100"]
+    storage = figures["sparse_training 0.9"]
+    assert min(storage["peak_bytes"].values()) > 0 and len(storage["peak_bytes"]) == 4
     for seconds in [
         *levels.values(),
         *training.values(),
         *methods.values(),
         *update.values(),
         *distillation.values(),
+        *storage["seconds"].values(),
     ]:
         assert len(seconds) == 2 and min(seconds) > 0
     assert figures["memory lenet_300_100"]["added per masked weight, bytes"] == 1

@@ -7,8 +7,8 @@ import types
 import pytest
 
 from keras_tickets import structures
+from keras_tickets._allocation import allocate
 from keras_tickets._kernels.find import Kernel
-from keras_tickets.plan import allocate
 
 SHAPES = {"wide": (2**17, 2**16), "square": (2**16, 2**16), "small": (64, 10)}
 SIZES = {path: math.prod(shape) for path, shape in SHAPES.items()}

@@ -26,6 +26,7 @@ from benchmarks import (
     methods,
     sparse_choice,
     sparse_inference,
+    sparse_training,
     training,
     updates,
 )
@@ -42,6 +43,7 @@ SECTIONS = {
     "memory": (memory.benchmark_memory, "models"),
     "sparse": (sparse_inference.benchmark_inference, "networks"),
     "sparse_choice": (sparse_choice.benchmark_choice, "batches"),
+    "sparse_training": (sparse_training.benchmark_sparse_training, "sparsities"),
 }
 
 
@@ -58,6 +60,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--networks", nargs="+", choices=networks, default=[*networks])
     batches = sparse_choice.BATCHES
     parser.add_argument("--batches", nargs="+", type=int, choices=batches, default=[*batches])
+    parser.add_argument("--sparsities", nargs="+", type=float, default=[0.95, 0.99])
+    parser.add_argument("--width", type=int, default=4096, help="of the layers stored sparsely")
     parser.add_argument("--steps-per-execution", nargs="+", type=int, default=[1, 32])
     parser.add_argument("--steps", type=int, help="steps of a block, instead of each model's own")
     parser.add_argument("--rounds", type=int, default=8, help="recorded blocks of each row")

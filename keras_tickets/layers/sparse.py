@@ -68,9 +68,9 @@ class Sparse(keras.layers.Wrapper):
         seed: int = 0,
         **kwargs: Any,
     ):
-        if not isinstance(layer, keras.layers.Layer) or isinstance(layer, Sparse):
+        if not isinstance(layer, keras.layers.Layer) or hasattr(layer, "masked_kernels"):
             raise TypeError(
-                f"`layer` must be a Keras layer that is not Sparse. Received: layer={layer!r}"
+                f"`layer` must be a Keras layer that is not sparse. Received: layer={layer!r}"
             )
         kwargs.setdefault("name", layer.name)
         kwargs.setdefault("dtype", layer.dtype_policy)

@@ -17,10 +17,9 @@ from keras_tickets._checks import (
 from keras_tickets._counts import nonzeros
 from keras_tickets._positions import check_positions, draw_positions
 from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._storage import SPARSE_DTYPES
 from keras_tickets.initializers import SparseVarianceScaling
 from keras_tickets.layers._masked_values import collect
-
-_DTYPES = ("float32", "float64")
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -117,10 +116,10 @@ class SparseDense(keras.layers.Layer):
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.seed = check_seed(seed)
         self.engine = check_one_of("engine", engine, _sparse_matmul.ENGINES)
-        if self.variable_dtype not in _DTYPES or self.quantization_mode:
+        if self.variable_dtype not in SPARSE_DTYPES or self.quantization_mode:
             raise ValueError(
-                f"`dtype` must have variables of one of {_DTYPES}, for sparse storage. Received: "
-                f"dtype={self.dtype_policy.name!r}"
+                f"`dtype` must have variables of one of {SPARSE_DTYPES} for sparse storage. "
+                f"Received: dtype={self.dtype_policy.name!r}"
             )
         self.kernel_name: str | None = None
         self.masked_kernels: list[SparseKernel] = []

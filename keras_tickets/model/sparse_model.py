@@ -15,7 +15,9 @@ from keras_tickets._kernels.graphs import graph_of
 from keras_tickets._training_step import SparseTraining
 from keras_tickets.layers._sparse_root import SparseRoot, root_of
 from keras_tickets.layers.sparse import Sparse
+from keras_tickets.layers.sparse_dense import SparseDense
 from keras_tickets.model.loadable import check_loadable
+from keras_tickets.model.sparse_storage import dense_layer, take_weights
 from keras_tickets.model.stripping import unwrap
 from keras_tickets.model.whole_files import WholeFiles
 from keras_tickets.plan import SparsityPlan, summary
@@ -119,7 +121,7 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
             if skip_mismatch:
                 raise
             try:
-                self._dense_view().load_weights(filepath, **kwargs)
+                self._load_dense(filepath, **kwargs)
             except ValueError as dense_failure:
                 raise ValueError(
                     f"Weights file {str(filepath)!r} fits neither model {self.name!r} nor its "
@@ -138,16 +140,25 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
             super().load_weights(filepath, skip_mismatch=True, **kwargs)
         wrappers = [la for la in _keras_compat.all_layers(self) if isinstance(la, Sparse)]
         if not any(wrapper.found_masks for wrapper in wrappers):
-            self._dense_view().load_weights(filepath, skip_mismatch=True, **kwargs)
+            self._load_dense(filepath, skip_mismatch=True, **kwargs)
             return
         for warning in skipped:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
 
-    def _dense_view(self):
-        """A model without masks that has the same layers."""
-        return unwrap(self, lambda layer, wrapper: layer)
+    def _load_dense(self, filepath, **kwargs):
+        """Loads weights of the model without masks, which has the same layers."""
+        stored = {}
+
+        def plain(layer, wrapper):
+            if isinstance(layer, SparseDense):
+                stored[layer] = dense_layer(layer)
+            return stored.get(layer, layer)
+
+        unwrap(self, plain).load_weights(filepath, **kwargs)
+        for layer, dense in stored.items():
+            take_weights(layer, dense)
 
     def save(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """Saves the model, as `keras.Model.save` does.
@@ -174,6 +185,20 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
             "Make it plain first: `kt.strip(model).quantize(…)`, or use `kt.export` with "
             "`quantize=`."
         )
+
+    def export(self, *args: Any, **kwargs: Any) -> Any:
+        """Exports the model, as `keras.Model.export` does; see `kt.export` for more.
+
+        Raises:
+            ValueError: Kernels are stored sparsely, which no format of Keras holds.
+        """
+        records = masks.kernels_by_path(self)
+        if stored := [path for path, each in records.items() if each.storage == "sparse"]:
+            raise ValueError(
+                f"Kernels {stored} are stored sparsely, and `export` of Keras cannot write them. "
+                "Use `kt.export`, or `kt.strip(model).export(…)`."
+            )
+        return super().export(*args, **kwargs)
 
     @property
     def masks(self) -> dict[str, np.ndarray]:

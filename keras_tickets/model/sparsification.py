@@ -3,16 +3,19 @@
 import keras
 
 from keras_tickets import _keras_compat, distributions, masks, structures
+from keras_tickets._allocation import allocate
 from keras_tickets._checks import check_model, check_one_of, check_seed
 from keras_tickets._kernels.copies import copy_layer
 from keras_tickets._kernels.find import Filters, Kernel, all_kernels, find_kernels, output_kernels
 from keras_tickets._kernels.graphs import graph_of
+from keras_tickets._storage import STORAGES, why_masked
 from keras_tickets._warnings import warn
 from keras_tickets.layers._sparse_root import SparseRoot
 from keras_tickets.layers.sparse import Sparse
+from keras_tickets.layers.sparse_dense import SparseDense
 from keras_tickets.model.sparse_model import SparseModel
+from keras_tickets.model.sparse_storage import sparse_layer
 from keras_tickets.model.trained_weights import looks_trained
-from keras_tickets.plan import allocate
 
 
 def sparsify(
@@ -25,6 +28,7 @@ def sparsify(
     filters: Filters = None,
     seed: int = 0,
     in_place: bool = False,
+    storage: str = "masked",
 ) -> SparseModel:
     """Makes a sparse model from a dense one.
 
@@ -48,6 +52,10 @@ def sparsify(
         seed: Non-negative integer for random masks. The same seed gives the same masks everywhere.
         in_place: Whether to wrap the model's own layers instead of copies, for models that cannot
             be copied.
+        storage: "masked" keeps whole kernels and masks, for any layer and method. "sparse" puts a
+            `kt.layers.SparseDense` in place of each Dense layer: with the same masks and values,
+            but without an array of the kernel's size. Layers that cannot be stored so are masked;
+            `kt.plan` and `kt.summary` list them with the reason.
 
     Returns:
         A `kt.SparseModel` that computes what `model` does, on masked kernels. It is not compiled.
@@ -70,6 +78,12 @@ def sparsify(
     """
     if mask is not None:
         check_one_of("mask", mask, masks.MASKS)
+    check_one_of("storage", storage, STORAGES)
+    if storage == "sparse" and mask == "ones":
+        raise ValueError(
+            '`storage="sparse"` holds as many weights for life as the first mask leaves: `mask` '
+            'must be "random" or "magnitude". Received: mask=\'ones\''
+        )
     check_seed(seed)
     check_model(model)
     if masks.masked_kernels(model):
@@ -87,7 +101,9 @@ def sparsify(
         )
     _warn_of_lost_methods(model)
     each = _structures_of(model, kernels, structures.get(structure))
-    return _wrap(model, kernels, chosen, each, {"mask": mask, "seed": seed}, in_place)
+    options = {"mask": mask, "seed": seed}
+    stored = _stored(model, kernels, chosen, each, options) if storage == "sparse" else {}
+    return _wrap(model, kernels, chosen, each, options, in_place, stored)
 
 
 def with_full_masks(
@@ -141,7 +157,22 @@ def _structures_of(model, kernels: list[Kernel], structure) -> dict[int, structu
     return each
 
 
-def _wrap(model, kernels: list[Kernel], chosen, each, options, in_place) -> SparseModel:
+def _stored(model, kernels: list[Kernel], chosen, each, options) -> dict[int, SparseDense]:
+    """`{id of a Dense layer: what stores it sparsely}`, for those that can be."""
+    masked = [kernel for kernel in kernels if kernel.path in chosen]
+    fits = {k.path: structures.fit(each[id(k.variable)], k, chosen[k.path]) for k in masked}
+    layouts = {path: layout for path, (_, layout) in fits.items()}
+    reasons = why_masked(model, masked, layouts, chosen)
+    if masked and None not in reasons.values():
+        warn(f'`storage="sparse"` changes nothing: no kernel can be stored so. Reasons: {reasons}')
+    return {
+        id(k.layer): sparse_layer(k, layouts[k.path], chosen[k.path], **options)
+        for k in masked
+        if reasons[k.path] is None
+    }
+
+
+def _wrap(model, kernels: list[Kernel], chosen, each, options, in_place, stored) -> SparseModel:
     by_variable = {id(k.variable): chosen[k.path] for k in kernels if k.path in chosen}
     names = {id(k.variable): k.path for k in kernels}
     owners: dict[int, keras.layers.Layer] = {}
@@ -159,6 +190,8 @@ def _wrap(model, kernels: list[Kernel], chosen, each, options, in_place) -> Spar
                     "can have only one mask. Leave it out with `filters`, or put both layers into "
                     "one subclassed model or layer."
                 )
+        if id(layer) in stored:
+            return stored[id(layer)]
         layer = layer if in_place else copy_layer(layer)
         if not shares and wrapper is Sparse:
             return layer

@@ -14,6 +14,8 @@ from keras_tickets._kernels.graphs import graph_of
 from keras_tickets.layers._sparse_root import root_of
 from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
 from keras_tickets.layers.sparse import Sparse
+from keras_tickets.layers.sparse_dense import SparseDense
+from keras_tickets.model.sparse_storage import dense_layer
 
 
 def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
@@ -30,7 +32,8 @@ def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
 
     Raises:
         TypeError: `sparse_model` is not a Keras 3 model.
-        ValueError: A layer cannot be copied.
+        ValueError: A layer cannot be copied, or a kernel that is stored sparsely is too large to
+            be formed.
 
     Example:
 
@@ -46,6 +49,8 @@ def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
     check_model(sparse_model)
 
     def finish(layer, wrapper):
+        if isinstance(layer, SparseDense):
+            return dense_layer(layer)
         if isinstance(layer, FusedBatchNormalization):
             return copy_layer(layer, keras.layers.BatchNormalization)
         return layer if in_place else copy_layer(layer, called_as=wrapper)

@@ -27,8 +27,8 @@ def dense_twin(model):
     twin = keras.Sequential(
         [
             keras.Input(model.input_shape[1:]),
-            keras.layers.Dense(16, "relu", kernel_regularizer=layer.kernel_regularizer),
-            keras.layers.Dense(3),
+            keras.layers.Dense(16, "relu", kernel_regularizer=layer.kernel_regularizer, name="fc1"),
+            keras.layers.Dense(3, name="head"),
         ]
     )
     record = layer.masked_kernels[0]
@@ -53,8 +53,8 @@ def test_fit_is_that_of_the_masked_network(engine, model):
     x, y = labeled(80, inputs=12)
     ours = network(engine, model=model, kernel_regularizer=keras.regularizers.L2(0.01))
     twin, mask = dense_twin(ours)
-    masked = kt.sparsify(twin, {"dense": 0.5}, mask="magnitude")
-    kt.set_masks(masked, {next(iter(masked.masks)): mask})
+    masked = kt.sparsify(twin, {"fc1": 0.5}, mask="magnitude")
+    kt.set_masks(masked, {"fc1/kernel": mask})
     for each in (ours, masked):
         each.compile(keras.optimizers.Adam(0.01), LOSS)
         each.fit(x, y, epochs=3, batch_size=32, shuffle=False, verbose=0)
