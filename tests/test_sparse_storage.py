@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from method_recipes import METHODS
 from networks import LOSS, labeled, mlp
 from small_models import nested, subclassed
 
@@ -204,9 +205,7 @@ def test_memory_is_that_of_the_variables():
     def held(variables):
         return sum(v.shape.num_elements() * np.dtype(v.dtype).itemsize for v in variables)
 
-    assert memory["sparse"].ram == held(model.variables) - held(model.metrics_variables) - held(
-        [v for v in model.variables if v.path.startswith("seed")]
-    )
+    assert memory["sparse"].ram == held(model.weights)
     slots = [slot for slot in model.optimizer.slots if slot.shape]
     assert memory["sparse"].slots == held(slots)
     assert memory["sparse"].weights == held(model.trainable_variables)
@@ -228,8 +227,7 @@ def test_what_needs_whole_kernels_says_so(monkeypatch):
     with pytest.raises(ValueError, match="stored sparsely, and XLA compiles neither"):
         sparse.compile("sgd", LOSS, jit_compile=True)
     with pytest.raises(ValueError, match="GradualMagnitude does not train kernels"):
-        ramp = kt.schedules.PolynomialDecay(0.0, 0.9, begin=0, end=10)
-        sparse.compile(kt.optimizers.GradualMagnitude("sgd", ramp), LOSS)
+        sparse.compile(METHODS["GradualMagnitude"].make("sgd"), LOSS)
     monkeypatch.setattr(_positions, "LARGEST_DENSE", 100)
     for run in (kt.strip, kt.get_masks, kt.Ticket.of):
         with pytest.raises(ValueError, match="none of more than 100 is formed as a whole"):
