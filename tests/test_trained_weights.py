@@ -49,7 +49,7 @@ def image_model(initializer):
     ]
 
 
-@pytest.mark.parametrize("initializer", INITIALIZERS, ids=str)
+@pytest.mark.parametrize("initializer", INITIALIZERS)
 def test_a_fresh_model_does_not_look_trained(initializer):
     assert not looks_trained(keras.Sequential(image_model(initializer)))
 

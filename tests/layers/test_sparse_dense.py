@@ -127,7 +127,7 @@ def test_refusals():
         kt.layers.SparseDense(4, 0.5)(keras.Input((None,)))
 
 
-@keras.saving.register_keras_serializable("tests")
+@keras.saving.register_keras_serializable("sparse_dense")
 class Subclassed(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
