@@ -114,9 +114,7 @@ class DistributedTrainer(_Model):
 
         def run_next(iterator):
             data = next(iterator)
-            local = [strategy.experimental_local_results(x) for x in tf.nest.flatten(data)]
-            # Without these, what does not depend on the data runs even where the data has ended.
-            with tf.control_dependencies(_tensors(local)):
+            with _once_read(data, strategy):
                 return run_step(data)
 
         def run_steps(iterator, count):
@@ -126,10 +124,7 @@ class DistributedTrainer(_Model):
             begin()
             # The first step is outside of the loop, which must know what a step returns.
             _, logs = tf.while_loop(
-                lambda done, _: done < count,
-                body,
-                (1, run_next(iterator)),
-                parallel_iterations=1,
+                lambda done, _: done < count, body, (1, run_next(iterator)), parallel_iterations=1
             )
             return self._logs(logs)
 
@@ -268,6 +263,12 @@ def _symbolic(value):
         sparse=isinstance(value, tf.SparseTensor | tf.SparseTensorSpec),
         ragged=isinstance(value, tf.RaggedTensor | tf.RaggedTensorSpec),
     )
+
+
+def _once_read(data, strategy):
+    """Without it, what does not depend on the data would run even where the data has ended."""
+    local = [strategy.experimental_local_results(x) for x in tf.nest.flatten(data)]
+    return tf.control_dependencies(_tensors(local))
 
 
 def _tensors(structure):
