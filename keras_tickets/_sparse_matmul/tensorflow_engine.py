@@ -7,9 +7,9 @@ from keras_tickets._sparse_matmul.pattern import Pattern
 
 def multiply(pattern: Pattern, values: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     """See `Engine.multiply`."""
-    y = tf.raw_ops.SparseMatrixMatMul(
-        a=_matrix(pattern, values), b=x, transpose_a=True, transpose_b=True
-    )
+    # With `transpose_a` the order of the sums would change from call to call.
+    transposed = tf.raw_ops.SparseMatrixTranspose(input=_matrix(pattern, values), type=values.dtype)
+    y = tf.raw_ops.SparseMatrixMatMul(a=transposed, b=x, transpose_b=True)
     return _shaped(tf.transpose(y), x, pattern.units)
 
 

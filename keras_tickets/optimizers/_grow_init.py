@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets._checks import check_number, check_one_of
-from keras_tickets._randomness import random_scores
+from keras_tickets._sparse_kernel import SparseKernel
 from keras_tickets.masks import MaskedKernel
 
 CHOICES = (
@@ -15,6 +15,7 @@ CHOICES = (
     "grad_scale",
     "grad_sign",
 )
+GRADIENTS = CHOICES[4:]
 
 
 def check_grow_init(grow_init: str, grow_divisor: float, needs_dense_gradients: bool) -> None:
@@ -35,7 +36,7 @@ def check_grow_init(grow_init: str, grow_divisor: float, needs_dense_gradients: 
         )
 
 
-def initial_values(masked: MaskedKernel) -> np.ndarray:
+def initial_values(masked: MaskedKernel | SparseKernel) -> np.ndarray:
     """The values of a kernel's active weights in flat order, as many as its target.
 
     Args:
@@ -46,21 +47,27 @@ def initial_values(masked: MaskedKernel) -> np.ndarray:
         values are taken at even distances, some twice where there are too few. Zeros if it leaves
         none.
     """
-    values = masked.kernel.numpy()[masked.mask.numpy().astype(bool)]
+    values = masked.kernel.numpy()
+    if masked.storage == "sparse":
+        return values
+    values = values[masked.to_mask()]
     if not values.size:
         return np.zeros(masked.target, masked.kernel.dtype)
     return values[np.arange(masked.target) * values.size // masked.target]
 
 
+def random_stream(path: str) -> str:
+    """What the random numbers of a kernel's start values are drawn for, as a path."""
+    return path + "/grow_init"
+
+
 def grown_values(
     grow_init: str,
     kernel: tf.Tensor,
-    mask: tf.Tensor,
+    active: int | tf.Tensor,
     gradient: tf.Tensor | None,
     initial: tf.Tensor | None,
-    path: str,
-    seed: int,
-    step: tf.Tensor,
+    uniform: tf.Tensor | None,
 ) -> tf.Tensor:
     """First values for every position of a kernel, whether it is grown or not.
 
@@ -68,27 +75,24 @@ def grown_values(
         grow_init: "initial_dist" (values are drawn with replacement), "random_normal",
             "random_uniform", "grad_scale" or "grad_sign", as in `DropAndGrow`.
         kernel: float tensor, the kernel's values, 0 off the mask.
-        mask: Boolean tensor, the active weights.
-        gradient: Dense gradient; `None` for methods without it.
+        active: Number of active weights.
+        gradient: Dense gradient at the positions, for "grad_scale" and "grad_sign".
         initial: 1-D tensor, `initial_values` of the kernel; needed for "initial_dist".
-        path: Kernel path.
-        seed: Non-negative integer.
-        step: int64 scalar.
+        uniform: float32 tensor of a random number in [0, 1) for each position, for the others.
 
     Returns:
-        Tensor of the kernel's shape and dtype.
+        Tensor of the positions' shape and the kernel's dtype.
     """
     if grow_init == "grad_scale":
         return tf.cast(gradient, kernel.dtype)
     if grow_init == "grad_sign":
         return tf.sign(tf.cast(gradient, kernel.dtype))
-    uniform = random_scores(kernel.shape, path + "/grow_init", seed, step)
     if grow_init == "initial_dist":
         # In float64 the product of 24 random bits and a count is exact.
         count = tf.cast(tf.size(initial), tf.float64)
         return tf.gather(initial, tf.cast(tf.cast(uniform, tf.float64) * count, tf.int32))
     uniform = tf.cast(uniform, kernel.dtype)
-    active = tf.maximum(tf.math.count_nonzero(mask, dtype=kernel.dtype), 1)
+    active = tf.maximum(tf.cast(active, kernel.dtype), 1)
     if grow_init == "random_uniform":
         return (2 * uniform - 1) * tf.reduce_sum(tf.abs(kernel)) / active
     mean = tf.reduce_sum(kernel) / active

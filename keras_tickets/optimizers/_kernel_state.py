@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_tickets.masks import MaskedKernel, apply_mask, record_of
+from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets.masks import apply_mask, record_of
 
 # Their step leaves a weight at 0 as long as its gradient is 0 and its slots are at rest.
 _KEEPS_ZEROS = (
@@ -29,7 +31,8 @@ class KernelState:
     """What a mask update changes: a masked kernel and the inner optimizer's slots for it.
 
     Attributes:
-        masked: The kernel and its mask.
+        masked: The record of the kernel: a `MaskedKernel`; or a `SparseKernel`, for methods whose
+            `storages` include "sparse".
         slots: `(slot, initial value)` for every slot of the kernel's shape.
 
     Example:
@@ -47,7 +50,7 @@ class KernelState:
     ```
     """
 
-    masked: MaskedKernel
+    masked: Any
     slots: list[tuple[keras.Variable, float]]
 
 
@@ -56,8 +59,8 @@ def find_kernel_states(
 ) -> list[KernelState]:
     """The masked kernels among some variables, with their slots.
 
-    A kernel that is stored sparsely has nothing to put to rest and no state: its record gets the
-    slots, which follow its values when positions are set.
+    The record of a kernel that is stored sparsely gets the slots too: they follow its values when
+    positions are set.
 
     Args:
         variables: Trainable variables.
@@ -68,10 +71,9 @@ def find_kernel_states(
         if (masked := record_of(variable)) is not None:
             own = [(slot, value) for reference, slot, value in slots if reference is variable]
             same = [(s, v) for s, v in own if tuple(s.shape) == tuple(variable.shape)]
-            if isinstance(masked, MaskedKernel):
-                states.append(KernelState(masked, same))
-            else:
+            if isinstance(masked, SparseKernel):
                 masked.slots = same
+            states.append(KernelState(masked, same))
     return states
 
 
@@ -99,7 +101,7 @@ def add_beside_mask(
         dtype: Its dtype.
         initializer: Keras initializer of its values; by default all are 0 or `False`.
     """
-    with tf.distribute.get_strategy().extended.colocate_vars_with(state.masked.mask.value):
+    with tf.distribute.get_strategy().extended.colocate_vars_with(state.masked.support.value):
         return optimizer.add_variable(
             state.masked.kernel.shape if shape is None else shape,
             initializer=initializer,
@@ -125,8 +127,8 @@ def update_on_devices(strategy, state: KernelState, function: Callable, *args) -
     Args:
         strategy: The `tf.distribute` strategy.
         state: What to update.
-        function: Called with the kernel, the mask, `args`, the slots, and, by the name `initial`,
-            the slots' initial values.
+        function: Called with the kernel, the mask (or the indices of one that is stored sparsely),
+            `args`, the slots, and, by the name `initial`, the slots' initial values.
         *args: Distributed or plain tensors.
     """
     initial = [value for _, value in state.slots]
@@ -134,7 +136,7 @@ def update_on_devices(strategy, state: KernelState, function: Callable, *args) -
     strategy.extended.update(
         state.masked.kernel.value,
         lambda *values: function(*values, initial=initial),
-        args=(state.masked.mask.value, *args, *variables),
+        args=(state.masked.support.value, *args, *variables),
         group=False,
     )
 
@@ -156,21 +158,3 @@ def when(condition: tf.Tensor, then: Callable, otherwise: Callable = lambda: Non
         return run
 
     tf.cond(condition, effect(then), effect(otherwise))
-
-
-def sum_over_replicas(
-    strategy: tf.distribute.Strategy, states: list[KernelState], dense: list[tf.Tensor]
-) -> list[tf.Tensor]:
-    """Dense gradients summed over replicas, in cross-replica context.
-
-    Args:
-        strategy: The `tf.distribute` strategy.
-        states: The kernels.
-        dense: The dense gradient of each kernel, a value per replica.
-    """
-    if strategy.num_replicas_in_sync == 1:
-        return dense
-    kernels = [state.masked.kernel.value for state in states]
-    return strategy.extended.batch_reduce_to(
-        tf.distribute.ReduceOp.SUM, list(zip(dense, kernels, strict=True))
-    )

@@ -39,9 +39,9 @@ class Method:
         """
         if other := [kernel.name for kernel in kernels if kernel.storage not in self.storages]:
             raise ValueError(
-                f"{type(self).__name__} does not train kernels that are stored sparsely: {other}. "
-                'Make the model with `kt.sparsify(…, storage="masked")`, or see '
-                "docs/sparse_storage.md for the methods that do."
+                f"{type(self).__name__} needs whole kernels or whole dense gradients, and these "
+                f"are stored sparsely: {other}. Use `kt.optimizers.Static`, `SET` or `RigL`, or "
+                'make the model with `kt.sparsify(…, storage="masked")`.'
             )
 
     def take_first_masks(self, kernels: Iterable[MaskedKernel | SparseKernel]) -> None:

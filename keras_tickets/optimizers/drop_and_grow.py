@@ -4,8 +4,18 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, schedules
-from keras_tickets._checks import check_seed
-from keras_tickets.optimizers._grow_init import check_grow_init, grown_values, initial_values
+from keras_tickets._checks import check_integer, check_seed
+from keras_tickets._randomness import random_scores
+from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._sparse_matmul import OuterProduct
+from keras_tickets.optimizers import _stored_kernels
+from keras_tickets.optimizers._grow_init import (
+    GRADIENTS,
+    check_grow_init,
+    grown_values,
+    initial_values,
+    random_stream,
+)
 from keras_tickets.optimizers._growth_signal import PresentGradient
 from keras_tickets.optimizers._kernel_state import KernelState, add_beside_mask, update_on_devices
 from keras_tickets.optimizers.periodic import PeriodicOptimizer
@@ -43,6 +53,8 @@ class DropAndGrow(PeriodicOptimizer):
         seed: Non-negative integer. Random draws depend on it, the kernel path and the step.
         track_exploration: Whether to record which weights were ever active, for `exploration`. It
             takes one byte per weight.
+        search_memory: Bytes that an update may take to find the weights that grow in a kernel that
+            is stored sparsely, besides copies of its values. For methods that train such kernels.
         name: Name of the optimizer.
 
     Raises:
@@ -79,6 +91,7 @@ class DropAndGrow(PeriodicOptimizer):
         skip_gradient_step: bool = False,
         seed: int = 0,
         track_exploration: bool = False,
+        search_memory: int = 2**28,
         name: str | None = None,
     ):
         super().__init__(
@@ -89,6 +102,7 @@ class DropAndGrow(PeriodicOptimizer):
             track_exploration=track_exploration,
             name=name,
         )
+        self.search_memory = check_integer("search_memory", search_memory, low=1)
         self.drop_fraction = schedules.get(
             schedules.Cosine(0.3) if drop_fraction is None else drop_fraction
         )
@@ -115,6 +129,37 @@ class DropAndGrow(PeriodicOptimizer):
         if self.grow_init == "initial_dist":
             self._initial = {id(s.masked): self._keep_initial_values(s) for s in self.kernel_states}
         self._signal.build()
+
+    def check_storage(self, kernels):
+        kernels = list(kernels)
+        super().check_storage(kernels)
+        for kernel in kernels:
+            if kernel.storage == "sparse":
+                self.check_stored_kernel(kernel)
+
+    def check_stored_kernel(self, kernel: SparseKernel) -> None:
+        """Raises an error where the method cannot train a kernel that is stored sparsely.
+
+        Args:
+            kernel: The kernel.
+
+        Raises:
+            ValueError: An argument of the method does not allow it.
+        """
+
+    def block_size(self, kernel: SparseKernel, row: int = 1) -> int:
+        """How many positions of a kernel that is stored sparsely are searched at once.
+
+        Args:
+            kernel: The kernel.
+            row: A block is a multiple of so many positions.
+
+        Raises:
+            ValueError: `search_memory` does not suffice for one row.
+        """
+        with tf.init_scope():
+            shares = self.drop_fraction(tf.linspace(0.0, 1.0, 101)).numpy()
+        return _stored_kernels.block_size(kernel, self.search_memory, shares.max(), row)
 
     def _keep_initial_values(self, state):
         with tf.init_scope():
@@ -150,6 +195,28 @@ class DropAndGrow(PeriodicOptimizer):
         """
         raise TypeError(f"{type(self).__name__} must define `grow_scores`.")
 
+    def grow_positions(
+        self,
+        state: KernelState,
+        gradient: OuterProduct | None,
+        taken: tf.Tensor,
+        count: tf.Tensor,
+        step: tf.Tensor,
+    ) -> tf.Tensor:
+        """The positions that grow in a kernel that is stored sparsely.
+
+        Args:
+            state: The kernel and its slots.
+            gradient: Its dense gradient, in two factors; `None` unless `needs_dense_gradients`.
+            taken: int64 tensor, sorted: the positions that are kept.
+            count: How many positions grow, an int32 scalar.
+            step: int64 scalar.
+
+        Returns:
+            int64 tensor of shape (count,), none of them in `taken`.
+        """
+        raise TypeError(f"{type(self).__name__} must define `grow_positions`.")
+
     def growth_counts(
         self,
         strategy: tf.distribute.Strategy,
@@ -175,7 +242,10 @@ class DropAndGrow(PeriodicOptimizer):
         counts = self.growth_counts(strategy, states, dense, fraction)
         signals = self._signal.read(strategy, states, dense) if dense else []
         for i, state in enumerate(states):
-            update = self._drop_and_grow(state, fraction, counts[i], step)
+            if state.masked.storage == "sparse":
+                update = _stored_kernels.drop_and_grow(self, state, fraction, step)
+            else:
+                update = self._drop_and_grow(state, fraction, counts[i], step)
             given = []
             if signals:
                 given.append(signals[i])
@@ -204,9 +274,12 @@ class DropAndGrow(PeriodicOptimizer):
                 method=self.selection_method,
             )
             if self.grow_init != "zeros":
-                grown_value = grown_values(
-                    self.grow_init, values, old, gradient, start, masked.name, self.seed, step
-                )
+                uniform = None
+                if self.grow_init not in GRADIENTS:
+                    path = random_stream(masked.name)
+                    uniform = random_scores(values.shape, path, self.seed, step)
+                active = tf.math.count_nonzero(old)
+                grown_value = grown_values(self.grow_init, values, active, gradient, start, uniform)
                 start = grown_value / self.grow_divisor
                 kernel.assign(tf.where(new & ~old, start, values))
             mask.assign(new)
@@ -221,6 +294,7 @@ class DropAndGrow(PeriodicOptimizer):
             "grow_divisor": self.grow_divisor,
             "skip_gradient_step": self.skip_gradient_step,
             "seed": self.seed,
+            **({"search_memory": self.search_memory} if "sparse" in self.storages else {}),
         }
 
     @classmethod

@@ -4,10 +4,16 @@ import keras
 import tensorflow as tf
 
 from keras_tickets._checks import check_integer
+from keras_tickets._randomness import random_positions
+from keras_tickets._search import is_taken
+from keras_tickets._selection import choose
 from keras_tickets.optimizers._growth_signal import MeanOfBatches
+from keras_tickets.optimizers._stored_kernels import gradient_at, search_products
 from keras_tickets.optimizers.drop_and_grow import DropAndGrow
 from keras_tickets.schedules import Schedule
 from keras_tickets.step import Step
+
+LARGEST_SEARCH = 2**34
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -37,9 +43,14 @@ class RigL(DropAndGrow):
             of the update. With gradient accumulation a step takes several batches. More than 1
             costs one more float copy of every kernel.
         inverted: Grow where the dense gradient is smallest instead: an ablation.
+        candidates: For kernels that are stored sparsely: grow the best of this many positions,
+            which each update draws at random; at least as many as the kernel has weights. `None`
+            for the best of all, in kernels of at most 2**34 positions.
         seed: Non-negative integer. Random draws depend on it, the kernel path and the step.
         track_exploration: Whether to record which weights were ever active, for `exploration`. It
             takes one byte per weight.
+        search_memory: Bytes that an update may take to find the weights that grow in a kernel that
+            is stored sparsely, besides copies of its values.
         name: Name of the optimizer.
 
     Example:
@@ -58,6 +69,7 @@ class RigL(DropAndGrow):
     """
 
     needs_dense_gradients = True
+    storages = ("masked", "sparse")
 
     def __init__(
         self,
@@ -72,8 +84,10 @@ class RigL(DropAndGrow):
         skip_gradient_step: bool = True,
         mean_over: int = 1,
         inverted: bool = False,
+        candidates: int | None = None,
         seed: int = 0,
         track_exploration: bool = False,
+        search_memory: int = 2**28,
         name: str | None = None,
     ):
         super().__init__(
@@ -87,10 +101,14 @@ class RigL(DropAndGrow):
             skip_gradient_step=skip_gradient_step,
             seed=seed,
             track_exploration=track_exploration,
+            search_memory=search_memory,
             name=name,
         )
         self.mean_over = check_integer("mean_over", mean_over, low=1)
         self.inverted = inverted
+        self.candidates = candidates
+        if candidates is not None:
+            check_integer("candidates", candidates, low=1)
         between = self.update_every * self.batches_per_step
         if mean_over > between:
             raise ValueError(
@@ -104,10 +122,58 @@ class RigL(DropAndGrow):
         scores = tf.abs(tf.cast(gradient, tf.float32))
         return -scores if self.inverted else scores
 
+    def check_storage(self, kernels):
+        kernels = list(kernels)
+        super().check_storage(kernels)
+        if self.candidates and not any(kernel.storage == "sparse" for kernel in kernels):
+            raise ValueError(
+                "`candidates` is for kernels that are stored sparsely, and there are none: in "
+                f"masked ones all positions are ranked. Received: candidates={self.candidates}"
+            )
+
+    def check_stored_kernel(self, kernel):
+        if self.mean_over > 1:
+            raise ValueError(
+                "`mean_over` keeps a mean of whole dense gradients, which kernels that are stored "
+                f"sparsely do not have: use 1. Received: mean_over={self.mean_over} with kernel "
+                f"{kernel.name!r}"
+            )
+        if self.candidates is None:
+            if kernel.size > LARGEST_SEARCH:
+                raise ValueError(
+                    f"Kernel {kernel.name!r} has {kernel.size:,} positions. Up to "
+                    f"{LARGEST_SEARCH:,} are all ranked; pass `candidates=` to rank some of "
+                    "them, drawn at random, or use `kt.optimizers.SET`. Received: candidates=None"
+                )
+            self.block_size(kernel, row=kernel.shape[1])
+        elif self.candidates < kernel.count():
+            raise ValueError(
+                f"`candidates` must be at least the {kernel.count():,} weights of kernel "
+                f"{kernel.name!r}. Received: candidates={self.candidates}"
+            )
+
+    def grow_positions(self, state, gradient, taken, count, step):
+        def scores(gradient):
+            return self.grow_scores(state, gradient, step)
+
+        kernel = state.masked
+        if self.candidates is None or self.candidates >= kernel.size:
+            block = self.block_size(kernel, row=kernel.shape[1])
+            return search_products(state, gradient, scores, count, block=block, taken=taken)
+        drawn = random_positions(self.candidates, kernel.size, kernel.name, self.seed, step)
+        free = ~is_taken(drawn, taken)
+        chosen = choose(scores(gradient_at(kernel, drawn, gradient)), count, among=free)
+        return tf.gather(drawn, tf.where(chosen)[:, 0])
+
     @property
     def dense_gradient_every(self):
         """Counted in batches: `mean_over` of those between two updates need a dense gradient."""
         return self.update_every * self.batches_per_step // self.mean_over
 
     def get_config(self):
-        return {**super().get_config(), "mean_over": self.mean_over, "inverted": self.inverted}
+        return {
+            **super().get_config(),
+            "mean_over": self.mean_over,
+            "inverted": self.inverted,
+            "candidates": self.candidates,
+        }

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_tickets import _search
+from keras_tickets._positions import LARGEST_DENSE
 from keras_tickets._randomness import random_scores
 from keras_tickets.optimizers.drop_and_grow import DropAndGrow
 
@@ -11,7 +13,10 @@ class SET(DropAndGrow):
     """Drops the smallest weights and grows as many others at random.
 
     By default the update follows the gradient step. Random draws are stateless: the same seed,
-    kernel path and step choose the same positions on every device and in every process.
+    kernel path and step choose the same positions on every device and in every process, in kernels
+    with masks and in those that are stored sparsely. A kernel of 2**31 weights or more cannot have
+    a mask: in such a one a random permutation draws the positions. They are as uniform, and the
+    time does not grow with the size of the kernel.
 
     Args:
         inner: Keras optimizer, its name or its config; not built yet.
@@ -30,6 +35,8 @@ class SET(DropAndGrow):
         seed: Non-negative integer. Random draws depend on it, the kernel path and the step.
         track_exploration: Whether to record which weights were ever active, for `exploration`. It
             takes one byte per weight.
+        search_memory: Bytes that an update may take to find the weights that grow in a kernel that
+            is stored sparsely, besides copies of its values.
         name: Name of the optimizer.
 
     Example:
@@ -46,6 +53,28 @@ class SET(DropAndGrow):
           sparse connectivity"](https://arxiv.org/abs/1707.04780). The paper drops the smallest
           positive and the largest negative weights; here magnitudes decide.
     """
+
+    storages = ("masked", "sparse")
+
+    def check_stored_kernel(self, kernel):
+        if kernel.size <= LARGEST_DENSE:
+            self.block_size(kernel)
+
+    def grow_positions(self, state, gradient, taken, count, step):
+        kernel = state.masked
+        if kernel.size > LARGEST_DENSE:
+            return _search.draw_free_positions(
+                kernel.size,
+                count,
+                taken=taken,
+                limit=kernel.count(),
+                path=kernel.name,
+                seed=self.seed,
+                step=step,
+            )
+        block = self.block_size(kernel)
+        scores = _search.random_scores_from(kernel.name, self.seed, step, block)
+        return _search.best_positions(scores, kernel.size, count, block=block, taken=taken)
 
     def grow_scores(self, state, gradient, step):
         return random_scores(state.masked.kernel.shape, state.masked.name, self.seed, step)

@@ -8,13 +8,19 @@ import tensorflow as tf
 from keras_tickets import _keras_compat
 from keras_tickets._checks import check_flag
 from keras_tickets.masks import MaskedKernel, apply_mask, record_of
+from keras_tickets.optimizers._dense_gradients import (
+    DenseGradient,
+    as_tensors,
+    dense_gradients_of,
+    divide,
+    sum_over_replicas,
+)
 from keras_tickets.optimizers._exploration import Exploration
 from keras_tickets.optimizers._kernel_state import (
     KernelState,
     find_kernel_states,
     keeps_zeros,
     put_to_rest,
-    sum_over_replicas,
     update_on_devices,
     when,
 )
@@ -78,6 +84,16 @@ class SparseOptimizer(Method, OptimizerWrapper):
         super().__init__(inner, name=name)
         self.track_exploration = check_flag("track_exploration", track_exploration)
 
+    def check_storage(self, kernels):
+        kernels = list(kernels)
+        super().check_storage(kernels)
+        stored = [kernel.name for kernel in kernels if kernel.storage == "sparse"]
+        if self.track_exploration and stored:
+            raise ValueError(
+                "`track_exploration` remembers a byte for each position, which kernels that are "
+                f"stored sparsely have no room for: {stored}. Received: track_exploration=True"
+            )
+
     @_keras_compat.without_tracking
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Builds the inner optimizer and finds the masks and slots of `variables`."""
@@ -98,7 +114,12 @@ class SparseOptimizer(Method, OptimizerWrapper):
         """The kernels that are 0 off their masks before and after each step."""
         if not self.built or self.trains_off_mask:
             return []
-        return [state.masked for state in self._kernel_states]
+        return [state.masked for state in self._masked_states]
+
+    @property
+    def _masked_states(self) -> list[KernelState]:
+        """The kernels that have masks; in those that are stored sparsely nothing is off a mask."""
+        return [state for state in self._kernel_states if state.masked.storage == "masked"]
 
     @property
     def exploration(self) -> float:
@@ -125,7 +146,7 @@ class SparseOptimizer(Method, OptimizerWrapper):
         self,
         grads: Sequence[tf.Tensor],
         trainable_variables: Sequence[keras.Variable] | None = None,
-        dense_gradients: Sequence[tf.Tensor | None] | Mapping[str, tf.Tensor] | None = None,
+        dense_gradients: Sequence[DenseGradient | None] | Mapping[str, DenseGradient] | None = None,
     ) -> None:
         """Steps, updates the masks, or both.
 
@@ -158,9 +179,9 @@ class SparseOptimizer(Method, OptimizerWrapper):
         states = [s for s in self._kernel_states if id(s.masked.kernel) in trained]
         dense = []
         if self.needs_dense_gradients:
-            given = self._dense_of(variables, dense_gradients)
+            given = dense_gradients_of(variables, dense_gradients, type(self).__name__)
             states = [s for s in states if given[trained[id(s.masked.kernel)]] is not None]
-            dense = [tf.convert_to_tensor(given[trained[id(s.masked.kernel)]]) for s in states]
+            dense = [as_tensors(given[trained[id(s.masked.kernel)]]) for s in states]
         grads = self._gradients_of_kernels(grads, variables, states, dense)
         used = [*grads, *dense] if self.dense_gradient_every == 0 else grads
         finite = self._all_finite(used, context)
@@ -170,34 +191,10 @@ class SparseOptimizer(Method, OptimizerWrapper):
 
         context.merge_call(across, args=(list(grads), dense, finite))
 
-    def _dense_of(self, variables, dense_gradients) -> list:
-        """The dense gradient of each variable; `None` for one that has none."""
-        if dense_gradients is None:
-            raise ValueError(
-                f"{type(self).__name__} needs dense gradients. `fit` of a `kt.SparseModel` has "
-                "them; in a loop of your own, take them from a `kt.DenseGradientTape` and pass "
-                "`dense_gradients=` to `apply`."
-            )
-        if isinstance(dense_gradients, Mapping):
-            names = [getattr(record_of(variable), "name", None) for variable in variables]
-            if unknown := sorted(set(dense_gradients) - set(names)):
-                known = [name for name in names if name is not None]
-                raise ValueError(
-                    f"`dense_gradients` names {unknown}, which are not masked kernels among the "
-                    f"variables: {known}"
-                )
-            return [dense_gradients.get(name) for name in names]
-        if len(dense_gradients) != len(variables):
-            raise ValueError(
-                "`dense_gradients` must have one entry for each of the "
-                f"{len(variables)} variables. Received: {len(dense_gradients)} entries"
-            )
-        return list(dense_gradients)
-
     def apply_gradients(
         self,
         grads_and_vars: Iterable[tuple[tf.Tensor, keras.Variable]],
-        dense_gradients: Sequence[tf.Tensor | None] | Mapping[str, tf.Tensor] | None = None,
+        dense_gradients: Sequence[DenseGradient | None] | Mapping[str, DenseGradient] | None = None,
     ) -> keras.Variable:
         """`apply` for pairs of gradients and variables, as in Keras.
 
@@ -230,7 +227,7 @@ class SparseOptimizer(Method, OptimizerWrapper):
                 for state, gradient in zip(states, dense, strict=True)
             }
             return [by_kernel.get(id(v), g) for v, g in zip(variables, grads, strict=True)]
-        masks = {id(state.masked.kernel): state.masked.mask for state in self._kernel_states}
+        masks = {id(state.masked.kernel): state.masked.mask for state in self._masked_states}
         return [
             gradient
             if gradient is None or id(variable) not in masks
@@ -290,7 +287,7 @@ class SparseOptimizer(Method, OptimizerWrapper):
             strategy: The `tf.distribute` strategy of the variables.
         """
         if not self.trains_off_mask:
-            for state in self._kernel_states:
+            for state in self._masked_states:
                 update_on_devices(strategy, state, put_to_rest)
         if self.track_exploration:
             self._exploration.see(strategy, self._kernel_states)
@@ -308,7 +305,7 @@ class SparseOptimizer(Method, OptimizerWrapper):
 
         def unscale(gradients):
             scale = self.scale_loss(1.0)
-            return [gradient / tf.cast(scale, gradient.dtype) for gradient in gradients]
+            return [divide(gradient, scale) for gradient in gradients]
 
         if self.scales_loss:
             dense = strategy.extended.call_for_each_replica(unscale, args=(dense,))

@@ -113,3 +113,19 @@ def test_xla_is_refused(engine):
 
     with pytest.raises(ValueError, match="XLA cannot compile sparse storage"):
         compiled(tf.ones((2, 1)))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_products_are_the_same_bit_for_bit_at_every_call(engine):
+    """Sums of many numbers, on several threads: their order must not change."""
+    indices, values, x, dy, _ = problem(0, 64, 200, 100, 4000, "float32")
+    pattern, found = Pattern(tf.constant(indices), 200, 100), find_engine(engine)
+    products = {
+        "multiply": lambda: found.multiply(pattern, tf.constant(values), tf.constant(x)),
+        "transposed": lambda: found.multiply_transposed(
+            pattern, tf.constant(values), tf.constant(dy)
+        ),
+        "sample": lambda: found.sample(pattern, tf.constant(x), tf.constant(dy)),
+    }
+    for name, product in products.items():
+        assert len({product().numpy().tobytes() for _ in range(40)}) == 1, name
