@@ -125,6 +125,14 @@ def test_normalization_derives_its_values_again():
     np.testing.assert_allclose(layer(np.array([[10.0]])), [[0.0]])
 
 
+def test_layers_compute_in_another_dtype_for_a_while():
+    layer = keras.layers.Dense(2, dtype="mixed_bfloat16")
+    layer.build((None, 3))
+    with _keras_compat.computing_in("float32", [layer]):
+        assert layer(np.ones((1, 3))).dtype == "float32"
+    assert layer.compute_dtype == "bfloat16" and layer.kernel.dtype == "float32"
+
+
 # --- Graphs -------------------------------------------------------------------------------------
 
 
