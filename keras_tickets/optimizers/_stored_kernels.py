@@ -11,7 +11,7 @@ from keras_tickets._sparse_matmul import OuterProduct, Pattern, find_engine
 from keras_tickets.optimizers._grow_init import GRADIENTS, grown_values, random_stream
 from keras_tickets.optimizers._kernel_state import KernelState
 
-# Measured: what a search holds for each position of a block, and for each weight that grows.
+# Estimates of what a search holds for each position of a block, and for each weight that grows.
 _BYTES_PER_POSITION = 48
 _BYTES_PER_CHOICE = 72
 
