@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from method_recipes import METHODS
 from networks import LOSS, labeled, mlp
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 from keras_tickets.layers import _masked_values
@@ -29,7 +30,11 @@ def off_mask(model):
 
 
 @pytest.mark.parametrize(
-    "method", ["Static", "RigL", "GradualMagnitude", "GradualMagnitude, regrow", "DNW", "TopKAST"]
+    "method",
+    slow_unless(
+        lambda method: method in ("RigL", "GradualMagnitude, regrow", "DNW"),
+        ["Static", "RigL", "GradualMagnitude", "GradualMagnitude, regrow", "DNW", "TopKAST"],
+    ),
 )
 def test_masked_kernels_are_formed_where_a_method_trains_weights_off_the_mask(method, monkeypatch):
     model = METHODS[method].sparsify(mlp(), 0.7)
@@ -112,7 +117,11 @@ class Disturb(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"steps_per_execution": 2}, {"run_eagerly": True}, {"jit_compile": True}]
+    "arguments",
+    slow_unless(
+        lambda arguments: "steps_per_execution" in arguments,
+        [{}, {"steps_per_execution": 2}, {"run_eagerly": True}, {"jit_compile": True}],
+    ),
 )
 def test_what_is_assigned_between_calls_is_masked(arguments):
     models = [kt.sparsify(mlp(), 0.7) for _ in range(2)]

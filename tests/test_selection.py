@@ -48,7 +48,7 @@ def choices(draw):
 
 @pytest.mark.parametrize("method", BODIES)
 @hypothesis.given(case=choices())
-@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.settings(max_examples=30, deadline=None)
 def test_chooses_as_a_stable_sort_does(method, case):
     scores, k, among = case
     chosen = _selection.choose(scores, k, among=among, method=method).numpy()
@@ -137,7 +137,7 @@ def test_other_float_types_are_compared_in_float32(method, dtype):
 
 @pytest.mark.parametrize("method", BODIES)
 @hypothesis.given(case=choices())
-@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.settings(max_examples=25, deadline=None)
 def test_kth_largest_is_the_kth_of_a_sort(method, case):
     scores, k, among = case
     hypothesis.assume(scores.size > 0)

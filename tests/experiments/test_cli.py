@@ -277,6 +277,7 @@ def test_a_setting_that_the_run_does_not_use_is_said(tmp_path, monkeypatch, caps
         cli.main(command(*used, "--gin_param=SET.update_every=5", workdir=tmp_path / "run"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameter", ["train.strategy='mirrored'", "train.jit_compile=True"])
 def test_other_ways_to_run(parameter, tmp_path):
     run = tmp_path / "run"

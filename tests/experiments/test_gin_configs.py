@@ -120,8 +120,9 @@ def test_is_read(file, parse):
 
 
 def trained_by_default(file):
-    """Every method on the digits; elsewhere the one with most to go wrong."""
-    return file.parent.name == "digits" or file.stem == "rigl"
+    """One of each kind of method on the digits, and images that are read while training goes on."""
+    kinds = ("dense", "rigl", "gradual_magnitude", "snip", "topkast")
+    return name(file) in [f"digits-{kind}" for kind in kinds] or name(file) == "imagenet-rigl"
 
 
 @pytest.mark.parametrize("file", slow_unless(trained_by_default, FILES), ids=name)
@@ -143,7 +144,7 @@ def test_two_steps(file, run):
 
 @pytest.mark.parametrize(
     "file",
-    slow_unless(lambda file: file.parent.name in ("digits", "mnist"), LEVELS),
+    slow_unless(lambda file: file.parent.name == "digits", LEVELS),
     ids=name,
 )
 def test_two_steps_of_two_levels(file, run):

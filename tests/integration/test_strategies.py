@@ -45,11 +45,11 @@ def alone(tmp_path_factory):
 PRUNING = ["GradualMagnitude", "StraightThrough", "DNW", "TopKAST"]
 VARIANTS = ["GradualMagnitude, global", "GradualMagnitude, regrow"]
 RUNS = [
-    (["RigL"], "none", {"jit_compile": True, "steps_per_execution": 8}),
     (["RigL"], "mirrored", {"steps_per_execution": 8}),
     (["RigL"], "workers", {}),
 ]
 SLOW_RUNS = [
+    (["RigL"], "none", {"jit_compile": True, "steps_per_execution": 8}),
     (["RigL"], "none", {"steps_per_execution": 8}),
     (["RigL"], "none", {"jit_compile": True}),
     (["RigL"], "mirrored", {}),

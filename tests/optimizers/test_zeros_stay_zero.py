@@ -139,7 +139,7 @@ def test_other_families_with_every_option(method, inner, option):
         pytest.param("momentum", marks=pytest.mark.slow),
         pytest.param("adam", marks=pytest.mark.slow),
         "adagrad",
-        "muon",
+        pytest.param("muon", marks=pytest.mark.slow),
     ],
 )
 def test_with_every_method(method, inner):

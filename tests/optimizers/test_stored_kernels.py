@@ -6,6 +6,7 @@ import oracle
 import pytest
 import tensorflow as tf
 from networks import LOSS, labeled, mlp
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 from keras_tickets._sparse_matmul import OuterProduct
@@ -107,7 +108,13 @@ def test_both_storages_choose_the_same_weights_for_100_steps(method):
     assert_alike(*models)
 
 
-@pytest.mark.parametrize("grow_init", ["initial_dist", "random_normal", "random_uniform"])
+@pytest.mark.parametrize(
+    "grow_init",
+    slow_unless(
+        lambda grow_init: grow_init == "initial_dist",
+        ["initial_dist", "random_normal", "random_uniform"],
+    ),
+)
 def test_grown_weights_start_as_with_masks(grow_init):
     models = [
         fit(
@@ -167,7 +174,7 @@ def at_rest():
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.999])
 @pytest.mark.parametrize("method", ["SET", "RigL"])
-@pytest.mark.parametrize("memory", [2**15, 2**28])
+@pytest.mark.parametrize("memory", slow_unless(lambda memory: memory == 2**15, [2**15, 2**28]))
 def test_an_update_is_that_of_the_oracle(method, fraction, memory):
     """With weights and gradients of few different values, many of them 0."""
     rng = np.random.default_rng(5)
@@ -212,7 +219,7 @@ def test_counts_stay_and_grown_slots_rest_after_every_step():
     assert changed > 50
 
 
-@pytest.mark.parametrize("method", OPTIMIZERS)
+@pytest.mark.parametrize("method", slow_unless(lambda method: method == "rigl", OPTIMIZERS))
 def test_a_saved_model_goes_on_bitwise(method, tmp_path):
     straight = fit(compiled(stored_model(), OPTIMIZERS[method]()), 14)
     half = compiled(stored_model(), OPTIMIZERS[method]())
