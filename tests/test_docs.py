@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import unittest.mock
 
 import keras
 import pytest
@@ -82,10 +83,11 @@ def runnable(document):
 
 @pytest.fixture
 def clean(tmp_path, monkeypatch):
-    """An empty folder to work in, and Keras as it was afterwards."""
+    """An empty folder to work in; Keras and the environment afterwards as they were."""
     monkeypatch.chdir(tmp_path)
     keras.utils.set_random_seed(0)
-    yield
+    with unittest.mock.patch.dict(os.environ):  # tensorflow_model_optimization sets a variable
+        yield
     keras.config.set_dtype_policy("float32")
     keras.config.enable_traceback_filtering()
     keras.utils.clear_session()

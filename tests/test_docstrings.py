@@ -3,9 +3,11 @@
 import ast
 import doctest
 import inspect
+import os
 import pathlib
 import re
 import textwrap
+import unittest.mock
 
 import keras
 import public_api
@@ -62,7 +64,8 @@ def run(place, text):
 
 @pytest.fixture
 def clean_keras():
-    yield
+    with unittest.mock.patch.dict(os.environ):  # tensorflow_model_optimization sets a variable
+        yield
     keras.config.set_dtype_policy("float32")
     keras.config.enable_traceback_filtering()
 

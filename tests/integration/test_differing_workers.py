@@ -27,5 +27,5 @@ def test_equal_workers_train(messages):
 def test_a_worker_that_differs_is_an_error_on_all(case, messages):
     first, second = (str(found[case]) for found in messages)
     assert first == second
-    differing = first.split("by what differs: ")[1].split(". Build")[0].split("; ")
+    differing = first.split("What differs from worker 0: ")[1].split(". Build")[0].split("; ")
     assert differing == [f"{name} (worker 1)" for name in NAMED[case]]
