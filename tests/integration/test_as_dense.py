@@ -208,7 +208,14 @@ def strip(model, x, path):
     return [plain(x, training=False), *names_and_sizes(plain, x, path)]
 
 
+def quantize(model, x, path):
+    """The last action, since it changes the dense model."""
+    plain = kt.strip(model) if isinstance(model, kt.SparseModel) else model
+    plain.quantize("int8")
+    return plain(x, training=False)
+
+
 ACTIONS = (
     *(call, in_training, names_and_sizes, summary, fit, evaluate, predict, save_and_load),
-    *(clone, config, strip),
+    *(clone, config, strip, quantize),
 )
