@@ -199,14 +199,14 @@ def test_a_layer_whose_class_is_not_registered_is_named(tmp_path):
     class Unregistered(keras.layers.Dense):
         pass
 
-    dense = keras.Sequential([keras.Input((4,)), Unregistered(3)])
+    dense = keras.Sequential([keras.Input((4,)), Unregistered(3, name="fc")])
     model = kt.sparsify(dense, 0.5)
     model.save(tmp_path / "model.keras")
     with pytest.raises(TypeError, match="Could not locate class 'Unregistered'"):
         keras.models.load_model(tmp_path / "model.keras")
     classes = {"Unregistered": Unregistered}
     loaded = keras.models.load_model(tmp_path / "model.keras", custom_objects=classes)
-    np.testing.assert_array_equal(loaded.masks["unregistered/kernel"], *model.masks.values())
+    np.testing.assert_array_equal(loaded.masks["fc/kernel"], *model.masks.values())
 
 
 def test_exact_checkpoints_hold_one_bit_a_weight(tmp_path):
