@@ -4,6 +4,8 @@ import os
 import pathlib
 import sys
 
+import pytest
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
@@ -11,3 +13,12 @@ TESTS = pathlib.Path(__file__).parent
 SHARED = [str(TESTS), str(TESTS.parent / "tools")]
 sys.path[:0] = [path for path in SHARED if path not in sys.path]
 os.environ["PYTHONPATH"] = os.pathsep.join([*SHARED, os.environ.get("PYTHONPATH", "")])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graphs_as_traced(request):
+    """Leaves graphs as they are traced in the default tests, which saves a sixth of their time."""
+    import tensorflow as tf
+
+    if "not slow" in request.config.option.markexpr:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
