@@ -1,5 +1,6 @@
 """Settings for all tests; what they share is importable, in the processes that they start too."""
 
+import gc
 import os
 import pathlib
 import sys
@@ -13,6 +14,15 @@ TESTS = pathlib.Path(__file__).parent
 SHARED = [str(TESTS), str(TESTS.parent / "tools")]
 sys.path[:0] = [path for path in SHARED if path not in sys.path]
 os.environ["PYTHONPATH"] = os.pathsep.join([*SHARED, os.environ.get("PYTHONPATH", "")])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def garbage_is_collected_seldom():
+    """Tracing makes so many objects that Python would look through all of them time and again."""
+    import keras_tickets  # noqa: F401
+
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
 
 
 @pytest.fixture(scope="session", autouse=True)

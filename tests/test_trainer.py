@@ -71,7 +71,7 @@ CALLS = {
     "initial epoch": lambda: ((X, Y), {"initial_epoch": 2, "epochs": 3, **KEEP}),
     "shuffled": lambda: ((X, Y), {}),
     "data set": lambda: ((data(),), {"validation_data": data()}),
-    "steps": lambda: ((data().repeat(),), {"steps_per_epoch": 3}),
+    "steps": lambda: ((data().repeat(),), {"steps_per_epoch": 3, "initial_epoch": 1, "epochs": 2}),
     "generator": lambda: ((generator(),), {"steps_per_epoch": 5}),
     "PyDataset": lambda: ((Batches(),), KEEP),
 }
@@ -93,7 +93,10 @@ def assert_alike(ours, theirs):
         np.testing.assert_allclose(ours[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-OF_THE_SAME_KIND = ("positional", "shuffled", "split", "sample weights")
+OF_THE_SAME_KIND = (
+    *("positional", "shuffled", "split", "sample weights"),
+    *("initial epoch", "PyDataset"),
+)
 
 
 @pytest.mark.parametrize("call", slow_unless(lambda call: call not in OF_THE_SAME_KIND, CALLS))
@@ -220,7 +223,7 @@ class OwnSparse(OwnSteps, kt.SparseModel):
     pass
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 5])
+@pytest.mark.parametrize("steps_per_execution", slow_unless(lambda k: k > 1, [1, 5]))
 def test_what_own_steps_return(steps_per_execution):
     dense, sparse = pair()
     models = OwnSparse(sparse), OwnDense(dense.inputs, dense.outputs)

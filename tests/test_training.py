@@ -65,18 +65,16 @@ def test_a_data_set_of_unknown_length():
     assert int(model.optimizer.iterations) == 20
 
 
-def test_steps_per_call_do_not_change_what_is_learned():
+@pytest.mark.parametrize("jit_compile", slow_unless(lambda jit_compile: jit_compile, [False, True]))
+def test_steps_per_call_do_not_change_what_is_learned(jit_compile):
     weights = []
-    for steps_per_execution, jit_compile in [(1, False), (8, False), (8, True)]:
+    for arguments in ({}, {"steps_per_execution": 8, "jit_compile": jit_compile}):
         model = sparse_network()
-        model.compile(
-            rigl(), LOSS, steps_per_execution=steps_per_execution, jit_compile=jit_compile
-        )
+        model.compile(rigl(), LOSS, **{"jit_compile": False, **arguments})
         model.fit(dataset(20), epochs=2, verbose=0)
         weights.append([w.numpy() for w in model.trainable_weights])
-    for other in weights[1:]:
-        for a, b in zip(weights[0], other, strict=True):
-            np.testing.assert_allclose(a, b, atol=2e-5)
+    for one, several in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, several, atol=2e-5)
 
 
 def test_no_retracing():
@@ -107,6 +105,7 @@ def test_eagerly():
     assert any(np.any(before[path] != mask) for path, mask in model.masks.items())
 
 
+@pytest.mark.slow
 def test_sample_and_class_weights():
     models = [sparse_network(), sparse_network()]
     weights = {0: 1.0, 1: 2.0, 2: 0.0}
@@ -143,7 +142,9 @@ def test_loss_scaling_sits_inside():
     assert isinstance(model.optimizer.core_optimizer, keras.optimizers.Adam)
 
 
-@pytest.mark.parametrize("end, last", [(0.5, 15), ("1ep", 10)])
+@pytest.mark.parametrize(
+    "end, last", slow_unless(lambda end, last: end == 0.5, [(0.5, 15), ("1ep", 10)])
+)
 def test_steps_are_resolved_at_the_first_fit(end, last):
     model = sparse_network()
     model.compile(rigl(end=end), LOSS, steps_per_execution=3)
@@ -196,6 +197,7 @@ def test_the_mean_dense_gradient_of_a_step_is_what_rigl_grows_by():
     assert grown == [[3, 0], [3, 1]]
 
 
+@pytest.mark.slow
 def test_save_and_resume_in_the_middle(tmp_path):
     def batches(start, stop):
         return dataset(stop).skip(start)
@@ -219,6 +221,7 @@ def test_save_and_resume_in_the_middle(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_checkpoint_of_tensorflow(tmp_path):
     models = [sparse_network(), sparse_network()]
     for model in models:
@@ -264,6 +267,7 @@ def test_evaluate_inside_fit_sees_all_of_its_data():
     assert results[0] == pytest.approx(results[1], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_longer_second_fit_is_warned_that_masks_stay():
     model = sparse_network()
     model.compile(rigl(), LOSS)
@@ -294,7 +298,9 @@ def lowered(optimizer_class, **kwargs):
     return step.experimental_get_compiler_ir(batch)(stage="optimized_hlo")
 
 
-@pytest.mark.parametrize("method", ["Static", "SET", "RigL"])
+@pytest.mark.parametrize(
+    "method", slow_unless(lambda method: method == "RigL", ["Static", "SET", "RigL"])
+)
 def test_the_whole_step_is_one_xla_program_without_host_calls_or_dynamic_shapes(method):
     """What `TPUStrategy` needs."""
     kwargs = {} if method == "Static" else {"update_every": 3, "end": 100}

@@ -6,7 +6,8 @@ from run_workers import run_workers
 WORKER = pathlib.Path(__file__).with_name("checkpoint_worker.py")
 
 
-@pytest.mark.parametrize("mode", ["mirrored", pytest.param("workers", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["mirrored", "workers"])
 def test_resumes_exactly(mode, tmp_path):
     (tmp_path / "saved").mkdir()
     results = run_workers(WORKER, tmp_path / "saved", mode, directory=str(tmp_path))

@@ -4,9 +4,12 @@ import importlib.util
 import pathlib
 import re
 
+import pytest
+
 PATH = pathlib.Path(__file__).parents[2] / "tools" / "compact_figures.py"
 
 
+@pytest.mark.slow
 def test_the_figures_are_printed(capsys):
     spec = importlib.util.spec_from_file_location("compact_figures", PATH)
     module = importlib.util.module_from_spec(spec)

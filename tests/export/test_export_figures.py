@@ -16,6 +16,7 @@ def times_smaller(capsys, network, sparsity, exports):
     return {row[2]: float(row[4]) for row in rows}
 
 
+@pytest.mark.slow
 def test_the_figures_of_lenet(capsys):
     times = times_smaller(capsys, "lenet_300_100", 0.95, list(export_figures.EXPORTS)[:4])
     assert 0.9 < times["SavedModel"] <= 1

@@ -47,8 +47,6 @@ VARIANTS = ["GradualMagnitude, global", "GradualMagnitude, regrow"]
 RUNS = [
     (["RigL"], "mirrored", {"steps_per_execution": 8}),
     (["RigL"], "workers", {}),
-]
-SLOW_RUNS = [
     (["RigL"], "none", {"jit_compile": True, "steps_per_execution": 8}),
     (["RigL"], "none", {"steps_per_execution": 8}),
     (["RigL"], "none", {"jit_compile": True}),
@@ -76,10 +74,8 @@ SLOW_RUNS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "methods, mode, options",
-    RUNS + [pytest.param(*case, marks=pytest.mark.slow) for case in SLOW_RUNS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("methods, mode, options", RUNS)
 def test_the_first_hundred_steps_choose_the_same_masks(alone, tmp_path, methods, mode, options):
     trained = train(tmp_path, mode, methods, **options)
     for method, results in trained.items():
@@ -108,8 +104,8 @@ RECORDED = [
 @pytest.mark.parametrize(
     "mode, options",
     [
-        ("none", {"jit_compile": True}),
-        pytest.param("mirrored", {}, marks=pytest.mark.slow),
+        pytest.param("none", {"jit_compile": True}, marks=pytest.mark.slow),
+        ("mirrored", {}),
         pytest.param("workers", {}, marks=pytest.mark.slow),
     ],
 )
@@ -123,14 +119,8 @@ def test_recorded_inputs_give_the_same_masks_everywhere(tmp_path, method, mode, 
         np.testing.assert_array_equal(other["kernels"], expected["kernels"])
 
 
-@pytest.mark.parametrize(
-    "mode",
-    [
-        "mirrored",
-        pytest.param("none", marks=pytest.mark.slow),
-        pytest.param("workers", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["mirrored", "none", "workers"])
 def test_an_overflow_on_one_replica_stops_the_step_on_all(tmp_path, mode):
     """Example 20 * 64 overflows float16 in each epoch; the update due at step 20 waits."""
     spec = {"policy": "mixed_float16", "poison_from": 20}

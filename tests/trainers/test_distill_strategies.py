@@ -26,8 +26,8 @@ def alone(tmp_path_factory):
     return get
 
 
-RUNS = [("mirrored", False, {"steps_per_execution": 8})]
-SLOW_RUNS = [
+RUNS = [
+    ("mirrored", False, {"steps_per_execution": 8}),
     ("mirrored", True, {"steps_per_execution": 8}),
     ("mirrored", False, {"jit_compile": True}),
     ("none", False, {"jit_compile": True, "steps_per_execution": 8}),
@@ -36,10 +36,8 @@ SLOW_RUNS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "mode, cached, options",
-    RUNS + [pytest.param(*case, marks=pytest.mark.slow) for case in SLOW_RUNS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode, cached, options", RUNS)
 def test_a_hundred_steps_choose_the_same_masks(alone, tmp_path, mode, cached, options):
     expected = alone(cached)
     assert (expected["masks"][0] != expected["masks"][-1]).sum() > 50
