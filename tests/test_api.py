@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import docs_site
 import public_api
 import pytest
 
@@ -116,6 +117,14 @@ def test_what_has_no_types_is_found():
     assert without_types(function) == ["x", "args", "return"]
 
 
+def test_every_public_name_has_a_place_in_the_reference():
+    pages = "".join(docs_site.reference().values())
+    for module in public_api.modules():
+        for name, value in public_api.names(module):
+            if not inspect.ismodule(value) and name != "__version__":
+                assert f"{{ #{module.__name__}.{name} }}" in pages, f"{module.__name__}.{name}"
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The built site; the build is strict: a link or an anchor that leads nowhere fails it."""
@@ -133,6 +142,7 @@ def site(tmp_path_factory):
     return pages / "site"
 
 
+@pytest.mark.slow
 def test_every_public_name_is_in_the_reference(site):
     for module in public_api.modules():
         place = module.__name__.removeprefix("keras_tickets").strip(".")
@@ -145,6 +155,7 @@ def test_every_public_name_is_in_the_reference(site):
                     assert first[:40] in page, f"{module.__name__}.{name}"
 
 
+@pytest.mark.slow
 def test_the_guides_are_pages_of_the_site(site):
     for guide in (ROOT / "docs").glob("*.md"):
         assert (site / guide.stem / "index.html").is_file()

@@ -42,7 +42,7 @@ def test_gradients_are_those_of_the_plain_tape_and_dense_ones_those_of_the_maske
             assert full is None
 
 
-@pytest.mark.parametrize("in_graph", [False, True])
+@pytest.mark.parametrize("in_graph", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_loop_of_ones_own_is_fit(in_graph):
     models = [kt.sparsify(mlp(), 0.5) for _ in range(2)]
 

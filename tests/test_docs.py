@@ -77,7 +77,8 @@ def name(document):
 
 
 def runnable(document):
-    slow = document.name == "finetuning.md"  # wraps, traces and converts a MobileNetV2, thrice
+    # These wrap, trace and convert a MobileNetV2, thrice; or start a process for two devices.
+    slow = document.name in ("finetuning.md", "distribute.md")
     return pytest.param(document, id=document.name, marks=[pytest.mark.slow] if slow else [])
 
 

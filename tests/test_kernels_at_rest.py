@@ -68,7 +68,7 @@ def sequences():
 @pytest.mark.parametrize(
     "make, jit_compile",
     [
-        (mlp, False),
+        pytest.param(mlp, False, marks=pytest.mark.slow),
         (twice, True),
         (regularized, False),
         pytest.param(sequences, False, marks=pytest.mark.slow),

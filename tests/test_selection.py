@@ -1,3 +1,4 @@
+import itertools
 import math
 import re
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
+from slow_cases import slow_unless
 
 from keras_tickets import _selection
 
@@ -66,8 +68,13 @@ def compiled(shape, method, jit_compile, masked):
 
 
 # 1100 and 2**20 lie on both sides of the sizes at which rows and histograms change their form.
-@pytest.mark.parametrize("shape", [(), (1,), (7, 3), (5, 4, 11, 5), (1100,)])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "shape, masked",
+    slow_unless(
+        lambda shape, masked: masked or not shape,
+        itertools.product([(), (1,), (7, 3), (5, 4, 11, 5), (1100,)], [False, True]),
+    ),
+)
 def test_bodies_agree_in_graph_and_under_xla(shape, masked):
     rng = np.random.default_rng(3)
     functions = [
@@ -94,7 +101,11 @@ def test_bodies_agree_in_graph_and_under_xla(shape, masked):
 
 
 @pytest.mark.parametrize("method", BODIES)
-@pytest.mark.parametrize("levels", [2, 1000, None], ids=["many_ties", "some_ties", "no_ties"])
+@pytest.mark.parametrize(
+    "levels",
+    slow_unless(lambda levels: levels == 1000, [2, 1000, None]),
+    ids=["many_ties", "some_ties", "no_ties"],
+)
 def test_chooses_from_more_than_a_million(method, levels):
     rng = np.random.default_rng(4)
     scores = np.abs(rng.normal(size=(3, 3, 300, 400))) if levels is None else None
@@ -168,9 +179,15 @@ def compiled_rows(shape, jit_compile, masked, each):
 
 
 # Rows of 16 and 17 lie on both sides of the length at which the body changes.
-@pytest.mark.parametrize("shape", [(1, 1), (7, 4), (5, 16), (5, 17), (1, 300), (40, 65)])
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize(
+    "shape, masked, each",
+    slow_unless(
+        lambda shape, masked, each: masked == each,
+        itertools.product(
+            [(1, 1), (7, 4), (5, 16), (5, 17), (1, 300), (40, 65)], [False, True], [False, True]
+        ),
+    ),
+)
 def test_chooses_from_each_row_as_a_stable_sort_does(shape, masked, each):
     rng = np.random.default_rng(6)
     functions = [compiled_rows(shape, jit, masked, each) for jit in (False, True)]

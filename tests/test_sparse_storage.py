@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from method_recipes import METHODS
 from networks import LOSS, labeled, mlp
+from slow_cases import slow_unless
 from small_models import nested, subclassed
 
 import keras_tickets as kt
@@ -41,7 +42,7 @@ def check_same(model, other, **tolerance):
         np.testing.assert_allclose(value, dense_values(other)[path], err_msg=path, **tolerance)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", slow_unless(lambda engine: engine == ENGINES[-1], ENGINES))
 def test_a_hundred_steps_of_a_fixed_mask_are_those_of_masked_storage(engine):
     masked, sparse = network("masked"), network("sparse", engine=engine)
     before = kt.get_masks(masked)
@@ -56,7 +57,9 @@ def test_a_hundred_steps_of_a_fixed_mask_are_those_of_masked_storage(engine):
         np.testing.assert_array_equal(mask, before[path])
 
 
-@pytest.mark.parametrize("inner", INNER)
+@pytest.mark.parametrize(
+    "inner", slow_unless(lambda inner: inner in ("decayed", "averaged"), INNER)
+)
 def test_inner_optimizers_do_as_on_masked_kernels(inner):
     masked, sparse = network("masked"), network("sparse")
     for model in (masked, sparse):

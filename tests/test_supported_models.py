@@ -1,6 +1,7 @@
 """Whole models, as `docs/supported_layers.md` has them."""
 
 import pathlib
+import re
 
 import model_recipes
 import pytest
@@ -13,7 +14,9 @@ PAGE = (ROOT / "docs" / "supported_layers.md").read_text(encoding="utf-8")
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if "applications" in name else [])
+        pytest.param(
+            name, marks=[pytest.mark.slow] if re.search("applications|transformer", name) else []
+        )
         for name in model_recipes.MODELS
     ],
 )

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from networks import mlp
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 
@@ -54,7 +55,9 @@ def measured():
     return result
 
 
-@pytest.mark.parametrize("which", ["ticket", "random"])
+@pytest.mark.parametrize(
+    "which", slow_unless(lambda which: which == "ticket", ["ticket", "random"])
+)
 def test_distances_are_those_of_runs_by_hand(measured, which):
     masks = MASKS if which == "ticket" else kt.analysis.random_masks(MASKS, seed=0)
     ones = {path: np.ones_like(mask) for path, mask in MASKS.items()}

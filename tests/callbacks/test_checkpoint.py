@@ -16,9 +16,24 @@ from keras_tickets.callbacks import Checkpoint, StopOnNaN
 from keras_tickets.callbacks.checkpoint import SCHEMA
 
 
-def test_steps_per_call_may_change_between_runs_and_what_an_epoch_is_may_not(tmp_path, monkeypatch):
-    whole, _ = train(tmp_path / "whole", 2)
-    train(tmp_path / "parts", 1)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of two epochs that keeps both checkpoints: its directory, its model, its callback."""
+    directory = tmp_path_factory.mktemp("run")
+    return directory, *train(directory, 2, keep=2)
+
+
+def begin(run, directory, epochs=1):
+    """A directory in which a run of so many epochs has left all its checkpoints."""
+    for epoch in range(1, epochs + 1):
+        name = f"epoch_{epoch:06d}"
+        shutil.copytree(run[0] / name, directory / name)
+
+
+def test_steps_per_call_may_change_between_runs_and_what_an_epoch_is_may_not(
+    run, tmp_path, monkeypatch
+):
+    begin(run, tmp_path / "parts")
     with pytest.raises(ValueError, match="steps_per_epoch is 14, was 7.* batch size"):
         train(tmp_path / "parts", 2, batch_size=100)
     with monkeypatch.context() as patch:
@@ -28,12 +43,12 @@ def test_steps_per_call_may_change_between_runs_and_what_an_epoch_is_may_not(tmp
     model = network()
     model.steps_per_execution = 7
     resumed, _ = train(tmp_path / "parts", 2, model)
-    assert_same(whole, resumed)
+    assert_same(run[1], resumed)
 
 
-def test_resumed_run_ends_as_the_uninterrupted_one(tmp_path):
+def test_resumed_run_ends_as_the_uninterrupted_one(run, tmp_path):
     whole, reference = train(tmp_path / "whole", 5)
-    train(tmp_path / "parts", 2)
+    begin(run, tmp_path / "parts", 2)
     assert Checkpoint(tmp_path / "parts").initial_epoch == 2
     train(tmp_path / "parts", 3)
     resumed, checkpoint = train(tmp_path / "parts", 5)
@@ -45,10 +60,10 @@ def test_resumed_run_ends_as_the_uninterrupted_one(tmp_path):
     assert [p.name for p in (tmp_path / "parts").iterdir()] == ["epoch_000005"]
 
 
-def test_finished_run_is_restored_and_not_trained(tmp_path):
-    model, _ = train(tmp_path, 2)
+def test_finished_run_is_restored_and_not_trained(run, tmp_path):
+    begin(run, tmp_path, 2)
     again, checkpoint = train(tmp_path, 2)
-    assert_same(model, again)
+    assert_same(run[1], again)
     assert len(checkpoint.history["loss"]) == 2
 
 
@@ -72,8 +87,8 @@ def test_keeps_the_newest(tmp_path):
 
 @pytest.mark.parametrize("name", ["variables.safetensors", "checkpoint.json"])
 @pytest.mark.parametrize("damage", ["truncated", "missing", "changed"])
-def test_damaged_checkpoint_is_named(tmp_path, name, damage):
-    train(tmp_path, 1)
+def test_damaged_checkpoint_is_named(run, tmp_path, name, damage):
+    begin(run, tmp_path)
     file = tmp_path / "epoch_000001" / name
     content = bytearray(file.read_bytes())
     if damage == "missing":
@@ -88,9 +103,9 @@ def test_damaged_checkpoint_is_named(tmp_path, name, damage):
     assert str(file) in str(caught.value)
 
 
-def test_falls_back_to_the_one_before_and_says_so(tmp_path):
+def test_falls_back_to_the_one_before_and_says_so(run, tmp_path):
     whole, _ = train(tmp_path / "whole", 3, keep=2)
-    train(tmp_path / "parts", 2, keep=2)
+    begin(run, tmp_path / "parts", 2)
     file = tmp_path / "parts" / "epoch_000002" / "variables.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.warns(UserWarning, match="damaged.*using epoch_000001 instead"):
@@ -99,8 +114,8 @@ def test_falls_back_to_the_one_before_and_says_so(tmp_path):
     assert checkpoint.epochs == [0, 1, 2]
 
 
-def test_foreign_checkpoints_are_refused(tmp_path):
-    train(tmp_path, 1)
+def test_foreign_checkpoints_are_refused(run, tmp_path):
+    begin(run, tmp_path)
     with pytest.raises(ValueError, match=r"another model.*fc1/kernel.*\(64, 8\).*\(64, 9\)"):
         train(tmp_path, 2, network(units=9))
     with pytest.raises(
@@ -109,8 +124,8 @@ def test_foreign_checkpoints_are_refused(tmp_path):
         train(tmp_path, 2, network(optimizer=keras.optimizers.SGD(momentum=0.9)))
 
 
-def test_fit_must_start_where_the_checkpoint_ends(tmp_path):
-    train(tmp_path, 2)
+def test_fit_must_start_where_the_checkpoint_ends(run, tmp_path):
+    begin(run, tmp_path, 2)
     digits = data.load("digits", batch_size=200)
     with pytest.raises(ValueError, match="after 2 epochs, but `fit` starts at epoch 0"):
         network().fit(
@@ -155,8 +170,8 @@ def test_bad_keep(keep, tmp_path):
         Checkpoint(tmp_path, keep=keep)
 
 
-def test_leftovers_of_a_kill_are_removed_and_nothing_else_is(tmp_path):
-    train(tmp_path, 1)
+def test_leftovers_of_a_kill_are_removed_and_nothing_else_is(run, tmp_path):
+    begin(run, tmp_path)
 
     def write_half():
         with creating(tmp_path / "epoch_000002") as temporary:
@@ -184,14 +199,16 @@ def test_leftovers_of_a_kill_are_removed_and_nothing_else_is(tmp_path):
     assert all((tmp_path / name / "thesis.txt").read_text() == "chapter" for name in mine)
 
 
-def test_an_older_checkpoint_that_a_kill_left_is_removed_by_a_run_that_has_nothing_to_do(tmp_path):
-    train(tmp_path, 2, keep=2)
+def test_an_older_checkpoint_that_a_kill_left_is_removed_by_a_run_that_has_nothing_to_do(
+    run, tmp_path
+):
+    begin(run, tmp_path, 2)
     train(tmp_path, 2, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["epoch_000002"]
 
 
-def test_a_good_checkpoint_stays_where_the_newest_is_damaged(tmp_path):
-    train(tmp_path, 2, keep=2)
+def test_a_good_checkpoint_stays_where_the_newest_is_damaged(run, tmp_path):
+    begin(run, tmp_path, 2)
     (tmp_path / "epoch_000002" / "checkpoint.json").unlink()
     with pytest.raises(ValueError, match="is damaged"):
         train(tmp_path, 3, keep=1)
@@ -223,8 +240,8 @@ def test_a_file_in_the_place_of_the_directory(tmp_path):
         train(tmp_path / "checkpoints", 1)
 
 
-def test_a_renamed_checkpoint_is_not_of_another_epoch(tmp_path):
-    train(tmp_path, 1)
+def test_a_renamed_checkpoint_is_not_of_another_epoch(run, tmp_path):
+    begin(run, tmp_path)
     (tmp_path / "epoch_000001").rename(tmp_path / "epoch_000002")
     with pytest.raises(ValueError, match="is of a checkpoint after 1 epochs"):
         train(tmp_path, 3)
@@ -240,30 +257,26 @@ def test_a_renamed_checkpoint_is_not_of_another_epoch(tmp_path):
         {"training": {"steps_per_epoch": [7]}},
     ],
 )
-def test_a_description_that_does_not_agree_with_itself_is_refused(changed, tmp_path, monkeypatch):
-    _, checkpoint = train(tmp_path, 2)
-    path = tmp_path / "epoch_000002"
+def test_a_description_that_does_not_agree_with_itself_is_refused(changed, run, monkeypatch):
+    directory, _, checkpoint = run
+    path = directory / "epoch_000002"
     description, arrays = read_checkpoint(path, SCHEMA)
     monkeypatch.setattr(checkpoint, "_read", lambda: (path, {**description, **changed}, arrays))
     with pytest.raises(ValueError, match="epoch_000002' is damaged: it"):
         checkpoint.on_train_begin()
 
 
-def test_arrays_of_another_checkpoint_are_refused(tmp_path):
-    for name in ("a", "b"):
-        train(
-            tmp_path / name,
-            1,
-            network(optimizer=keras.optimizers.Adam(1e-2 if name == "a" else 1e-3)),
-        )
+def test_arrays_of_another_checkpoint_are_refused(run, tmp_path):
+    train(tmp_path / "a", 1, network(optimizer=keras.optimizers.Adam(1e-2)))
+    begin(run, tmp_path / "b")
     files = [tmp_path / name / "epoch_000001" / "variables.safetensors" for name in ("a", "b")]
     shutil.copy(*files)
     with pytest.raises(ValueError, match="not the arrays that checkpoint.json describes"):
         train(tmp_path / "b", 2)
 
 
-def test_a_full_disk_is_named_and_the_checkpoint_before_stays(tmp_path):
-    train(tmp_path, 1)
+def test_a_full_disk_is_named_and_the_checkpoint_before_stays(run, tmp_path):
+    begin(run, tmp_path)
     with room_for(2000), pytest.raises(OSError, match="epoch_000002' cannot be written: "):
         train(tmp_path, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["epoch_000001"]

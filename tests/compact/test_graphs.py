@@ -112,6 +112,7 @@ def test_recurrent_layers_embeddings_and_masks_are_left_as_they_are():
     np.testing.assert_allclose(smaller(tokens), model(tokens), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_model_is_left_as_it_is_and_the_result_needs_no_keras_tickets(tmp_path):
     sparse = kt.sparsify(
         randomize(kt.models.resnet20(input_shape=(8, 8, 3), width=0.5)),

@@ -153,6 +153,7 @@ for name in formats:
 FORMATS = {"tf_saved_model": "keras", "litert": "keras", "onnx": "tf2onnx", "openvino": "openvino"}
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(saved, tmp_path):
     """Files cannot grow beyond a limit: each format fails while it writes."""
     formats = [name for name, package in FORMATS.items() if importlib.util.find_spec(package)]

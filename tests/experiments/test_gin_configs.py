@@ -121,7 +121,7 @@ def test_is_read(file, parse):
 
 def trained_by_default(file):
     """One of each kind of method on the digits, and images that are read while training goes on."""
-    kinds = ("dense", "rigl", "gradual_magnitude", "snip", "topkast")
+    kinds = ("rigl", "gradual_magnitude", "snip")
     return name(file) in [f"digits-{kind}" for kind in kinds] or name(file) == "imagenet-rigl"
 
 

@@ -79,6 +79,7 @@ def test_help_needs_neither_tensorflow_nor_gin(start, arguments):
     assert result.stdout and not result.stderr
 
 
+@pytest.mark.slow
 def test_everything_is_there_once_a_command_runs(tmp_path):
     """A module that a configuration imports finds the whole package; warnings are one line."""
     (tmp_path / "mine.py").write_text("import keras_tickets as kt\nprint(kt.sparsify, kt.models)\n")

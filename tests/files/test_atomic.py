@@ -9,6 +9,7 @@ import time
 
 import pytest
 from faults import kill, room_for, run_killed, start
+from slow_cases import slow_unless
 
 from keras_tickets._files import atomic
 from keras_tickets._files.atomic import (
@@ -249,7 +250,8 @@ def test_a_kill_while_leftovers_are_removed_leaves_them_known_as_ours(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_kills_at_any_moment_leave_a_whole_file_and_nothing_for_long(tmp_path):
+@pytest.mark.parametrize("kills", slow_unless(lambda kills: kills < 20, [12, 100]))
+def test_kills_at_any_moment_leave_a_whole_file_and_nothing_for_long(kills, tmp_path):
     contents = [bytes([i]) * 50_000 for i in range(4)]
     rng, seen = random.Random(0), set()
 
@@ -264,7 +266,7 @@ def test_kills_at_any_moment_leave_a_whole_file_and_nothing_for_long(tmp_path):
                     for name in ("x", "y"):
                         (temporary / name).write_bytes(content)
 
-    for _ in range(40):
+    for _ in range(kills):
         process = start(write_on)
         time.sleep(rng.uniform(0, 0.03))
         kill(process)

@@ -78,6 +78,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_masks_are_those_of_tfmot():
     pytest.importorskip("tf_keras", reason="tensorflow-model-optimization needs tf_keras")
     result = subprocess.run(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from networks import LOSS, labeled
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 from keras_tickets._keras_compat import made_without_weights
@@ -48,7 +49,10 @@ def test_outputs_are_those_of_the_dense_layer(engine, shape):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("model", [keras.Model, kt.SparseModel])
+@pytest.mark.parametrize(
+    "model",
+    slow_unless(lambda model: model is kt.SparseModel, [keras.Model, kt.SparseModel]),
+)
 def test_fit_is_that_of_the_masked_network(engine, model):
     x, y = labeled(80, inputs=12)
     ours = network(engine, model=model, kernel_regularizer=keras.regularizers.L2(0.01))
@@ -103,7 +107,7 @@ def test_variances_are_by_each_units_own_connections():
 
 
 @pytest.mark.parametrize("dtype", ["float64", "mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", slow_unless(lambda engine: engine == "tensorflow", ENGINES))
 def test_dtype_policies(dtype, engine):
     model = network(engine, dtype=dtype)
     layer = model.get_layer("fc1")
@@ -148,7 +152,13 @@ def saved_model(kind):
     return network(model=kt.SparseModel if kind == "sparse model" else keras.Model)
 
 
-@pytest.mark.parametrize("kind", ["sequential", "functional", "sparse model", "subclassed"])
+@pytest.mark.parametrize(
+    "kind",
+    slow_unless(
+        lambda kind: kind in ("sparse model", "subclassed"),
+        ["sequential", "functional", "sparse model", "subclassed"],
+    ),
+)
 def test_saving(kind, tmp_path):
     model, (x, y) = saved_model(kind), labeled(40, inputs=12)
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), LOSS)

@@ -1,18 +1,26 @@
 """The share of weights ever active, against a union kept in NumPy."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 from method_recipes import METHODS
 from networks import LOSS, labeled, mlp
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 
 X, Y = labeled(320, inputs=12)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("method", ["SET", "RigL", "SNFS", "DNW"])
+@pytest.mark.parametrize(
+    "method, jit_compile",
+    slow_unless(
+        lambda method, jit_compile: jit_compile == (method == "SET"),
+        itertools.product(["SET", "RigL", "SNFS", "DNW"], [False, True]),
+    ),
+)
 def test_union_of_all_masks(method, jit_compile, tmp_path):
     model = kt.sparsify(mlp(12), 0.8)
 

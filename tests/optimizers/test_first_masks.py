@@ -1,11 +1,13 @@
 """A method owns its first mask: it takes the right one, or says what to pass."""
 
+import itertools
 import warnings
 
 import keras
 import numpy as np
 import pytest
 from networks import mlp
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 from keras_tickets import masks
@@ -32,7 +34,10 @@ def kernels(model):
     return {path: weight.numpy() for path, weight in kt.weight_paths(model).items()}
 
 
-@pytest.mark.parametrize("method", sorted(DENSE_TO_SPARSE))
+@pytest.mark.parametrize(
+    "method",
+    slow_unless(lambda method: method in ("gradual", "topkast"), sorted(DENSE_TO_SPARSE)),
+)
 def test_methods_that_prune_start_from_all_weights_where_no_mask_was_chosen(method):
     dense = mlp()
     model, asked = kt.sparsify(dense, 0.8), kt.sparsify(dense, 0.8, mask="ones")
@@ -98,8 +103,16 @@ def test_weights_set_since_the_draw_are_never_overwritten():
     model.compile("sgd", "mse")
 
 
-@pytest.mark.parametrize("method", ["gradual", "straight", "rigl"])
-@pytest.mark.parametrize("how", ["compiled", "weights", "loaded", "set"])
+HOWS = {"compiled": "rigl", "weights": "straight", "loaded": "gradual", "set": "rigl"}
+
+
+@pytest.mark.parametrize(
+    "method, how",
+    slow_unless(
+        lambda method, how: method == HOWS[how],
+        itertools.product(["gradual", "straight", "rigl"], HOWS),
+    ),
+)
 def test_partly_pruned_models_are_compiled_again(method, how, tmp_path):
     """Masks are neither reset nor refused, wherever they come from."""
     make = {**DENSE_TO_SPARSE, **SPARSE_TO_SPARSE}[method]

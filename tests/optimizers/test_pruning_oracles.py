@@ -48,7 +48,7 @@ cases = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(case=cases)
 def test_agrees_with_the_oracle(case):
     check_against_the_oracle(case)

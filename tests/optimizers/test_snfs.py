@@ -52,7 +52,7 @@ sharing = st.integers(1, 8).flatmap(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(case=sharing)
 def test_shares_are_exact(case):
     importance, room, part, compiled = case
@@ -118,7 +118,7 @@ def dropped_and_grown(case, masks, kernels, momenta, gradients):
     return after, [np.where(m, k, 0) for m, k in zip(after, kernels, strict=True)]
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(case=cases)
 def test_agrees_with_the_oracle(case):
     every, end = 2, 41

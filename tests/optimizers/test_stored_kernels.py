@@ -96,7 +96,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("method", OPTIMIZERS)
+@pytest.mark.parametrize("method", slow_unless(lambda method: method == "rigl", OPTIMIZERS))
 def test_both_storages_choose_the_same_weights_for_100_steps(method):
     models = [compiled(build(), OPTIMIZERS[method]()) for build in (masked_model, stored_model)]
     first = kt.get_masks(models[0])
@@ -129,7 +129,10 @@ def test_grown_weights_start_as_with_masks(grow_init):
     assert_alike(*models)
 
 
-@pytest.mark.parametrize("grow_init", ["grad_scale", "grad_sign"])
+@pytest.mark.parametrize(
+    "grow_init",
+    slow_unless(lambda grow_init: grow_init == "grad_scale", ["grad_scale", "grad_sign"]),
+)
 def test_grown_weights_start_from_their_gradients_as_with_masks(grow_init):
     optimizer = {"grow_init": grow_init, "grow_divisor": 100.0, "end": 9}
     models = [

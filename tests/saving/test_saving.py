@@ -143,7 +143,7 @@ def test_legacy_h5_needs_the_classes_by_name(trained, tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("weights_only", [True, False])
+@pytest.mark.parametrize("weights_only", slow_unless(lambda only: not only, [True, False]))
 def test_model_checkpoint(weights_only, tmp_path):
     path = tmp_path / ("best.weights.h5" if weights_only else "best.keras")
     model = sparse()
@@ -164,7 +164,7 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("damaged", [False, True])
+@pytest.mark.parametrize("damaged", slow_unless(lambda damaged: not damaged, [False, True]))
 def test_backup_and_restore(damaged, tmp_path):
     def backup():
         return keras.callbacks.BackupAndRestore(tmp_path / "backup", double_checkpoint=True)

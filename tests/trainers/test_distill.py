@@ -18,6 +18,7 @@ from distillation import (
     soft,
     trained,
 )
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 
@@ -100,7 +101,10 @@ def test_rigl_grows_by_the_dense_gradients_of_the_students_masked_kernels():
     assert (dense["head/kernel"].numpy()[~student.masks["head/kernel"]] != 0).all()
 
 
-@pytest.mark.parametrize("options", [{}, {"jit_compile": True}, {"steps_per_execution": 4}])
+@pytest.mark.parametrize(
+    "options",
+    slow_unless(bool, [{}, {"jit_compile": True}, {"steps_per_execution": 4}]),
+)
 def test_any_sparse_optimizer(options):
     student = kt.sparsify(network(), 0.7)
     before = student.masks

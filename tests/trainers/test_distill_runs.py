@@ -131,7 +131,8 @@ def run_of(directory, epochs, cached=None):
     return trainer, checkpoint.history
 
 
-@pytest.mark.parametrize("with_cache", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("with_cache", [False, True])
 def test_resumed_run_ends_as_the_uninterrupted_one(tmp_path, with_cache):
     cached = tmp_path / "logits.npz" if with_cache else None
     whole, history = run_of(tmp_path / "whole", 4, cached)

@@ -1,10 +1,13 @@
 """The teachers of `DistillationTrainer`."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from distillation import LOSS, X, Y, dataset, divergence, network, plain, rigl, trained, watched
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 
@@ -93,8 +96,14 @@ def test_probabilities_are_taken_as_such_when_told():
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["keras", "savedmodel"])
-def test_teachers_from_files(tmp_path, kind):
+@pytest.mark.parametrize(
+    "kind, jit_compile",
+    slow_unless(
+        lambda kind, jit_compile: not jit_compile,
+        itertools.product(["keras", "savedmodel"], [False, True]),
+    ),
+)
+def test_teachers_from_files(tmp_path, kind, jit_compile):
     teacher = network(7)
     path = tmp_path / ("teacher.keras" if kind == "keras" else "teacher")
     teacher.save(path) if kind == "keras" else teacher.export(path, verbose=False)
@@ -104,7 +113,7 @@ def test_teachers_from_files(tmp_path, kind):
         trained(
             kt.trainers.DistillationTrainer(student, each),
             rigl(),
-            jit_compile=kind == "savedmodel",
+            jit_compile=jit_compile,
         )
         results.append(student.get_weights())
     for a, b in zip(*results, strict=True):

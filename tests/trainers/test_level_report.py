@@ -1,5 +1,6 @@
 """What is printed while levels train."""
 
+import functools
 import io
 import re
 import sys
@@ -29,7 +30,9 @@ def printed():
     """What `fit` prints, by `verbose` and by whether there is a terminal."""
     model = mlp(8, (), 4)
 
-    def run(verbose, out):
+    @functools.cache
+    def run(verbose, terminal):
+        out = Terminal() if terminal else io.StringIO()
         made = kt.trainers.RewindTrainer(
             model, levels=2, rate=0.5, rewind_to=2, control="random", control_levels=[2]
         )
@@ -43,7 +46,7 @@ def printed():
 
 
 def test_in_a_terminal_each_level_is_named_above_its_bars(printed):
-    lines = printed("auto", Terminal()).splitlines()
+    lines = printed("auto", True).splitlines()
     assert [line for line in lines if line.startswith(("To step", "Level"))] == LEVELS
     at = {line: lines.index(line) for line in LEVELS}
     assert list(at.values()) == sorted(at.values())
@@ -51,14 +54,14 @@ def test_in_a_terminal_each_level_is_named_above_its_bars(printed):
 
 
 def test_no_bar_runs_past_its_end(printed):
-    text = re.sub(r"\x1b\[[0-9]*m", "", printed("auto", Terminal()))
+    text = re.sub(r"\x1b\[[0-9]*m", "", printed("auto", True))
     bars = [(int(done), int(of)) for done, of in re.findall(r"(\d+)/(\d+) ━", text)]
     assert {of for _, of in bars} == {2, 4, 6}
     assert all(done <= of for done, of in bars)
 
 
 def test_in_a_file_each_level_is_one_line_with_its_results(printed):
-    lines = printed("auto", io.StringIO()).splitlines()
+    lines = printed("auto", False).splitlines()
     assert len(lines) == 4
     for line, level in zip(lines, LEVELS[1:], strict=True):
         found = re.fullmatch(
@@ -68,5 +71,5 @@ def test_in_a_file_each_level_is_one_line_with_its_results(printed):
 
 
 def test_nothing_is_printed_where_nothing_is_asked_for(printed):
-    assert printed(0, Terminal()) == ""
-    assert all(level in printed(2, io.StringIO()) for level in LEVELS)
+    assert printed(0, True) == ""
+    assert all(level in printed(2, False) for level in LEVELS)

@@ -128,6 +128,7 @@ def test_a_file_that_was_removed_from_the_store_is_named(tmp_path):
         fit(trainer(levels=1, store=tmp_path))
 
 
+@pytest.mark.slow
 def test_half_trained_checkpoints_of_another_level_or_store_are_refused(tmp_path):
     one, two, half = tmp_path / "one", tmp_path / "two", tmp_path / "half"
     for store, seed, epochs in ((one, 0, 3), (two, 1, 2)):  # the third is the first of level 0
@@ -143,6 +144,7 @@ def test_half_trained_checkpoints_of_another_level_or_store_are_refused(tmp_path
         fit(trainer(network(1), levels=0, store=two))
 
 
+@pytest.mark.slow
 def test_what_fit_leaves_is_the_same_after_a_resume(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     arguments = {"levels": 1, "control": "random"}
@@ -159,6 +161,7 @@ def test_what_fit_leaves_is_the_same_after_a_resume(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_steps_per_call_may_change_between_runs_and_what_an_epoch_is_may_not(tmp_path):
     whole = trainer(levels=1, store=tmp_path / "whole")
     fit(whole)
