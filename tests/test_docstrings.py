@@ -12,6 +12,7 @@ import unittest.mock
 import keras
 import public_api
 import pytest
+from slow_cases import slow_unless
 
 ROOT = pathlib.Path(__file__).parents[1]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -70,7 +71,12 @@ def clean_keras():
     keras.config.enable_traceback_filtering()
 
 
-@pytest.mark.parametrize("place", EXAMPLES)
+def is_small(place):
+    """Not the deeper ones of networks that one function makes."""
+    return not re.search(r"models\.resnet(44|56|83|110|164)", place)
+
+
+@pytest.mark.parametrize("place", slow_unless(is_small, EXAMPLES))
 def test_the_example_runs(place, tmp_path, monkeypatch, clean_keras):
     monkeypatch.chdir(tmp_path)
     keras.utils.set_random_seed(0)
