@@ -92,6 +92,7 @@ def test_wrong_data():
         figures.barriers({"a": ([0, 1], [0, 0, 0])})
 
 
+@pytest.mark.slow
 def test_without_matplotlib_only_figures_are_missing():
     code = """
 import sys

@@ -208,6 +208,7 @@ def test_two_steps_of_recipes(recipe, run):
     assert (summary["steps"], summary["method"], summary["sparsity"]) == (2, "dense", 0)
 
 
+@pytest.mark.slow
 def test_regrowth_by_a_parameter(tmp_path):
     arguments = ["train", f"--gin_file={CONFIGS / 'digits' / 'gradual_magnitude.gin'}"]
     arguments += ["--gin_param=GradualMagnitude.regrow = True", "--gin_param=train.epochs=1"]

@@ -132,6 +132,7 @@ def test_with_a_hold_out_the_test_set_is_read_once(tmp_path, monkeypatch):
     assert logged == pytest.approx(found, abs=1e-6) != summary["test_accuracy"]
 
 
+@pytest.mark.slow
 def test_exploration_is_in_the_metrics_and_the_summary(tmp_path):
     def optimizer():
         inner = keras.optimizers.SGD(0.1)
@@ -143,6 +144,7 @@ def test_exploration_is_in_the_metrics_and_the_summary(tmp_path):
     assert 0.2 < logged[0] < logged[1] == summary["exploration"] < 1
 
 
+@pytest.mark.slow
 def test_a_ramp_is_in_the_training_flops(tmp_path):
     run = experiment(optimizer=lambda: optimizers.GradualMagnitude(dense_optimizer()), mask="ones")
     summary = train(run, tmp_path, verbose=0)

@@ -249,6 +249,7 @@ def test_what_is_no_built_model_is_refused(tmp_path):
         kt.export(dense_model(), "")
 
 
+@pytest.mark.slow
 def test_another_thread_may_train_the_model(tmp_path):
     x, y = np.ones((32, 8), "float32"), np.ones((32, 4), "float32")
 

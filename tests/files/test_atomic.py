@@ -165,7 +165,7 @@ def test_a_directory_that_was_to_be_replaced_comes_back_after_a_kill(tmp_path):
     assert names(tmp_path) == ["a"] and (tmp_path / "a" / "inner" / "file").read_text() == "old"
 
 
-@pytest.mark.parametrize("older", [True, False])
+@pytest.mark.parametrize("older", slow_unless(bool, [True, False]))
 def test_files_that_belong_together_are_all_old_or_all_new(older, tmp_path):
     last, part = tmp_path / "model.xml", tmp_path / "model.bin"
 

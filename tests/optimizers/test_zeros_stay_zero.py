@@ -207,6 +207,7 @@ def test_masks_set_from_outside_in_the_middle_of_training(by):
     check_at_rest(model)
 
 
+@pytest.mark.slow
 def test_learning_happens():
     keras.utils.set_random_seed(1)
     model = kt.sparsify(network(), 0.5)

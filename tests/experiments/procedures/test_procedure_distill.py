@@ -82,6 +82,7 @@ def test_soft_labels_make_a_difference_and_cached_logits_none(tmp_path):
     assert all(np.allclose(found["soft"][p], found["cached"][p], atol=1e-5) for p in level)
 
 
+@pytest.mark.slow
 def test_a_teacher_of_ones_own_and_several_prunings(tmp_path):
     teacher = kt.models.lenet_300_100((8, 8, 1), seed=9)
     teacher.save(tmp_path / "teacher.keras")

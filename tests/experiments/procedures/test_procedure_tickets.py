@@ -52,6 +52,7 @@ def test_a_run_leaves_its_levels_and_their_table(tmp_path, capsys):
     assert list((tmp_path / "run" / "tensorboard" / "level_01" / "reinit").rglob("events*"))
 
 
+@pytest.mark.slow
 def test_levels_can_be_added_to_a_finished_run_and_nothing_else_changed(tmp_path, capsys):
     assert cli.main(command(tmp_path / "whole", 2)) == 0
     assert cli.main(command(tmp_path / "parts", 1)) == 0
