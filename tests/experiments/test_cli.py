@@ -60,6 +60,7 @@ def test_plan_prints_the_table_of_kernels(capsys):
         assert word in out
 
 
+@pytest.mark.slow
 def test_a_work_directory_may_be_below_home(tmp_path, monkeypatch, run, capsys):
     """A shell leaves `~` in `--workdir=~/run` as it is."""
     monkeypatch.setenv("HOME", str(tmp_path))

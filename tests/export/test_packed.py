@@ -85,7 +85,9 @@ def test_weights_on_disk_are_values_and_bits(tmp_path):
     assert "neither smaller in memory nor faster" in report.note
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
+)
 def test_convolutions_recurrence_and_shared_layers(tmp_path, policy):
     keras.config.set_dtype_policy(policy)
     try:

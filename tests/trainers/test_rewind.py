@@ -165,6 +165,7 @@ def test_a_new_order_reads_on_where_the_level_before_ended():
         assert recorder.asked[2:] == expected
 
 
+@pytest.mark.slow
 def test_equal_runs_are_equal_to_the_bit():
     first, second = (trainer(levels=1, control=("reinit", "random")) for _ in range(2))
     fit(first), fit(second)
