@@ -11,13 +11,12 @@ import argparse
 import json
 import pathlib
 
-import gin
 import numpy as np
 
 from keras_tickets import analysis
 from keras_tickets.analysis.networks import weights_of
 from keras_tickets.analysis.stability import KINDS
-from keras_tickets.experiments import gin_bindings
+from keras_tickets.experiments.gin_files import read_experiment
 from keras_tickets.experiments.work_directory import WorkDirectory
 from keras_tickets.masks import get_masks, set_masks
 from keras_tickets.trainers.epochs import Epochs
@@ -32,10 +31,7 @@ class Subject:
     """
 
     def __init__(self, directory: pathlib.Path):
-        gin.clear_config()
-        gin_bindings.bind()
-        gin.parse_config_file(str(directory / "config.gin"))
-        self.experiment = gin.get_configurable("train")()
+        self.experiment = read_experiment([str(directory / "config.gin")])
         trainer = self.experiment.procedure.make(self.experiment, WorkDirectory(directory))
         self.trainer, self.model = trainer, trainer.model
         settings = json.loads((directory / "settings.json").read_text())

@@ -1,5 +1,7 @@
 """Augmentations of image batches, given the random numbers that they use."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 
@@ -38,3 +40,34 @@ def crop_and_flip(images: tf.Tensor, draws: tf.Tensor, padding: int) -> tf.Tenso
     columns = left[:, None] + tf.where(mirrored, tf.range(width)[::-1], tf.range(width))
     images = tf.gather(images, rows, axis=1, batch_dims=1)
     return tf.gather(images, columns, axis=2, batch_dims=1)
+
+
+def check_augment(augment: Callable | None, shape: tuple[int, ...], dtype: tf.DType | str) -> None:
+    """Tries an augmentation of the user's on a batch of zeros.
+
+    Args:
+        augment: As in `kt.data.Dataset`.
+        shape: Shape of one example.
+        dtype: Dtype of the inputs before they are standardized.
+
+    Raises:
+        TypeError: It is not a function.
+        ValueError: It fails, or changes shape or dtype.
+    """
+    if augment is None:
+        return
+    if not callable(augment):
+        raise TypeError(
+            "`augment` must be a function; in a gin file, write its name with `@` and without "
+            f"parentheses. Received: augment={augment!r}"
+        )
+    images = tf.zeros((2, *shape), dtype)
+    try:
+        found = tf.convert_to_tensor(augment(images, tf.zeros((2, 3), tf.int32)))
+    except Exception as error:  # whatever the user's function raises
+        raise ValueError(f"`augment` fails: {type(error).__name__}: {error}") from error
+    if (found.shape, found.dtype) != (images.shape, images.dtype):
+        raise ValueError(
+            f"`augment` must keep shape and dtype: {images.dtype.name} of shape {images.shape}. "
+            f"Received: {found.dtype.name} of shape {found.shape}"
+        )

@@ -11,7 +11,7 @@ from keras_tickets.data.hold_out import count_held_out, held_out_at_random, noth
 
 
 class Dataset:
-    """Images and labels in memory, in an order that depends only on (seed, epoch).
+    """Inputs and targets in memory, in an order that depends only on (seed, epoch).
 
     Each epoch is a permutation of the training examples drawn by a stateless generator, and each
     batch is gathered from the arrays by index. So a step costs little, and training can resume at
@@ -21,7 +21,7 @@ class Dataset:
     Args:
         name: Name for messages and summaries.
         train: (images, labels): array of shape (n, *input_shape), any real dtype, and integer array
-            of shape (n,) with values from 0.
+            of shape (n,) with values from 0; or other inputs and targets of n examples.
         test: (images, labels) likewise.
         batch_size: Examples per training step, over all replicas; an incomplete batch at the end of
             an epoch is dropped, so that shapes are static.
@@ -35,9 +35,12 @@ class Dataset:
             must use no other randomness.
         validation: Share of the training examples, in [0, 1), that is held out: drawn from `seed`,
             never trained on, and read by the method `validation`.
+        standardize: Whether inputs become float32 with mean 0 and deviation 1 over the training
+            set, per channel (the last axis). If not, they are as they are.
 
     Attributes:
-        classes: Number of classes: the largest label of either split, plus one.
+        classes: Number of classes: the largest label of either split, plus one; `None` where labels
+            are not integers.
         input_shape: Shape of one image.
         steps_per_epoch: Training batches per epoch.
         held_out: Number of training examples that are held out.
@@ -73,12 +76,15 @@ class Dataset:
         steps_per_epoch: int | None = None,
         augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
         validation: float = 0.0,
+        standardize: bool = True,
     ):
         self.name = name
         self.seed = check_integer("seed", seed, 0, 2**31 - 1)
         self.test_batch_size = check_integer("test_batch_size", test_batch_size, 1)
         self.input_shape = tuple(train[0].shape[1:])
-        self.classes = int(max(train[1].max(), test[1].max())) + 1
+        self.classes = None
+        if train[1].dtype.kind in "iu":
+            self.classes = int(max(train[1].max(), test[1].max())) + 1
         self.held_out = count_held_out(len(train[1]), validation)
         self._train, self._validation, self._test, self._augment = train, None, test, augment
         if self.held_out:
@@ -92,11 +98,13 @@ class Dataset:
         self.steps_per_epoch = available
         if steps_per_epoch is not None:
             self.steps_per_epoch = check_integer("steps_per_epoch", steps_per_epoch, 1, available)
-        images = self._train[0]
-        axes = tuple(range(images.ndim - 1))
-        mean, deviation = images.mean(axes, "float64"), images.std(axes, dtype="float64")
-        self._scale = np.asarray(1 / np.maximum(deviation, 1e-8), "float32")
-        self._shift = np.asarray(-mean / np.maximum(deviation, 1e-8), "float32")
+        self._scale = self._shift = None
+        if standardize:
+            images = self._train[0]
+            axes = tuple(range(images.ndim - 1)) or (0,)
+            mean, deviation = images.mean(axes, "float64"), images.std(axes, dtype="float64")
+            self._scale = np.asarray(1 / np.maximum(deviation, 1e-8), "float32")
+            self._shift = np.asarray(-mean / np.maximum(deviation, 1e-8), "float32")
 
     def train(
         self, start_epoch: int = 0, targets: Mapping[str, np.ndarray] | None = None
@@ -185,4 +193,6 @@ class Dataset:
         return prefetched(data.map(lambda x, y: (self._standardize(x), y)))
 
     def _standardize(self, images):
+        if self._scale is None:
+            return images
         return tf.cast(images, tf.float32) * self._scale + self._shift

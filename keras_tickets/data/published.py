@@ -40,6 +40,20 @@ def load(
         print(error)
     ```
     """
+    builder = prepared(name, data_dir)
+    return _read(builder, "train"), _read(builder, "test")
+
+
+def prepared(name: str, data_dir: str | None = None):
+    """The builder of a data set, which is downloaded if it is missing.
+
+    Args:
+        name: As in `load`.
+        data_dir: As in `load`.
+
+    Raises:
+        ValueError: The data can be neither found nor downloaded.
+    """
     tfds = import_tfds()
     where = directory(data_dir)
     try:
@@ -54,7 +68,7 @@ def load(
             "(set TFDS_DATA_DIR to a directory that holds it, or use 'digits', which needs no "
             "download)"
         ) from error
-    return _read(builder, "train"), _read(builder, "test")
+    return builder
 
 
 def directory(data_dir: str | None = None) -> str:

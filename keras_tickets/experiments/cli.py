@@ -55,6 +55,16 @@ def _configuration_flags(values: flags.FlagValues) -> None:
     )
 
 
+def _module_flag(values: flags.FlagValues) -> None:
+    flags.DEFINE_multi_string(
+        "module",
+        [],
+        "Python module of yours with models, data, losses or layers, looked for in the current "
+        "folder and beside the configuration.",
+        values,
+    )
+
+
 def _work_directory_flag(values: flags.FlagValues) -> None:
     flags.DEFINE_string("workdir", None, "Directory of the run. Required.", values)
 
@@ -96,17 +106,17 @@ COMMANDS = {
     "train": Command(
         "Train, or go on with what was begun.",
         "train --gin_file=FILE --workdir=DIR [--gin_param=NAME=VALUE]",
-        (_configuration_flags, _work_directory_flag),
+        (_configuration_flags, _module_flag, _work_directory_flag),
     ),
     "plan": Command(
         "Print the table of kernels, before any training.",
         "plan --gin_file=FILE [--gin_param=NAME=VALUE]",
-        (_configuration_flags,),
+        (_configuration_flags, _module_flag),
     ),
     "export": Command(
         "Write files for inference, and say what they gain.",
         "export --model=FILE --output=PATH [--format=FORMAT]",
-        (_export_flags,),
+        (_export_flags, _module_flag),
     ),
     "configs": Command(
         "List the configurations that come with the package.",

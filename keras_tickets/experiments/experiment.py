@@ -1,7 +1,9 @@
 """What the training binary trains: a model, a data set and how."""
 
 import dataclasses
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,7 +17,8 @@ from keras_tickets._checks import (
     check_text,
 )
 from keras_tickets.data.hold_out import count_held_out
-from keras_tickets.experiments import training_length
+from keras_tickets.data.named import as_source
+from keras_tickets.experiments import task, training_length
 from keras_tickets.experiments.procedures.fit import Fit
 from keras_tickets.experiments.procedures.procedure import Procedure
 from keras_tickets.masks import masked_kernels
@@ -30,9 +33,11 @@ class Experiment:
     """A model, a data set, and how to train one on the other.
 
     Attributes:
-        dataset: Name of a data set of `kt.data`.
-        model: Called as `model(input_shape=..., classes=..., seed=...)`; returns a built Keras
-            model that gives logits. The functions in `kt.models` fit.
+        dataset: Name of a data set of `kt.data`, a `kt.data.Source`, or an object as
+            `kt.data.BatchSource` says.
+        model: Called with those of `input_shape`, `classes` (or `outputs`) and `seed` that it
+            takes; returns a built Keras model that gives logits, or numbers. The functions in
+            `kt.models` fit.
         optimizer: Called without arguments; returns the optimizer, sparse or plain.
         epochs: Number of epochs.
         batch_size: Examples per step, over all replicas.
@@ -48,6 +53,12 @@ class Experiment:
         procedure: What is done: an object of `keras_tickets.experiments.procedures`, by default one
             training of all weights.
         name: Name of the experiment. None: data set and method, as in "digits/rigl".
+        loss: A Keras loss, its name, a class of losses, or `loss(targets, outputs)`. None: that of
+            the targets, on logits: crossentropy of classes, of yes or no, or mean squared error.
+        metrics: Names of Keras's, functions and classes. None: accuracy, or mean absolute error.
+        callbacks: Classes or functions that make callbacks; each training gets its own, called
+            before what saves an epoch.
+        source: The data set, described; made of `dataset`.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -73,7 +84,7 @@ class Experiment:
     ```
     """
 
-    dataset: str
+    dataset: Any
     model: Callable[..., keras.Model]
     optimizer: Callable[[], keras.optimizers.Optimizer]
     epochs: int
@@ -87,16 +98,19 @@ class Experiment:
     strategy: str = "none"
     procedure: Procedure = dataclasses.field(default_factory=Fit)
     name: str | None = None
+    loss: Any = None
+    metrics: Sequence[Any] | None = None
+    callbacks: Sequence[Callable[[], keras.callbacks.Callback]] = ()
 
     def __post_init__(self):
-        check_one_of("dataset", self.dataset, tuple(data.DATASETS))
+        self.source = as_source(self.dataset)
         for name in ("model", "optimizer"):
-            made = isinstance(getattr(self, name), keras.layers.Layer)
-            if made or not callable(getattr(self, name)):
-                raise TypeError(
-                    f"`{name}` must be a function or class; in a gin file, write its name with `@` "
-                    f"and without parentheses. Received: {name}={getattr(self, name)!r}"
-                )
+            _check_makes(name, getattr(self, name))
+        task.check_metrics(self.metrics)
+        if not isinstance(self.callbacks, list | tuple):
+            raise TypeError(f"`callbacks` must be a list. Received: callbacks={self.callbacks!r}")
+        for one in self.callbacks:
+            _check_makes("callbacks", one)
         for name in ("epochs", "batch_size", "steps_per_execution"):
             check_integer(name, getattr(self, name), low=1)
         if self.steps_per_epoch is not None:
@@ -117,7 +131,7 @@ class Experiment:
     @property
     def examples(self) -> int | None:
         """Number of training examples that are not held out; `None` where it is not known."""
-        size = data.describe(self.dataset).examples
+        size = self.source.examples
         return size if size is None else size - count_held_out(size, self.validation)
 
     @property
@@ -131,24 +145,35 @@ class Experiment:
         if steps is None:
             if self.examples is None:
                 raise ValueError(
-                    f"`steps_per_epoch` must be given for data set {self.dataset!r}, which does "
-                    "not say how many training examples it has. Received: steps_per_epoch=None"
+                    f"`steps_per_epoch` must be given for data set {self.source.name!r}, which "
+                    "does not say how many training examples it has. Received: steps_per_epoch=None"
                 )
             steps = self.examples // self.batch_size
         return self.epochs * max(steps, 1)
 
     def dense_model(self) -> keras.Model:
-        """The model before any weight is masked."""
-        description = data.describe(self.dataset)
-        arguments = {"input_shape": description.input_shape, "classes": description.classes}
+        """The model before any weight is masked.
+
+        Raises:
+            TypeError: `model` cannot be called so, or makes something else.
+            ValueError: It does not fit the data set and the loss.
+        """
+        given = {
+            "input_shape": tuple(self.source.inputs.shape),
+            "classes": self.source.outputs,
+            "outputs": self.source.outputs,
+            "seed": self.seed,
+        }
+        taken = {name: given[name] for name in _taken(self.model, given)}
         try:
-            model = self.model(**arguments, seed=self.seed)
+            model = self.model(**taken)
         except TypeError as error:
             raise TypeError(
-                f"`model` cannot be called with input_shape, classes and seed: {error}"
+                f"`model` cannot be called with {', '.join(taken) or 'nothing'}: {error}"
             ) from error
         if not isinstance(model, keras.Model):
             raise TypeError(f"`model` must make a Keras model. Received: {type(model).__name__}")
+        task.check_fits(self.source, model, self.make_loss(), self.metrics or ())
         return model
 
     def plan(self) -> SparsityPlan:
@@ -181,7 +206,7 @@ class Experiment:
             )
         core = getattr(optimizer, "core_optimizer", optimizer)
         try:
-            float(core.learning_rate)
+            float(tf.convert_to_tensor(core.learning_rate))
         except Exception as error:  # whatever TensorFlow makes of the arguments of a schedule
             raise ValueError(f"`optimizer`: its learning rate is no number: {error}") from error
         training_length.warn_of_other_length(core, self.total_steps)
@@ -191,24 +216,55 @@ class Experiment:
 
     def compile(self, model: keras.Model) -> None:
         """Compiles a model or a trainer for the experiment."""
+        loss = self.make_loss()
         model.compile(
             self.make_optimizer(),
-            self.loss(),
-            metrics=["accuracy"],
+            loss,
+            metrics=task.metrics_for(self.source, self.metrics, loss),
             steps_per_execution=self.steps_per_execution,
             jit_compile=self.jit_compile,
         )
 
-    def loss(self) -> keras.losses.Loss:
-        """The loss that is trained, on logits."""
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    def make_loss(self) -> Callable:
+        """The loss that is trained."""
+        return task.loss_for(self.source, self.loss)
 
-    def load_data(self) -> data.Dataset | data.StreamedDataset:
+    def make_callbacks(self) -> list[keras.callbacks.Callback]:
+        """The user's callbacks, made anew.
+
+        Raises:
+            TypeError: One of them makes something else.
+        """
+        made = [make() for make in self.callbacks]
+        for one in made:
+            if not isinstance(one, keras.callbacks.Callback):
+                raise TypeError(
+                    f"`callbacks` must make Keras callbacks. Received: {type(one).__name__}"
+                )
+        return made
+
+    def load_data(self) -> data.Batches:
         """The data set, in memory or opened."""
-        return data.load(
-            self.dataset,
-            self.batch_size,
+        return self.source.load(
+            batch_size=self.batch_size,
             seed=self.seed,
             steps_per_epoch=self.steps_per_epoch,
             validation=self.validation,
         )
+
+
+def _check_makes(name: str, value: Any) -> None:
+    """Checks that a setting makes something, and is not what it would make."""
+    made = isinstance(value, keras.layers.Layer | keras.callbacks.Callback)
+    if made or not callable(value):
+        raise TypeError(
+            f"`{name}` must be a function or class; in a gin file, write its name with `@` "
+            f"and without parentheses. Received: {name}={value!r}"
+        )
+
+
+def _taken(function: Callable, names: Iterable[str]) -> list[str]:
+    """Those of the names that a function takes; one that takes any takes those of `kt.models`."""
+    parameters = inspect.signature(function).parameters
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return [name for name in names if name in parameters or takes_any and name != "outputs"]

@@ -8,6 +8,7 @@ import gin
 import keras
 
 from keras_tickets import (
+    data,
     distributions,
     initializers,
     learning_rates,
@@ -17,6 +18,7 @@ from keras_tickets import (
     scoring,
     structures,
 )
+from keras_tickets.data import augmentation
 from keras_tickets.experiments import procedures, settings, training_length
 
 KERAS_OPTIMIZERS = (
@@ -43,17 +45,20 @@ KERAS_SCHEDULES = (
 )
 KERAS_INITIALIZERS = ("RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling")
 CLASSES = (optimizers, distributions, schedules, structures, initializers, learning_rates)
+DATA = ("image_folder", "npz", "stream", "text_file", "tfds")
 # Arguments that `train` gives; they are not bound one by one.
 GIVEN = ("input_shape", "classes", "seed")
+_NAMES = ["train", "tickets", "distill"]
 
 
 def bind() -> None:
     """Registers every name, once; a second call does nothing.
 
-    `train` are the settings of an experiment. The functions of `kt.models` and `kt.scoring`, the
-    public classes of `kt.optimizers`, `kt.distributions`, `kt.schedules`, `kt.structures`,
-    `kt.initializers` and `kt.learning_rates`, and Keras's optimizers, learning rate schedules and
-    initializers go by their own names. Seeds follow `train.seed`.
+    `train` are the settings of an experiment. The data sets of `kt.data`, the functions of
+    `kt.models` and `kt.scoring`, the public classes of `kt.optimizers`, `kt.distributions`,
+    `kt.schedules`, `kt.structures`, `kt.initializers` and `kt.learning_rates`, and Keras's
+    optimizers, learning rate schedules and initializers go by their own names. Seeds follow
+    `train.seed`.
     """
     if _is_bound("train"):
         return
@@ -64,6 +69,9 @@ def bind() -> None:
         _bind(function, "kt.training_length")
     for name in models.__all__:
         _bind(getattr(models, name), "kt.models")
+    for name in DATA:
+        _bind(getattr(data, name), "kt.data", given=())
+    _bind(augmentation.crop_and_flip, "kt.data", ("images", "draws"))
     for score in scoring.SCORES.values():
         _bind(score, "kt.scoring", ("model", *scoring.takes(score)))
     for package in CLASSES:
@@ -78,6 +86,22 @@ def bind() -> None:
             _bind(getattr(module, name), place)
 
 
+def bind_name(configurable: Callable, module: str, name: str) -> None:
+    """Registers a function or class of a module of the user's, unless it is registered."""
+    if not _is_bound(f"{module}.{name}"):
+        gin.external_configurable(configurable, name, module)
+
+
+def known_names() -> list[str]:
+    """What `bind` has registered, in alphabetical order."""
+    return sorted(set(_NAMES), key=str.lower)
+
+
+def parameters_of(name: str) -> list[str]:
+    """The parameters of what goes by a name."""
+    return list(inspect.signature(gin.get_configurable(name)).parameters)
+
+
 def _classes(package: ModuleType) -> list[type]:
     """The public classes of a package."""
     listed = (getattr(package, name) for name in package.__all__)
@@ -88,6 +112,7 @@ def _bind(configurable: Callable, module: str, given: Iterable[str] = GIVEN) -> 
     """Registers a function or class, but for the arguments that are given."""
     takes = inspect.signature(configurable).parameters
     denied = [name for name in given if name in takes]
+    _NAMES.append(configurable.__name__)
     gin.external_configurable(configurable, module=module, denylist=denied or None)
 
 

@@ -1,7 +1,9 @@
 """Reads gin files, whose includes are relative to the file that includes them."""
 
 import contextlib
+import io
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
@@ -9,18 +11,25 @@ import gin
 
 from keras_tickets.experiments import configurations, gin_bindings
 from keras_tickets.experiments.experiment import Experiment
+from keras_tickets.experiments.user_modules import UserModules
+
+_UNKNOWN = re.compile(r"No configurable matching (?:reference )?'@?(?:[\w./]*/)?([\w.]+)(?:\(\))?'")
+_NO_PARAMETER = re.compile(r"Configurable '(?:[\w./]*/)?([\w.]+)' doesn't have a parameter")
 
 
-def read_experiment(files: Sequence[str], parameters: Sequence[str] = ()) -> Experiment:
+def read_experiment(
+    files: Sequence[str], parameters: Sequence[str] = (), modules: Sequence[str] = ()
+) -> Experiment:
     """The experiment that configurations describe.
 
     Args:
         files: Paths, or names of configurations that come with the package; later ones override
             earlier ones.
         parameters: Settings, such as "train.seed=1", which override the files.
+        modules: Names of modules that are imported first, as by `import` in a file.
 
     Raises:
-        ValueError: A file or a setting is wrong; the error says which.
+        ValueError: A file, a module or a setting is wrong; the error says which.
         FileNotFoundError: There is no such file.
 
     Example:
@@ -33,12 +42,18 @@ def read_experiment(files: Sequence[str], parameters: Sequence[str] = ()) -> Exp
     """
     gin.clear_config()
     gin_bindings.bind()
-    for name in files:
-        path = configurations.find(name)
+    _READER.modules = UserModules()
+    paths = [configurations.find(name) for name in files]
+    for name in modules:
+        with _named(f"--module={name}"):
+            _READER.modules.load(name, paths[0].parent if paths else ".")
+            gin.parse_config(f"import {name}")
+    for path in paths:
         with _named(f"gin file {str(path)!r}"):
             gin.parse_config_file(str(path))
     for parameter in parameters:
         with _named(f"--gin_param={parameter!r}"):
+            _READER.modules.read(parameter, ".")
             gin.parse_config(parameter)
     gin.finalize()
     try:
@@ -53,13 +68,29 @@ def _named(source: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{source}: {error or type(error).__name__}") from error
+        text = str(error) or type(error).__name__
+        raise ValueError(f"{source}: {text}{_what_exists(text)}") from error
+
+
+def _what_exists(error: str) -> str:
+    """The names that gin would know, after an error about one that it does not."""
+    if unknown := _UNKNOWN.search(error):
+        names = _READER.modules.names(unknown[1])
+        return f" The names are: {', '.join(names or gin_bindings.known_names())}"
+    if found := _NO_PARAMETER.search(error):
+        return f" They are: {', '.join(gin_bindings.parameters_of(found[1]))}"
+    return ""
 
 
 class _Reader:
-    """Opens files for gin, which reads an include while the file that includes it is open."""
+    """Opens files for gin, which reads an include while the file that includes it is open.
+
+    Attributes:
+        modules: What the files import; each file's modules are imported before gin reads it.
+    """
 
     def __init__(self):
+        self.modules = UserModules()
         self._open: list[pathlib.Path] = []
 
     def finds(self, name: str) -> bool:
@@ -73,8 +104,9 @@ class _Reader:
             raise ValueError(f"{str(path)!r} includes itself")
         self._open.append(path)
         try:
-            with open(path, encoding="utf-8-sig") as file:  # some editors begin a file with a mark
-                yield file
+            text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+            self.modules.read(text, path.parent)
+            yield io.StringIO(text)
         finally:
             self._open.pop()
 

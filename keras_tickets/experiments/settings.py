@@ -1,7 +1,8 @@
 """The settings `train.…` of a configuration, and the experiment that they describe."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -24,7 +25,7 @@ from keras_tickets.structures import Structure
 
 
 def train(
-    dataset: str,
+    dataset: Any,
     model: Callable[..., keras.Model],
     optimizer: Callable[[], keras.optimizers.Optimizer],
     epochs: int,
@@ -49,6 +50,9 @@ def train(
     strategy: str = "none",
     procedure: Procedure | None = None,
     name: str | None = None,
+    loss: Any = None,
+    metrics: Sequence[Any] | None = None,
+    callbacks: Sequence[Callable[[], keras.callbacks.Callback]] = (),
 ) -> Experiment:
     """The experiment that settings describe.
 
@@ -77,6 +81,9 @@ def train(
         strategy=strategy,
         procedure=Fit(start, initializer) if procedure is None else procedure,
         name=name,
+        loss=loss,
+        metrics=metrics,
+        callbacks=callbacks,
     )
 
 

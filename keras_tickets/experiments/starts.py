@@ -134,7 +134,7 @@ class Pruned:
             check_integer("score_examples", self.examples, 1, experiment.examples)
             examples = experiment.load_data().train().unbatch().batch(self.examples)
             x, y = next(iter(examples))
-            arguments |= {"x": x, "y": y, "loss": experiment.loss()}
+            arguments |= {"x": x, "y": y, "loss": experiment.make_loss()}
         return functools.partial(self.scores, **arguments)
 
 

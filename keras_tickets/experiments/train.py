@@ -60,6 +60,7 @@ def train(
     directory = WorkDirectory(workdir)
     procedure = experiment.procedure
     made = procedure.make(experiment, directory)
+    experiment.make_callbacks()  # their settings are described, and errors come before any file
     config = describe()
     finished = directory.open(config, procedure.extends)
     if finished is not None:
@@ -68,7 +69,10 @@ def train(
     dataset = experiment.load_data()
     with directory.in_use():
         directory.begin(config)
-        summary = procedure.run(made, Run(experiment, directory, dataset, verbose))
+        try:
+            summary = procedure.run(made, Run(experiment, directory, dataset, verbose))
+        except tf.errors.OpError as error:
+            raise getattr(dataset, "failure", None) or error from error
         return directory.finish({**summary, "config": settings(config), "versions": versions()})
 
 

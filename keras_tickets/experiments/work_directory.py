@@ -20,7 +20,10 @@ LOCK = ".keras_tickets_run"
 MOST_SHOWN = 5
 CONFIG, SUMMARY = "config.gin", "summary.json"
 SUMMARY_KIND = "keras_tickets summary 1"
-SUMMARY_SCHEMA = {"steps": int, "test_accuracy": float}
+SUMMARY_SCHEMA = {"steps": int}
+RESULT = "test_"
+# Settings that runs of version 0.1.0 do not have, with the values that they were run with.
+ADDED = {"train.loss": None, "train.metrics": None, "train.callbacks": ()}
 
 
 class WorkDirectory:
@@ -81,6 +84,7 @@ class WorkDirectory:
         if not file.exists():
             return None
         before, now = settings(_read(file)), settings(config)
+        before = {name: value for name, value in ADDED.items() if name in now} | before
         differences = {
             name: f"{name} is {_shown(now, name)}, was {_shown(before, name)}"
             for name in dict.fromkeys([*before, *now])
@@ -155,7 +159,11 @@ def read_summary(file: str | os.PathLike) -> dict[str, Any]:
         OSError: It cannot be read.
         ValueError: It is damaged, or another file of that name.
     """
-    return read_document(file, SUMMARY_KIND, SUMMARY_SCHEMA)
+    summary = read_document(file, SUMMARY_KIND, SUMMARY_SCHEMA)
+    results = {name: value for name, value in summary.items() if name.startswith(RESULT)}
+    if not results or not all(isinstance(value, int | float) for value in results.values()):
+        raise ValueError(f"file {str(file)!r} is damaged: its results are {results!r}")
+    return summary
 
 
 def _read(file: pathlib.Path) -> str:

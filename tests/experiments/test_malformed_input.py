@@ -99,6 +99,9 @@ REFUSED = {
     "strategy": ("5", "'many'", "None", "True"),
     "procedure": ("5", "'fit'", "@tickets", "[1]", "True"),
     "name": ("5", "[1]", "True"),
+    "loss": ("5", "'no_such_loss'", "[1]", "True"),
+    "metrics": ("5", "'mse'", "['no_such_metric']", "True", "@RandomNormal()"),
+    "callbacks": ("5", "'x'", "['x']", "None", "True"),
 }
 ONLY_WHEN_MADE = ("initializer", "mask")  # the plan does not look at them
 OTHERS = [

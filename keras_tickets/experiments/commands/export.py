@@ -2,6 +2,7 @@
 
 import pathlib
 import zipfile
+from collections.abc import Sequence
 
 import keras
 from absl import flags
@@ -22,6 +23,7 @@ def run(values: flags.FlagValues) -> int:
         raise ValueError("--model is missing: name a .keras file, such as model.keras of a run")
     if not values.output:
         raise ValueError("--output is missing: name what to create")
+    _import(values.module)
     report = export(
         load(values.model),
         _with_suffix(values.output, values.format),
@@ -37,6 +39,15 @@ def run(values: flags.FlagValues) -> int:
     for file in report.files:
         print(file)
     return 0
+
+
+def _import(modules: Sequence[str]) -> None:
+    """Imports the modules whose classes the model has."""
+    if modules:
+        from keras_tickets.experiments.user_modules import UserModules  # knows gin
+
+        for name in modules:
+            UserModules().load(name)
 
 
 def _with_suffix(output: str, format: str) -> pathlib.Path:

@@ -2,7 +2,7 @@
 
 import errno
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from absl import flags
 
@@ -12,7 +12,7 @@ from keras_tickets._warnings import warn
 from keras_tickets.experiments import train
 from keras_tickets.experiments.commands.export import load
 from keras_tickets.experiments.experiment import Experiment
-from keras_tickets.experiments.work_directory import WorkDirectory, settings
+from keras_tickets.experiments.work_directory import RESULT, WorkDirectory, settings
 
 # What a full disk, a used-up quota and a limit on file sizes say.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -43,11 +43,11 @@ def run(values: flags.FlagValues) -> int:
         ) from error
     try:
         levels = f"{_levels(summary['levels'])}\n\n" if "levels" in summary else ""
-        accuracy = f"test accuracy: {summary['test_accuracy']:.4f}"
+        results = "\n".join(_results(summary))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         file = str(workdir / "summary.json")
         raise ValueError(f"file {file!r} is damaged: it is no summary of a run") from error
-    print(f"\n{experiment.plan_of(load(str(workdir / 'model.keras')))}\n\n{levels}{accuracy}")
+    print(f"\n{experiment.plan_of(load(str(workdir / 'model.keras')))}\n\n{levels}{results}")
     for name in ("summary.json", "metrics.csv", "model.keras", "tensorboard"):
         print(f"{name}: {workdir / name}")
     return 0
@@ -73,19 +73,27 @@ def experiment_of(values: flags.FlagValues) -> Experiment:
     import_optional("gin", "gin-config", "Configurations")
     from keras_tickets.experiments.gin_files import read_experiment
 
-    return read_experiment(values.gin_file, values.gin_param)
+    return read_experiment(values.gin_file, values.gin_param, values.module)
+
+
+def _results(summary: dict) -> Iterator[str]:
+    """What the test set says, a line each: the accuracy, or all results where there is none."""
+    results = {name: value for name, value in summary.items() if name.startswith(RESULT)}
+    for name in ["test_accuracy"] if "test_accuracy" in results else results:
+        yield f"{name.replace('_', ' ')}: {results[name]:.4f}"
 
 
 def _levels(levels: list[dict]) -> str:
     """The table of a run's levels, with a column for each control."""
     controls = list(dict.fromkeys(name for row in levels for name in row.get("controls", {})))
-    held_out = "val_accuracy" in levels[0]
+    figure = "accuracy" if "test_accuracy" in levels[0] else "loss"
+    held_out = f"val_{figure}" in levels[0]
     rows = []
     for row in levels:
         others = [row.get("controls", {}).get(name) for name in controls]
-        accuracies = [f"{r['test_accuracy']:.4f}" if r else "" for r in (row, *others)]
-        chosen_on = [f"{row['val_accuracy']:.4f}"] if held_out else []
+        figures = [f"{r[f'test_{figure}']:.4f}" if r else "" for r in (row, *others)]
+        chosen_on = [f"{row[f'val_{figure}']:.4f}"] if held_out else []
         numbers = [str(row["level"]), f"{row['nonzeros']:,}", f"{row['density']:.2%}"]
-        rows.append([*numbers, *chosen_on, *accuracies])
-    names = ["validation", "test accuracy"] if held_out else ["test accuracy"]
+        rows.append([*numbers, *chosen_on, *figures])
+    names = ["validation", f"test {figure}"] if held_out else [f"test {figure}"]
     return render_table(["level", "weights", "density", *names, *controls], rows)

@@ -12,6 +12,7 @@ from keras_tickets._checks import check_flag, check_integer, check_number
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.experiments.procedures.levels import level_summary, run_levels
 from keras_tickets.experiments.procedures.procedure import Run
+from keras_tickets.experiments.task import CLASSES, kind_of
 from keras_tickets.experiments.work_directory import WorkDirectory
 from keras_tickets.model import SparseModel, strip, with_full_masks
 from keras_tickets.plan import SparsityPlan, plan
@@ -91,11 +92,16 @@ class Distill:
 
     def make(self, experiment: "Experiment", directory: WorkDirectory) -> Distillation:
         """The compiled trainers, whose store is the work directory."""
-        described = data.describe(experiment.dataset)
-        if self.cached and (described.augment or described.streamed):
+        source = experiment.source
+        if kind_of(source) != CLASSES:
+            raise ValueError(
+                "`distill` needs a data set of classes, for which there are soft labels. Received: "
+                f"{source.name!r}, whose targets are {kind_of(source)}"
+            )
+        if self.cached and not source.repeats:
             raise ValueError(
                 "`cached` is for data in memory without augmentation. Received: cached=True with "
-                f"data set {experiment.dataset!r}"
+                f"data set {source.name!r}"
             )
         with experiment.strategy_scope():
             dense = experiment.dense_model()
@@ -128,7 +134,9 @@ class Distill:
         run_levels(made.student, run, batches)
         summary = level_summary([made.before, made.student], run, "distill")
         run.directory.save_model(made.student.model.student)
-        return {**summary, "teacher_test_accuracy": summary["levels"][0]["test_accuracy"]}
+        taught = summary["levels"][0]
+        results = {name: value for name, value in taught.items() if name.startswith("test_")}
+        return {**summary, **{f"teacher_{name}": value for name, value in results.items()}}
 
     def _trainer(self, model, levels, directory):
         return RewindTrainer(

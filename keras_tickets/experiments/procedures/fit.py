@@ -70,6 +70,7 @@ class Fit:
             shuffle=False,
             callbacks=[
                 StopOnNaN(),
+                *experiment.make_callbacks(),
                 checkpoint,
                 _MetricsFile(directory, checkpoint, dataset.steps_per_epoch),
                 keras.callbacks.TensorBoard(directory.tensorboard, write_graph=False),

@@ -26,7 +26,7 @@ def run_levels(trainer: RewindTrainer, run: Run, batches: Callable[[int], tf.dat
     def callbacks(level):
         place = pathlib.Path(level).relative_to(directory.path)
         logs = keras.callbacks.TensorBoard(directory.tensorboard / place, write_graph=False)
-        return [StopOnNaN(), logs]
+        return [StopOnNaN(), *run.experiment.make_callbacks(), logs]
 
     trainer.fit(
         batches,
@@ -57,7 +57,11 @@ def level_summary(trainers: Sequence[RewindTrainer], run: Run, method: str) -> d
     run.directory.write_metrics(columns, [[row[name] for name in columns] for row in levels])
     runs = [one for row in levels for one in (row, *row.get("controls", {}).values())]
     steps, seconds = (sum(one[name] for one in runs) for name in ("steps", "seconds"))
-    results = {"accuracy": levels[-1]["test_accuracy"], "loss": levels[-1]["test_loss"]}
+    results = {
+        name.removeprefix("test_"): value
+        for name, value in levels[-1].items()
+        if name.startswith("test_")
+    }
     summary = summarize(run, network_of(last.model), method, results, steps, seconds)
     return {**summary, "levels": levels}
 
@@ -90,4 +94,4 @@ def _test(trainer: RewindTrainer, level: int, control: str | None, run: Run) -> 
     """Metrics on the test set of what a level ended with; the trainer then has that network."""
     trainer.level_store.trained(level, control).apply(network_of(trainer.model))
     results = trainer.evaluate(run.dataset.test(), verbose=0, return_dict=True)
-    return {"test_accuracy": results["accuracy"], "test_loss": results["loss"]}
+    return {f"test_{name}": value for name, value in results.items()}

@@ -24,7 +24,7 @@ class Run:
 
     experiment: "Experiment"
     directory: WorkDirectory
-    dataset: data.Dataset | data.StreamedDataset
+    dataset: data.Batches
     verbose: int | str
 
     def chosen_on(self):

@@ -15,7 +15,7 @@ def summarize(
         run: The run.
         model: The trained model.
         method: Name of the training method.
-        results: `accuracy` and `loss` on the test set.
+        results: `loss` and the metrics on the test set, by name.
         steps: Training steps that were taken.
         seconds: Time that they took.
 
@@ -25,8 +25,8 @@ def summarize(
     experiment = run.experiment
     kernels, operations = experiment.plan_of(model), flops(model)
     return {
-        "experiment": experiment.name or f"{experiment.dataset}/{method}",
-        "dataset": experiment.dataset,
+        "experiment": experiment.name or f"{experiment.source.name}/{method}",
+        "dataset": experiment.source.name,
         "model": model.name,
         "method": method,
         "seed": experiment.seed,
@@ -35,8 +35,7 @@ def summarize(
         "steps": steps,
         "chosen_on": "validation" if run.dataset.held_out else "test",
         "held_out": run.dataset.held_out,
-        "test_accuracy": results["accuracy"],
-        "test_loss": results["loss"],
+        **{f"test_{name}": float(value) for name, value in results.items()},
         "sparsity": kernels.sparsity,
         "nonzeros": kernels.nonzeros,
         "weights": sum(row.size for row in kernels.rows),
