@@ -1,5 +1,6 @@
 """The settings `train.…` of a configuration, and the experiment that they describe."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -62,29 +63,13 @@ def train(
         TypeError: A setting is of the wrong type.
         ValueError: A setting is unknown, out of range, or means nothing beside the others.
     """
+    given = dict(locals())
     singly = {"sparsity": sparsity, "structure": structure, "scores": scores, "ticket": ticket}
     _check_single(procedure, {**singly, "initializer": initializer})
     pruned = (scope, iterations, score_examples)
     start = _start(sparsity, distribution, structure, mask, scores, pruned, ticket, ticket_start)
-    return Experiment(
-        dataset=dataset,
-        model=model,
-        optimizer=optimizer,
-        epochs=epochs,
-        batch_size=batch_size,
-        steps_per_epoch=steps_per_epoch,
-        validation=validation,
-        filters=filters,
-        seed=seed,
-        steps_per_execution=steps_per_execution,
-        jit_compile=jit_compile,
-        strategy=strategy,
-        procedure=Fit(start, initializer) if procedure is None else procedure,
-        name=name,
-        loss=loss,
-        metrics=metrics,
-        callbacks=callbacks,
-    )
+    given["procedure"] = Fit(start, initializer) if procedure is None else procedure
+    return Experiment(**{field.name: given[field.name] for field in dataclasses.fields(Experiment)})
 
 
 def _start(sparsity, distribution, structure, mask, scores, pruned, ticket, ticket_start) -> Start:
