@@ -86,6 +86,13 @@ def _export_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean("packed", False, "Non-zero values and bits in the SavedModel.", values)
     flags.DEFINE_string("quantize", None, "int8: kernels of the LiteRT file as int8.", values)
     flags.DEFINE_string(
+        "calibration",
+        None,
+        "An .npz file of examples, arrays by input name: with --quantize=int8, the LiteRT file "
+        "computes in int8, in their ranges.",
+        values,
+    )
+    flags.DEFINE_string(
         "kernels",
         "packed",
         "Of the LiteRT file. packed: all expanded before the first call; sparse: computed with as "

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ import tensorflow as tf
 from keras_tickets._checks import check_flag, check_model
 from keras_tickets._kernels.tracing import InputShape
 from keras_tickets.export import advice, apart, placing
+from keras_tickets.export.calibration import check_wanted, read_examples
 from keras_tickets.export.formats import find_format
 from keras_tickets.export.interface import Interface
 from keras_tickets.export.measure import Trial
@@ -27,6 +29,7 @@ def export(
     packed: bool = False,
     quantize: str | None = None,
     *,
+    calibration: Any = None,
     kernels: str = "packed",
     batch_size: int = 1,
     target: str | None = None,
@@ -54,6 +57,13 @@ def export(
         quantize: For `"litert"`: `"int8"` stores kernels as int8, symmetric with one scale per
             output channel, so that zeros stay exactly 0. Arithmetic is float32, but for kernels
             in blocks of 1x16, which have one scale and are multiplied as int8.
+        calibration: With `quantize="int8"`: data like those that the model will see, for a file
+            that computes in int8 throughout, as accelerators of phones want it, where the operators
+            allow it. Inputs and outputs keep their dtypes. A few hundred examples are enough:
+            arrays with the examples first, in a list or a dict by input name if there are several
+            inputs, or a `tf.data.Dataset` or another iterable of batches, of which tuples are
+            inputs, targets and weights as in `fit`. Kernels then take a byte a weight, zeros
+            included, but for blocks of 1x16 with `kernels="sparse"` or `"auto"`.
         kernels: For `"litert"`: how fully connected layers are stored. `"packed"`: all kernels are
             expanded before the first call, and are then as large and slow as dense ones; the file
             depends on the model alone. `"sparse"`: the interpreter computes with the non-zero
@@ -77,10 +87,10 @@ def export(
 
     Raises:
         ImportError: The format needs a package that is not installed.
-        TypeError: `sparse_model` is not a Keras 3 model.
+        TypeError: `sparse_model` is not a Keras 3 model, or `calibration` are no data.
         ValueError: The model is not built or cannot be converted, `path` exists or cannot be
-            written, an option is not among those allowed, or no kernel can be as `kernels="sparse"`
-            asks.
+            written, an option is not among those allowed, `calibration` does not fit the inputs, or
+            no kernel can be as `kernels="sparse"` asks.
 
     Example:
 
@@ -108,6 +118,7 @@ def export(
             "batch_size": batch_size,
             "target": target,
         },
+        calibration=calibration,
         overwrite=overwrite,
         input_shape=input_shape,
     )
@@ -119,12 +130,14 @@ def export_and_measure(
     format: str,
     options: dict,
     *,
+    calibration: Any = None,
     overwrite: bool = False,
     input_shape: InputShape = None,
     ram: bool = False,
 ) -> ExportReport:
     """The body of `export`; `ram` measures memory too, which takes longer."""
     chosen = find_format(format, **options)
+    check_wanted(calibration, options, format, input_shape)
     check_model(model, "sparse_model")
     check_flag("overwrite", overwrite)
     target = placing.check_path(path, chosen, overwrite)
@@ -135,8 +148,12 @@ def export_and_measure(
         written = folder / target.name
         with _explained(target, format):
             interface = Interface.of(plain)
-            note = chosen.write(plain, interface, written)
-            trial = Trial(plain, interface, format, folder=room, input_shape=input_shape)
+            examples = [] if calibration is None else read_examples(calibration, interface)
+            data = {"examples": examples} if examples else {}
+            note = chosen.write(plain, interface, written, **data)
+            trial = Trial(
+                plain, interface, format, folder=room, input_shape=input_shape, examples=examples
+            )
             encoded = chosen.encode(written, trial) if chosen.encode else KernelReport()
             measured = trial.measure(written, ram)
             files = placing.put_in_place(folder, target, room, chosen, overwrite)

@@ -3,8 +3,11 @@
 import pathlib
 import re
 import tempfile
+from collections.abc import Sequence
+from typing import Any
 
 import keras
+import numpy as np
 
 from keras_tickets import _keras_compat
 from keras_tickets.export import advice, apart, saved_model
@@ -22,10 +25,23 @@ FLOAT32_NOTE = "The file computes in float32 where the model computes in {dtypes
 MISSING = re.compile(r"No conversion rule found for operations?: ([\w, ]+)|-- (\w+) with a message")
 
 
-def convert(format: str, model: keras.Model, interface: Interface, path: pathlib.Path) -> str:
+def convert(
+    format: str,
+    model: keras.Model,
+    interface: Interface,
+    path: pathlib.Path,
+    examples: Sequence[np.ndarray] = (),
+) -> str:
     """Writes a plain Keras model to `path`; returns a remark, which may be empty.
 
     Layers that compute in a dtype which the format lacks compute in float32 in the file.
+
+    Args:
+        format: The format.
+        model: The model.
+        interface: Its inputs.
+        path: The file to write.
+        examples: An array for each input, to calibrate by, for LiteRT.
 
     Raises:
         apart.Failure: The converter refuses it or crashes.
@@ -39,6 +55,10 @@ def convert(format: str, model: keras.Model, interface: Interface, path: pathlib
     with tempfile.TemporaryDirectory(dir=path.parent.parent) as source:
         with _keras_compat.computing_in("float32", others):
             outputs = saved_model.write_flat(model, interface, pathlib.Path(source))
+        calibration = {}
+        if examples:
+            calibration["calibration"] = f"{source}/calibration.npz"
+            np.savez(calibration["calibration"], **_in_batches(examples, interface))
         try:
             reply = apart.request(
                 "convert",
@@ -47,6 +67,7 @@ def convert(format: str, model: keras.Model, interface: Interface, path: pathlib
                 target=str(path),
                 inputs=[spec.name for spec in interface.inputs],
                 outputs=outputs,
+                **calibration,
             )
         except apart.Failure as error:
             found = [known or partly for known, partly in MISSING.findall(str(error))]
@@ -57,3 +78,12 @@ def convert(format: str, model: keras.Model, interface: Interface, path: pathlib
     if reply["lacks"]:
         raise apart.Failure(advice.lacks(NAMES[format], reply["lacks"]))
     return FLOAT32_NOTE.format(dtypes=" and ".join(dtypes)) if dtypes else ""
+
+
+def _in_batches(examples: Sequence[np.ndarray], interface: Interface) -> dict[str, Any]:
+    """The examples of each input, with an axis of batches of the size that the model takes."""
+    size = interface.batch_size or 1
+    return {
+        spec.name: values.reshape(-1, size, *values.shape[1:])
+        for spec, values in zip(interface.inputs, examples, strict=True)
+    }

@@ -12,6 +12,8 @@ from tensorflow.lite.python import schema_py_generated as schema
 IDENTIFIER = b"TFL3"  # at the fifth byte of a file
 ALIGNMENT = 16
 OPERATORS = schema.BuiltinOperator
+NAMES = {value: name for name, value in vars(OPERATORS).items() if isinstance(value, int)}
+DTYPES = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT8: np.int8}
 # Operators with a kernel: which input it is, and which of its axes are the output channels.
 KERNELS = {
     OPERATORS.BATCH_MATMUL: (1, -1),
@@ -41,7 +43,7 @@ class LitertFile:
         self.tensors: list[schema.TensorT] = self._graph.tensors
 
     def kernels(self) -> dict[int, int]:
-        """Axes of output channels by the index of the constant float32 tensor."""
+        """Axes of output channels by the index of the constant tensor, float32 or int8."""
         found = {}
         for operator in self._graph.operators:
             place, axis = KERNELS.get(self._builtin(operator), (0, None))
@@ -50,12 +52,28 @@ class LitertFile:
         return found
 
     def values(self, index: int) -> np.ndarray | None:
-        """The values of a tensor; `None` if it is not a constant of float32."""
+        """The values of a tensor; `None` if it is not a constant of float32 or scaled int8."""
         tensor = self.tensors[index]
         data = self._model.buffers[tensor.buffer].data
-        if tensor.type != schema.TensorType.FLOAT32 or data is None or tensor.shape is None:
+        dtype = DTYPES.get(tensor.type)
+        if dtype is None or data is None or tensor.shape is None:
             return None
-        return np.asarray(data, np.uint8).view(np.float32).reshape(tensor.shape)
+        if dtype == np.int8 and (tensor.quantization is None or tensor.quantization.scale is None):
+            return None
+        return np.asarray(data, np.uint8).view(dtype).reshape(tensor.shape)
+
+    def in_float(self) -> set[str]:
+        """The names of the operators that compute with float32."""
+        return {
+            self._name(operator)
+            for operator in self._graph.operators
+            if self._builtin(operator) not in (OPERATORS.QUANTIZE, OPERATORS.DEQUANTIZE)
+            and any(
+                self.tensors[index].type == schema.TensorType.FLOAT32
+                for index in (*operator.inputs, *operator.outputs)
+                if index >= 0
+            )
+        }
 
     def readers(self, index: int) -> list[schema.OperatorT]:
         """The operators that read a tensor."""
@@ -63,8 +81,10 @@ class LitertFile:
 
     def readers_names(self, index: int) -> list[str]:
         """The names of the operators that read a tensor, each once."""
-        names = {value: name for name, value in vars(OPERATORS).items() if isinstance(value, int)}
-        return sorted({names[self._builtin(operator)] for operator in self.readers(index)})
+        return sorted({self._name(operator) for operator in self.readers(index)})
+
+    def _name(self, operator: schema.OperatorT) -> str:
+        return NAMES[self._builtin(operator)]
 
     def _builtin(self, operator: schema.OperatorT) -> int:
         code = self._model.operatorCodes[operator.opcodeIndex]

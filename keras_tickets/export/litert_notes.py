@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from keras_tickets._tables import count_text
+from keras_tickets.export.litert_file import LitertFile
 from keras_tickets.export.litert_weights import StoredKernel
 
 SPARSE_NOTE = (
@@ -26,6 +28,16 @@ INT8_SPARSE_NOTE = (
     "Of those computed with as they are stored, {int8} are int8, one scale a kernel; their inputs "
     "are rounded to int8 too."
 )
+INTEGER_NOTE = (
+    "{integer} of {all} kernels are int8 with their zeros, which are exact, and take a byte a "
+    "weight, {bytes:,} bytes: what computes in int8 takes no packed kernels, so zeros make them "
+    "neither smaller nor faster."
+)
+CALIBRATED_NOTE = (
+    "The file computes in int8, in ranges that are those of {examples}, on which its outputs are "
+    "compared and timed. Its inputs and outputs have the model's dtypes."
+)
+IN_FLOAT_NOTE = "It computes in float32 in {names}."
 
 WAY_OUT = "kernels='auto' expands none of those that are faster without their zeros."
 FORCED = "kernels='sparse' asks for it"
@@ -52,24 +64,37 @@ FORCED_NOTE = (
 def note_on(kernels: Sequence[StoredKernel], how: str) -> str:
     """What the forms of the kernels mean; `how` those that are not expanded were chosen."""
     sparse = [kernel for kernel in kernels if kernel.form not in ("dense", "packed")]
+    packed_or_dense = [kernel for kernel in kernels if kernel not in sparse]
     packed = [kernel for kernel in kernels if kernel.form == "packed"]
     wide = [kernel.name for kernel in packed if kernel.index_bytes > 1]
-    int8 = [kernel for kernel in kernels if kernel.int8 and kernel not in sparse]
+    int8 = [kernel for kernel in packed_or_dense if kernel.int8 and not kernel.integer]
+    integer = [kernel for kernel in packed_or_dense if kernel.integer]
     sentences = []
     if sparse:
         sentences.append(SPARSE_NOTE.format(sparse=len(sparse), all=len(kernels), how=how))
     if packed:
         sentences.append(PACKED_NOTE.format(packed=len(packed), all=len(kernels)))
         sentences[-1] += SOME_PACKED if sparse else ALL_PACKED
-    if not sparse and not packed:
+    if not sparse and not packed and not integer:
         sentences.append(DENSE_NOTE.format(all=len(kernels)))
     if wide:
         sentences.append(WIDE_NOTE.format(names=", ".join(wide)))
     if int8:
         sentences.append(INT8_NOTE.format(int8=len(int8)))
-    if sparse_int8 := [kernel for kernel in sparse if kernel.int8]:
+    if integer:
+        size = sum(kernel.bytes for kernel in integer)
+        sentences.append(INTEGER_NOTE.format(integer=len(integer), all=len(kernels), bytes=size))
+    if sparse_int8 := [kernel for kernel in sparse if kernel.int8 and not kernel.integer]:
         sentences.append(INT8_SPARSE_NOTE.format(int8=len(sparse_int8)))
     return " ".join(sentences)
+
+
+def note_on_calibration(content: bytes, examples: int) -> str:
+    """What a file that was converted by examples computes in."""
+    note = CALIBRATED_NOTE.format(examples=count_text(examples, "example"))
+    if names := sorted(LitertFile(content).in_float()):
+        note += " " + IN_FLOAT_NOTE.format(names=", ".join(names))
+    return note
 
 
 def note_on_gain(speedup: Mapping[int, float], ram: int | None, packed_ram: int | None) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from keras_tickets.export import apart
-from keras_tickets.export.litert_weights import encode_alone, first_input
+from keras_tickets.export.litert_weights import encode_alone, first_input, is_integer
 from keras_tickets.export.measure import Trial
 from keras_tickets.export.samples import Sample
 
@@ -78,11 +78,14 @@ def race_kernels(
         for form, path in paths.items():
             path.write_bytes(encode_alone(content, index, form, SIGNATURE))
         texts = {form: str(path) for form, path in paths.items()}
+        integer = is_integer(content, index)
         try:
             yield (
                 index,
                 {
-                    batch: Race.of(_race(trial, of_batch[place], paths=texts, rounds=rounds))
+                    batch: Race.of(
+                        _race(trial, of_batch[place], integer, paths=texts, rounds=rounds)
+                    )
                     for batch, of_batch in shapes.items()
                 },
             )
@@ -133,8 +136,10 @@ def _skipped_unless_first(found: dict) -> Iterator[None]:
             raise
 
 
-def _race(trial: Trial, shape: Sequence[int], **arguments) -> dict:
+def _race(trial: Trial, shape: Sequence[int], integer: bool, **arguments) -> dict:
     values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    if integer:
+        values = (32 * values).clip(-128, 127).astype(np.int8)
     return trial.request_named("race", {"input": values}, **arguments)
 
 

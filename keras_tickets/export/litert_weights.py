@@ -9,6 +9,9 @@ A kernel is stored in one of these forms:
   cannot choose which kernels it encodes.
 * "csr", "1x4" (float32) and "1x16" (int8): single values or blocks of a row, with which
   FULLY_CONNECTED of version 8 computes as they are.
+
+Kernels that the converter has made int8, in files that compute in int8, are never packed: the
+interpreter's default delegate refuses FULLY_CONNECTED behind the operator that expands them.
 """
 
 import dataclasses
@@ -38,6 +41,7 @@ class StoredKernel:
         bytes: Bytes of its values and indices.
         index_bytes: Bytes of a column index; 0 if the kernel is stored densely.
         int8: Whether its values are int8.
+        integer: Whether it is multiplied with int8 inputs in an operator that computes in int8.
     """
 
     index: int
@@ -46,6 +50,7 @@ class StoredKernel:
     bytes: int
     index_bytes: int
     int8: bool
+    integer: bool = False
 
 
 def encode(
@@ -87,6 +92,11 @@ def first_input(content: bytes, index: int) -> int:
     return int(LitertFile(content).readers(index)[0].inputs[0])
 
 
+def is_integer(content: bytes, index: int) -> bool:
+    """Whether a kernel is multiplied with int8 inputs."""
+    return LitertFile(content).values(index).dtype == np.int8
+
+
 def sparse_forms(file: LitertFile, index: int, int8: bool) -> tuple[list[str], str]:
     """The forms in which a kernel can be computed with, and why there are no more.
 
@@ -99,7 +109,8 @@ def sparse_forms(file: LitertFile, index: int, int8: bool) -> tuple[list[str], s
         return [], f"{' and '.join(operators)} cannot compute with sparse kernels"
     if any(operator.inputs[1] != index for operator in file.readers(index)):
         return [], "it is not only a kernel"
-    packed = _packed(_quantize(values, 0)[1] if int8 else values)
+    int8 = int8 or values.dtype == np.int8
+    packed = _packed(_as_int8(values, 0) if int8 else values)
     if packed is None or not packed.values.size:
         return [], "it has too few zeros"
     width, columns = (16 if int8 else 4), values.shape[1]
@@ -108,7 +119,7 @@ def sparse_forms(file: LitertFile, index: int, int8: bool) -> tuple[list[str], s
         return forms, f"its {columns} inputs are no multiple of {width}"
     if int8 and columns > MOST_COLUMNS * width:
         return [], f"of int8 kernels only those of at most {MOST_COLUMNS * width} inputs can be"
-    blocks = SparseRows.of(_quantize(values)[1] if int8 else values, width)
+    blocks = SparseRows.of(_as_int8(values) if int8 else values, width)
     if blocks.bytes > packed.bytes or (int8 and blocks.longest > MOST_BLOCKS):
         return forms, f"its zeros do not come in blocks of 1x{width}"
     return [*forms, f"1x{width}"], ""
@@ -130,8 +141,8 @@ def _packed(values: np.ndarray) -> SparseRows | None:
 def _compute_sparse(file: LitertFile, index: int, form: str) -> StoredKernel:
     """Stores one kernel so that its operators compute with it as it is."""
     tensor, values = file.tensors[index], file.values(index)
-    int8 = form == "1x16"
-    if int8:
+    int8, integer = form == "1x16", values.dtype == np.int8
+    if int8 and not integer:
         tensor.type = schema.TensorType.INT8
         tensor.quantization, values = _quantize(values)
     rows = SparseRows.of(values, WIDTHS[form])
@@ -140,13 +151,15 @@ def _compute_sparse(file: LitertFile, index: int, form: str) -> StoredKernel:
     for operator in file.readers(index):
         file.set_version(operator, SPARSE_VERSION)
     name = _layer_name(tensor.name.decode())
-    return StoredKernel(index, name, form, rows.bytes, rows.index_bytes, int8)
+    return StoredKernel(index, name, form, rows.bytes, rows.index_bytes, int8, integer)
 
 
 def _pack(file: LitertFile, index: int, axis: int, int8: bool) -> StoredKernel:
     """Stores one kernel in as few bytes as possible, and expands it before it is used."""
     tensor, values = file.tensors[index], file.values(index)
     name = _layer_name(tensor.name.decode())
+    if values.dtype == np.int8:
+        return StoredKernel(index, name, "dense", values.nbytes, 0, True, integer=True)
     used = index
     int8 = int8 and values.nbytes - values.size > OPERATOR_BYTES
     if int8:
@@ -188,6 +201,10 @@ def _layer_name(tensor_name: str) -> str:
     """Keras's name of the layer, extracted from the converter's name of the fused operators."""
     first = tensor_name.partition(";")[0].split("/")
     return first[-2] if len(first) > 1 else first[0]
+
+
+def _as_int8(values: np.ndarray, axis: int | None = None) -> np.ndarray:
+    return values if values.dtype == np.int8 else _quantize(values, axis)[1]
 
 
 def _quantize(values: np.ndarray, axis: int | None = None):

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ from keras_tickets._warnings import warn
 from keras_tickets.export import apart
 from keras_tickets.export.interface import Interface
 from keras_tickets.export.report import Latency
-from keras_tickets.export.samples import Sample, working_samples
+from keras_tickets.export.samples import Examples, Sample, working_samples
 
 BATCH_SIZES = (1, 32)
 MIN_CALLS, MAX_CALLS, MAX_SECONDS = 10, 200, 0.5
@@ -65,6 +65,7 @@ class Trial:
         format: The format of the exported model.
         folder: Where to write arrays for the process that runs it.
         input_shape: As in `kt.export`.
+        examples: An array for each input to run on, in place of random ones.
     """
 
     def __init__(
@@ -75,10 +76,12 @@ class Trial:
         *,
         folder: pathlib.Path,
         input_shape: InputShape = None,
+        examples: Sequence[np.ndarray] = (),
     ):
         self.model, self.interface = model, interface
         self.format, self.folder = format, folder
         self.input_shape = input_shape
+        self.examples = examples
 
     def samples(self) -> Iterator[Sample]:
         """The inputs that the model accepts, the best ones first.
@@ -89,6 +92,10 @@ class Trial:
         """
         batch = self._batches[0]
         inputs = self.interface.inputs
+        if self.examples:
+            shapes = tuple((None, *values.shape[1:]) for values in self.examples)
+            yield Examples(inputs, shapes, values=self.examples)
+            return
         try:
             yield from working_samples(self._outputs, inputs, self.input_shape, batch)
         except Exception as error:

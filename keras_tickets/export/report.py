@@ -92,7 +92,8 @@ class ExportReport:
         gzip_bytes: Their total size with each file compressed by gzip, as in a download or an
             archive.
         max_abs_difference: Largest absolute difference between the outputs of the model and of the
-            exported files, read back, on random inputs; over all outputs, in float32.
+            exported files, read back, on random inputs or the calibration data; over all outputs,
+            in float32.
         latency_ms: `Latency` of one call of the exported model on this host for each batch size
             measured, in milliseconds.
         note: What the numbers mean for a sparse model, in words.

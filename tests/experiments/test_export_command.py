@@ -67,6 +67,16 @@ def test_int8_in_a_file_that_gets_its_suffix(saved, tmp_path, capsys):
     assert (tmp_path / "m.tflite").is_file() and not (tmp_path / "m").exists()
 
 
+@pytest.mark.slow
+def test_calibration_data(saved, tmp_path, capsys):
+    name = keras.models.load_model(saved).inputs[0].name
+    np.savez(tmp_path / "data.npz", **{name: np.random.default_rng(0).normal(size=(9, 32))})
+    arguments = ["--format=litert", "--quantize=int8", f"--calibration={tmp_path / 'data.npz'}"]
+    arguments += [f"--model={saved}", f"--output={tmp_path / 'm.tflite'}"]
+    assert cli.main(["export", *arguments]) == 0
+    assert "that are those of 9 examples" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     "output, format, path",
     [
@@ -101,6 +111,28 @@ def test_sparse_kernels(saved, tmp_path, capsys):
         (["--model={model}", "--output=new", "--quantize=int8"], "must be None"),
         (["--model={model}", "--output=new", "--kernels=sparse"], "`kernels` must be 'packed'"),
         (["--model={model}", "--output=new", "--formt=onnx"], "formt"),
+        (
+            ["--model={model}", "--output=new", "--calibration=none.npz"],
+            "calibration file 'none.npz' does not exist",
+        ),
+        (
+            ["--model={model}", "--output=new", "--calibration=old"],
+            "calibration file 'old' cannot be read: it must be an .npz file",
+        ),
+        (
+            ["--model={model}", "--output=new", "--calibration=data.npz"],
+            "`calibration` must be None unless format='litert' and quantize='int8'",
+        ),
+        (
+            [
+                "--model={model}",
+                "--output=new",
+                "--format=litert",
+                "--quantize=int8",
+                "--calibration=data.npz",
+            ],
+            "batch first (",
+        ),
         (["--model={model}", "--output=/proc/no/such"], "`path` cannot be written"),
         (
             ["--model=damaged.keras", "--output=new"],
@@ -124,6 +156,7 @@ def test_bad_input_is_one_line_and_changes_nothing(
     flipped = content[:middle] + bytes(255 - b for b in content[middle : middle + 200])
     pathlib.Path("flipped.keras").write_bytes(flipped + content[middle + 200 :])
     pathlib.Path("text.keras").write_text("not a model")
+    np.savez("data.npz", image=np.ones((3, 32), "float32"))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     assert message in fail(capsys, *(a.format(model=saved) for a in arguments))
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}

@@ -5,9 +5,11 @@ import zipfile
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from absl import flags
 
 from keras_tickets._files.home import expand_home
+from keras_tickets._files.reading import open_file
 from keras_tickets.export import export
 from keras_tickets.export.formats import FORMATS
 
@@ -30,6 +32,7 @@ def run(values: flags.FlagValues) -> int:
         format=values.format,
         packed=values.packed,
         quantize=values.quantize or None,
+        calibration=_arrays(values.calibration) if values.calibration else None,
         kernels=values.kernels,
         batch_size=values.batch_size,
         target=values.target or None,
@@ -56,6 +59,25 @@ def _with_suffix(output: str, format: str) -> pathlib.Path:
     if path.name and not path.suffix and format in FORMATS and FORMATS[format].suffix:
         return path.with_suffix(FORMATS[format].suffix)
     return path
+
+
+def _arrays(path: str) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file by name.
+
+    Raises:
+        ValueError: There is none, or it is damaged.
+    """
+    try:
+        with open_file(expand_home(path)) as (file, _):
+            stored = np.load(file, allow_pickle=False)
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError as error:
+        raise ValueError(f"calibration file {path!r} does not exist") from error
+    except Exception as error:
+        raise ValueError(
+            f"calibration file {path!r} cannot be read: it must be an .npz file of arrays without "
+            f"objects. {type(error).__name__}: {error}"
+        ) from error
 
 
 def load(path: str) -> keras.Model:

@@ -27,9 +27,11 @@ IDLE_SECONDS = 60
 WARM_UP_CALLS = 3
 
 
-def convert(format: str, source: str, target: str, inputs: list[str], outputs: list[str]) -> dict:
+def convert(
+    format: str, source: str, target: str, inputs: list[str], outputs: list[str], **options: str
+) -> dict:
     """Converts the SavedModel `source`; the reply names the operators that the format lacks."""
-    return {"lacks": _module(format).convert(source, target, inputs, outputs)}
+    return {"lacks": _module(format).convert(source, target, inputs, outputs, **options)}
 
 
 def run(

@@ -1,15 +1,21 @@
 """LiteRT (TensorFlow Lite) files, run by ai_edge_litert if it is installed, or by TensorFlow."""
 
+import functools
 import importlib.util
 import pathlib
 import warnings
+
+import numpy as np
 
 SIGNATURE = "serving_default"
 CONTROL = "control"
 
 
-def convert(source, target, inputs, outputs):
-    """Converts a SavedModel; returns the operators that only TensorFlow has."""
+def convert(source, target, inputs, outputs, calibration=None):
+    """Converts a SavedModel; returns the operators that only TensorFlow has.
+
+    With `calibration`, a file of batches by input, to one that computes in int8.
+    """
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(source, signature_keys=[SIGNATURE])
@@ -18,9 +24,19 @@ def convert(source, target, inputs, outputs):
         tf.lite.OpsSet.SELECT_TF_OPS,
     ]
     converter.experimental_enable_resource_variables = True
+    if calibration:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = functools.partial(_batches, calibration)
     content = converter.convert()
     pathlib.Path(target).write_bytes(content)
     return sorted(name[len("Flex") :] for name in _custom_operators(content))
+
+
+def _batches(calibration):
+    with np.load(calibration) as file:
+        arrays = {name: file[name] for name in file.files}
+    for values in zip(*arrays.values(), strict=True):
+        yield SIGNATURE, dict(zip(arrays, values, strict=True))
 
 
 def _custom_operators(content):
