@@ -5,6 +5,7 @@ position. TensorFlow's own stateless generators give different numbers under XLA
 """
 
 import zlib
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -12,6 +13,7 @@ _C1 = 0xCC9E2D51
 _C2 = 0x1B873593
 _LENGTH = 24  # bytes hashed: those of path, seed, step and position
 _ROUNDS = 10
+PERMUTED_AT_ONCE = 1 << 16
 
 
 def random_scores(shape: tuple[int, ...], path: str, seed: int, step: int | tf.Tensor) -> tf.Tensor:
@@ -101,17 +103,41 @@ def random_positions(
         - [Black and Rogaway, 2002, "Ciphers with arbitrary finite domains"](
           https://doi.org/10.1007/3-540-45760-7_9): the Feistel network, and cycle walking
     """
+    permuted = permutation(size, path, seed, step)
+    starts = tf.range(0, count, PERMUTED_AT_ONCE, dtype=tf.int64)
+    return tf.reshape(tf.map_fn(permuted, starts, parallel_iterations=1), [-1])[:count]
+
+
+def permutation(
+    size: int, path: str, seed: int, step: int | tf.Tensor
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A random permutation of the numbers below `size`, that of `random_positions`.
+
+    Args:
+        size: As in `random_positions`.
+        path: As in `random_positions`.
+        seed: As in `random_positions`.
+        step: As in `random_positions`.
+
+    Returns:
+        A function from an int64 scalar to where the `PERMUTED_AT_ONCE` numbers from it on stand,
+        an int64 tensor. From `size` on they begin anew.
+    """
     bits = max((size - 1).bit_length(), 2)
-    keys = [stream(f"{path}/{i}", seed, step) for i in range(_ROUNDS)]
+    keys = tf.stack([stream(f"{path}/{i}", seed, step) for i in range(_ROUNDS)])
+    size = tf.constant(size, tf.int64)
+    return lambda start: _permuted_from(start, keys, size, bits)
 
-    def again(positions):
-        return tf.reduce_any(positions >= size)
 
-    def walk(positions):
-        return (tf.where(positions >= size, _permute(positions, bits, keys), positions),)
+# XLA makes one pass of the hashes' many.
+@tf.function(jit_compile=True, autograph=False)
+def _permuted_from(start, keys, size, bits):
+    def walk(numbers):
+        return (tf.where(numbers >= size, _permute(numbers, bits, keys), numbers),)
 
-    start = _permute(tf.range(count, dtype=tf.int64), bits, keys)
-    return tf.while_loop(again, walk, (start,))[0]
+    numbers = (start + tf.range(PERMUTED_AT_ONCE, dtype=tf.int64)) % size
+    first = _permute(numbers, bits, keys)
+    return tf.while_loop(lambda numbers: tf.reduce_any(numbers >= size), walk, (first,))[0]
 
 
 def _permute(values, bits, keys):
@@ -119,7 +145,7 @@ def _permute(values, bits, keys):
     low_bits = bits // 2
     low = tf.bitwise.bitwise_and(values, _ones(low_bits))
     high = tf.bitwise.right_shift(values, tf.constant(low_bits, tf.int64))
-    for i, key in enumerate(keys):
+    for i, key in enumerate(tf.unstack(keys, _ROUNDS)):
         source, width = (low, bits - low_bits) if i % 2 == 0 else (high, low_bits)
         hashes = tf.cast(_finish(_absorb(key, _low_word(source)), _LENGTH), tf.int64)
         mixed = tf.bitwise.bitwise_and(hashes, _ones(width))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_tickets._randomness import random_positions, scores_at, stream
+from keras_tickets._randomness import PERMUTED_AT_ONCE, permutation, scores_at, stream
 from keras_tickets._selection import EXCLUDED, choose_keys, sort_keys
 
 
@@ -149,7 +149,6 @@ def draw_free_positions(
     k: tf.Tensor,
     *,
     taken: tf.Tensor,
-    limit: int,
     path: str,
     seed: int,
     step: int | tf.Tensor,
@@ -159,8 +158,7 @@ def draw_free_positions(
     Args:
         size: Number of positions.
         k: How many to draw, an int32 scalar.
-        taken: int64 tensor, sorted, of `limit` - `k` positions or fewer.
-        limit: How many positions of the permutation are looked at; so many always suffice.
+        taken: int64 tensor, sorted, of at most `size` - `k` positions.
         path: As in `random_positions`.
         seed: As in `random_positions`.
         step: As in `random_positions`.
@@ -168,7 +166,18 @@ def draw_free_positions(
     Returns:
         An int64 tensor of shape (k,), sorted.
     """
-    drawn = random_positions(limit, size, path, seed, step)
-    free = ~is_taken(drawn, taken)
-    first = free & (tf.cumsum(tf.cast(free, tf.int32)) <= k)
-    return tf.sort(tf.gather(drawn, tf.where(first)[:, 0]))
+    permuted = permutation(size, path, seed, step)
+
+    def draw(start, found):
+        drawn = permuted(start)
+        free = tf.boolean_mask(drawn, ~is_taken(drawn, taken))
+        return start + PERMUTED_AT_ONCE, tf.concat([found, free], 0)
+
+    _, found = tf.while_loop(
+        lambda start, found: tf.size(found) < k,
+        draw,
+        (tf.constant(0, tf.int64), tf.zeros([0], tf.int64)),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None])),
+        parallel_iterations=1,
+    )
+    return tf.sort(found[:k])

@@ -88,7 +88,7 @@ def test_free_positions_are_drawn_without_repetition(seed, weights, share):
     rng = np.random.default_rng(seed)
     taken = np.sort(rng.choice(size, weights - k, replace=False))
     found = _search.draw_free_positions(
-        size, tf.constant(k), taken=tf.constant(taken), limit=weights, path="a", seed=seed, step=1
+        size, tf.constant(k), taken=tf.constant(taken), path="a", seed=seed, step=1
     ).numpy()
     assert found.size == k == len(set(found.tolist()))
     assert not set(found.tolist()) & set(taken.tolist())

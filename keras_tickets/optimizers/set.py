@@ -67,7 +67,6 @@ class SET(DropAndGrow):
                 kernel.size,
                 count,
                 taken=taken,
-                limit=kernel.count(),
                 path=kernel.name,
                 seed=self.seed,
                 step=step,
