@@ -85,11 +85,17 @@ def sum_over_replicas(
         strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, whole) if whole else ()
     )
     return [
-        OuterProduct(*(strategy.gather(factor, axis=0) for factor in gradient))
+        OuterProduct(*(_gather(strategy, factor) for factor in gradient))
         if _is_product(gradient)
         else next(sums)
         for gradient in dense
     ]
+
+
+def _gather(strategy, factor):
+    """The rows of all replicas. What TensorFlow gathers does not know the size of a row."""
+    row = strategy.experimental_local_results(factor)[0].shape[1]
+    return tf.ensure_shape(strategy.gather(factor, axis=0), (None, row))
 
 
 def _is_product(gradient):

@@ -1,5 +1,7 @@
 """Products with a sparse kernel, by both engines, against NumPy's with the whole kernel."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -103,6 +105,14 @@ def test_auto_takes_numba_where_it_is_installed(monkeypatch):
     assert find_engine("auto") is find_engine("numba")
     monkeypatch.setattr(engines, "_numba_installed", lambda: False)
     assert find_engine("auto") is find_engine("tensorflow")
+
+
+def test_numba_is_refused_on_several_replicas(monkeypatch):
+    strategy = types.SimpleNamespace(num_replicas_in_sync=2)
+    monkeypatch.setattr(tf.distribute, "get_strategy", lambda: strategy)
+    assert find_engine("auto") is find_engine("tensorflow")
+    with pytest.raises(ValueError, match="works on one replica.*Received: 2 replicas"):
+        find_engine("numba")
 
 
 @pytest.mark.parametrize("engine", _sparse_matmul.ENGINES)
