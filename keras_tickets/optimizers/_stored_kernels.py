@@ -14,6 +14,7 @@ from keras_tickets.optimizers._kernel_state import KernelState
 # Estimates of what a search holds for each position of a block, and for each weight that grows.
 _BYTES_PER_POSITION = 48
 _BYTES_PER_CHOICE = 72
+_LARGEST_BLOCK = 2**21  # of positions; larger ones leave the cache and take twice the time
 
 
 def drop_and_grow(method, state: KernelState, fraction: tf.Tensor, step: tf.Tensor) -> Callable:
@@ -96,7 +97,7 @@ def block_size(record: SparseKernel, memory: int, share: float, row: int) -> int
             f"`search_memory` must be at least {choices + row * _BYTES_PER_POSITION:,} bytes for "
             f"kernel {record.name!r} of shape {record.shape}. Received: search_memory={memory}"
         )
-    return min(rows, record.size // row) * row
+    return min(rows, record.size // row, max(_LARGEST_BLOCK // row, 1)) * row
 
 
 def search_products(
