@@ -16,6 +16,7 @@ from rich.table import Table
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import keras_tickets as kt
+from benchmarks.process import peak_memory, reset_peak_memory, resident_memory
 from benchmarks.timing import EpochTime, ratio, spread, take_turns
 
 BATCH, INPUTS, CLASSES = 64, 1024, 10
@@ -65,20 +66,14 @@ def block(row: str, sparsity: float, width: int, steps: int):
     return run
 
 
-def status(name: str) -> int:
-    """Bytes of this process that Linux gives under a name, as `VmHWM`, the peak."""
-    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
-
-
 def peak_bytes(row: str, sparsity: float, width: int) -> int:
     """The peak of this process while it builds and trains a row, above what importing takes."""
     tf.matmul(tf.ones((8, 8)), tf.ones((8, 8)))
-    before = status("VmRSS")
-    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    before = resident_memory()
+    reset_peak_memory()
     model = network(row, sparsity, width)
     model.fit(batches(), steps_per_epoch=8, verbose=0)
-    return status("VmHWM") - before
+    return peak_memory() - before
 
 
 def memory(row: str, sparsity: float, width: int) -> int:
