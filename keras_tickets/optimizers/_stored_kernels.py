@@ -11,7 +11,8 @@ from keras_tickets._sparse_matmul import OuterProduct, Pattern, find_engine
 from keras_tickets.optimizers._grow_init import GRADIENTS, grown_values, random_stream
 from keras_tickets.optimizers._kernel_state import KernelState
 
-# Estimates of what a search holds for each position of a block, and for each weight that grows.
+# What a search may hold for each position of a block, and for each weight that grows. Measured were
+# 31 to 37 bytes a position; scores below 0 need 12 more.
 _BYTES_PER_POSITION = 48
 _BYTES_PER_CHOICE = 72
 _LARGEST_BLOCK = 2**21  # of positions; larger ones leave the cache and take twice the time
