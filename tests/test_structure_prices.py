@@ -15,7 +15,7 @@ def tool():
     return runpy.run_path(str(TOOL))
 
 
-@pytest.mark.parametrize("data", ["mnist", "cifar10"])
+@pytest.mark.parametrize("data", ["mnist", "cifar10_16x16"])
 def test_all_structures_leave_as_many_weights(tool, data):
     model = tool["network"](data, seed=0)
     for sparsity in tool["PATTERNS"]:
