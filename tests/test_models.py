@@ -30,6 +30,8 @@ PUBLISHED_WEIGHTS = {
     "resnet83_bottleneck": 856_496,
     "resnet164_bottleneck": 1_679_024,
     "resnet50": 25_502_912,
+    "mobilenet_v1": 4_209_088,
+    "mobilenet_v2": 3_469_760,
     "vgg11": 9_222_848,
     "vgg13": 9_407_168,
     "vgg16": 14_715_584,
@@ -39,6 +41,7 @@ PUBLISHED_WEIGHTS = {
 DEPTHS = {f"vgg{depth}": depth - 2 for depth in (11, 13, 16, 19)}
 ONE_OF_EACH_KIND = ("lenet_300_100", "conv2", "conv6", "resnet20", "resnet83_bottleneck", "vgg11")
 SMALL = ("lenet_300_100", "conv2", "conv6", "resnet20", "vgg11")
+FOR_IMAGENET = ("resnet50", "mobilenet_v1", "mobilenet_v2")
 baselines = {"big_sparse", "small_dense"}
 
 
@@ -51,7 +54,7 @@ def test_published_weight_counts_and_names(name):
     model = getattr(models, name)()
     assert kernel_count(model) == PUBLISHED_WEIGHTS[name]
     assert model.name == name
-    assert model.output_shape == (None, 1000 if name == "resnet50" else 10)
+    assert model.output_shape == (None, 1000 if name in FOR_IMAGENET else 10)
     assert model.layers[-1].activation is keras.activations.linear
     names = [layer.name for layer in model.layers]
     assert len(set(names)) == len(names)
@@ -80,7 +83,42 @@ def test_resnet50_has_the_kernels_and_products_of_the_published_one():
     assert 2 * sum(products) + sum(outputs) == published["dense_inference_flops"]
 
 
-@pytest.mark.parametrize("name", slow_unless(lambda name: name in SMALL, ONE_OF_EACH_KIND))
+@pytest.mark.slow
+def test_mobilenet_v1_has_the_sparsities_that_the_published_code_gives_it():
+    plan = kt.plan(models.mobilenet_v1(), 0.9, distribution="erk", filters="pointwise|logits")
+    published = [0, 0.237274, 0.492827, 0.620603, 0.747396, 0.810793, *5 * [0.873944]]
+    published += [0.905519, 0.937033, 0.936340]
+    assert [row.sparsity for row in plan.rows] == pytest.approx(published, abs=3e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "published"), [("mobilenet_v1", "MobileNet"), ("mobilenet_v2", "MobileNetV2")]
+)
+def test_mobilenets_have_the_kernels_of_those_in_keras_applications(name, published):
+    theirs = getattr(keras.applications, published)(weights=None)
+
+    def kernels(model):
+        # Their output layer is a 1x1 convolution in version 1.
+        kernels = [weight for weight in model.weights if weight.name == "kernel"]
+        return collections.Counter(tuple(kernel.shape[-2:]) for kernel in kernels)
+
+    assert kernels(getattr(models, name)()) == kernels(theirs)
+
+
+def test_strided_convolutions_of_mobilenets_have_zeros_on_all_sides():
+    model = models.mobilenet_v2((33, 33, 3), width=0.25)
+    strided = [layer for layer in model.layers if getattr(layer, "strides", (1, 1)) == (2, 2)]
+    assert len(strided) == 5
+    for layer in strided:
+        source = model.get_layer(f"{layer.name}_pad")
+        assert layer.padding == "valid" and source.padding == ((1, 1), (1, 1))
+
+
+@pytest.mark.parametrize(
+    "name",
+    slow_unless(lambda name: name in SMALL, (*ONE_OF_EACH_KIND, "mobilenet_v1", "mobilenet_v2")),
+)
 def test_weights_are_a_function_of_the_seed(name):
     def build(seed=None):
         return getattr(models, name)((16, 16, 1), 3, width=0.2, seed=seed)
@@ -100,7 +138,7 @@ def test_weights_are_a_function_of_the_seed(name):
     "name",
     slow_unless(
         lambda name: name in ("resnet20", "vgg11"),
-        ["resnet20", "resnet83_bottleneck", "resnet50", "vgg11"],
+        ["resnet20", "resnet83_bottleneck", "resnet50", "vgg11", "mobilenet_v2"],
     ),
 )
 def test_scales_of_batch_normalization_as_asked(name, seed):
@@ -158,6 +196,8 @@ def test_resnet20_with_and_without_fused_batch_norm_agree():
         (lambda: models.vgg11((32, 32)), "input_shape"),
         (lambda: models.resnet50((224, 224)), "input_shape"),
         (lambda: models.resnet164_bottleneck((32, 32)), "input_shape"),
+        (lambda: models.mobilenet_v1((32, 32)), "input_shape"),
+        (lambda: models.mobilenet_v2(width=0), "`width` must be a positive finite number.*width=0"),
         (lambda: models.vgg19(width=-1), "`width` must be a positive finite number.*width=-1"),
         (lambda: models.resnet56(seed=-1), "`seed` must be"),
         (lambda: models.resnet20(width=0), "`width` must be a positive finite number.*width=0"),

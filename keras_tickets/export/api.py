@@ -65,12 +65,12 @@ def export(
             inputs, targets and weights as in `fit`. Kernels then take a byte a weight, zeros
             included, but for blocks of 1x16 with `kernels="sparse"` or `"auto"`.
         kernels: For `"litert"`: how fully connected layers are stored. `"packed"`: all kernels are
-            expanded before the first call, and are then as large and slow as dense ones; the file
-            depends on the model alone. `"sparse"`: the interpreter computes with the non-zero
-            values as they are: blocks of 1x4 where a kernel has them
-            (`kt.structures.Block.for_litert()`), else single values; with `quantize="int8"` only
-            blocks of 1x16 (`Block.for_litert(int8=True)`). `"auto"`: whichever form is fastest for
-            each layer, measured on this machine.
+            expanded before the first call, and are then as large and slow as dense ones, but for
+            1x1 convolutions on ARM and in WebAssembly; the file depends on the model alone.
+            `"sparse"`: the interpreter computes with the non-zero values as they are: blocks of 1x4
+            where a kernel has them (`kt.structures.Block.for_litert()`), else single values; with
+            `quantize="int8"` only blocks of 1x16 (`Block.for_litert(int8=True)`). `"auto"`:
+            whichever form is fastest for each layer, measured on this machine.
         batch_size: The batch size for which `kernels="auto"` chooses. The file takes all.
         target: With `kernels="auto"`: `"arm64"` chooses by a table of thresholds instead of
             measuring, for a file that runs elsewhere.
@@ -83,7 +83,8 @@ def export(
     Returns:
         A `kt.ExportReport` with sizes in bytes, the largest difference between the outputs of the
         model and of the exported files on random inputs, and latencies in milliseconds at batch
-        sizes 1 and 32; for LiteRT also each kernel, its form and why it has it.
+        sizes 1 and 32; for LiteRT also each kernel, its form and why it has it, and which operators
+        of a convolutional network run sparse on ARM and in WebAssembly.
 
     Raises:
         ImportError: The format needs a package that is not installed.
@@ -170,6 +171,7 @@ def export_and_measure(
         packed_ram_bytes=encoded.packed_ram_bytes,
         kernels=encoded.kernels,
         speedup=encoded.speedup,
+        on_arm=encoded.on_arm,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from keras_tickets.export import apart
 from keras_tickets.export import litert_notes as notes
 from keras_tickets.export.litert_choice import PACKED, Candidates, Choice
+from keras_tickets.export.litert_on_arm import operators_on_arm
 from keras_tickets.export.litert_races import race_files
 from keras_tickets.export.litert_weights import encode
 from keras_tickets.export.measure import Trial
@@ -126,7 +127,10 @@ class _Encoder:
             )
             for each in stored
         )
-        return KernelReport(kernels, " ".join(filter(None, [notes.note_on(stored, how), note])))
+        on_arm = operators_on_arm(content)
+        convolutions = sum(each.sparse and each.kind == "CONV_2D" for each in on_arm)
+        text = notes.note_on(stored, how, convolutions)
+        return KernelReport(kernels, on_arm, " ".join(filter(None, [text, note])))
 
     def _with_gain(self, report: KernelReport, sample: Sample) -> KernelReport:
         """The report with what the file gains over one with all kernels expanded."""

@@ -15,6 +15,10 @@ PACKED_NOTE = (
 )
 ALL_PACKED = "this model is neither smaller in memory nor faster than the dense one."
 SOME_PACKED = "these are neither smaller in memory nor faster than dense ones."
+PACKED_ON_ARM = (
+    "they are as large in memory as dense ones, and no faster on x86. On ARM and in WebAssembly, "
+    "XNNPACK computes {convolutions} convolutions without their zeros."
+)
 DENSE_NOTE = (
     "None of the {all} kernels in the main graph has enough zeros to take less as values and "
     "columns, so zeros make the model neither smaller nor faster."
@@ -22,7 +26,7 @@ DENSE_NOTE = (
 WIDE_NOTE = "Rows longer than 256 need 2 bytes a column index: {names}."
 INT8_NOTE = (
     "{int8} kernels are int8, one scale an output channel, zeros exact; they are computed with in "
-    "float32, so the file is smaller, the model not faster."
+    "float32, so int8 makes the file smaller, the model not faster."
 )
 INT8_SPARSE_NOTE = (
     "Of those computed with as they are stored, {int8} are int8, one scale a kernel; their inputs "
@@ -61,8 +65,14 @@ FORCED_NOTE = (
 )
 
 
-def note_on(kernels: Sequence[StoredKernel], how: str) -> str:
-    """What the forms of the kernels mean; `how` those that are not expanded were chosen."""
+def note_on(kernels: Sequence[StoredKernel], how: str, convolutions: int = 0) -> str:
+    """What the forms of the kernels mean.
+
+    Args:
+        kernels: All kernels.
+        how: How those that are not expanded were chosen.
+        convolutions: How many run sparse on ARM.
+    """
     sparse = [kernel for kernel in kernels if kernel.form not in ("dense", "packed")]
     packed_or_dense = [kernel for kernel in kernels if kernel not in sparse]
     packed = [kernel for kernel in kernels if kernel.form == "packed"]
@@ -74,7 +84,9 @@ def note_on(kernels: Sequence[StoredKernel], how: str) -> str:
         sentences.append(SPARSE_NOTE.format(sparse=len(sparse), all=len(kernels), how=how))
     if packed:
         sentences.append(PACKED_NOTE.format(packed=len(packed), all=len(kernels)))
-        sentences[-1] += SOME_PACKED if sparse else ALL_PACKED
+        on_x86 = SOME_PACKED if sparse else ALL_PACKED
+        on_arm = PACKED_ON_ARM.format(convolutions=convolutions)
+        sentences[-1] += on_arm if convolutions else on_x86
     if not sparse and not packed and not integer:
         sentences.append(DENSE_NOTE.format(all=len(kernels)))
     if wide:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from keras_tickets._tables import count_text, fill, render_table
 
 CHUNK = 1 << 20
+MOST_NAMES = 3
 
 
 class Latency(NamedTuple):
@@ -72,10 +73,52 @@ class ExportedKernel:
 
 
 @dataclasses.dataclass(frozen=True)
+class ExportedOperator:
+    """Whether an operator of a LiteRT file runs sparse on ARM and in WebAssembly, or why not.
+
+    The 1x1 convolutions among them are computed without their zeros; the others compute in the same
+    layout of values, without which those could not.
+
+    Attributes:
+        name: The name of its layer.
+        kind: Its name in the format, such as "CONV_2D".
+        sparse: Whether it runs sparse.
+        reason: The first condition that is not met, and how to meet it; empty if it runs sparse.
+
+    Example:
+
+    ```python
+    import keras
+    from keras import layers
+    import keras_tickets as kt
+
+    dense = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            layers.ZeroPadding2D(1),
+            layers.Conv2D(32, 3, 2, activation="relu"),
+            layers.Conv2D(64, 1, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+        ]
+    )
+    model = kt.sparsify(dense, 0.9)
+    report = kt.export(model, "convolutions.tflite", format="litert")
+    print([operator.name for operator in report.on_arm if not operator.sparse])
+    ```
+    """
+
+    name: str
+    kind: str
+    sparse: bool
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class KernelReport:
     """The kernels of a LiteRT file, and what their forms gain; as in `ExportReport`."""
 
     kernels: tuple[ExportedKernel, ...] = ()
+    on_arm: tuple[ExportedOperator, ...] = ()
     note: str = ""
     speedup: Mapping[int, float] = dataclasses.field(default_factory=dict)
     ram_bytes: int | None = None
@@ -103,6 +146,7 @@ class ExportReport:
         kernels: An `ExportedKernel` for each kernel of a LiteRT file.
         speedup: How many times as fast as with all kernels expanded a LiteRT file is, by batch
             size.
+        on_arm: An `ExportedOperator` for each operator of a LiteRT file with convolutions.
 
     Example:
 
@@ -127,6 +171,7 @@ class ExportReport:
     packed_ram_bytes: int | None = None
     kernels: tuple[ExportedKernel, ...] = ()
     speedup: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    on_arm: tuple[ExportedOperator, ...] = ()
 
     def __str__(self) -> str:
         files = count_text(len(self.files), "file")
@@ -140,7 +185,8 @@ class ExportReport:
             f"  batch {batch}: {time.median:.3f} ms ({time.lowest:.3f} to {time.highest:.3f})"
             for batch, time in self.latency_ms.items()
         ]
-        return "\n".join([*lines, *_kernel_lines(self.kernels), fill(self.note)])
+        lines += [*_kernel_lines(self.kernels), *_operator_lines(self.on_arm)]
+        return "\n".join([*lines, fill(self.note)])
 
 
 def _kernel_lines(kernels: Iterable[ExportedKernel]) -> list[str]:
@@ -161,6 +207,21 @@ def _kernel_lines(kernels: Iterable[ExportedKernel]) -> list[str]:
     ]
     heading = "kernels by batch size: the best form, times as fast as dense where measured"
     return [heading, render_table(columns, rows)]
+
+
+def _operator_lines(operators: Iterable[ExportedOperator]) -> list[str]:
+    """How many operators run sparse on ARM, and for the others why they do not."""
+    names: dict[str, list[str]] = {}
+    for operator in operators:
+        names.setdefault(operator.reason, []).append(operator.name)
+    if not names:
+        return []
+    total, sparse = sum(map(len, names.values())), len(names.pop("", []))
+    lines = [f"{sparse} of {count_text(total, 'operator')} run sparse on ARM and in WebAssembly"]
+    for reason, found in names.items():
+        more = f" and {len(found) - MOST_NAMES} more" if len(found) > MOST_NAMES else ""
+        lines.append(fill(f"  not {', '.join(found[:MOST_NAMES])}{more}: {reason}"))
+    return lines
 
 
 def _gain(kernel: ExportedKernel, batch: int) -> str:

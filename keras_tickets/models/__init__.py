@@ -2,6 +2,8 @@
 
 from keras_tickets.models.convnets import conv2, conv4, conv6
 from keras_tickets.models.lenet import lenet_300_100
+from keras_tickets.models.mobilenet_v1 import mobilenet_v1
+from keras_tickets.models.mobilenet_v2 import mobilenet_v2
 from keras_tickets.models.resnet import resnet20, resnet32, resnet44, resnet56, resnet110
 from keras_tickets.models.resnet50 import resnet50
 from keras_tickets.models.resnet_bottleneck import resnet83_bottleneck, resnet164_bottleneck
@@ -14,6 +16,8 @@ __all__ = [
     "conv4",
     "conv6",
     "lenet_300_100",
+    "mobilenet_v1",
+    "mobilenet_v2",
     "resnet20",
     "resnet32",
     "resnet44",

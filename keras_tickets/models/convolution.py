@@ -1,4 +1,4 @@
-"""Convolutions followed by batch normalization, as VGG and residual networks use them."""
+"""Convolutions followed by batch normalization, for VGG, residual networks and MobileNets."""
 
 import dataclasses
 
@@ -22,6 +22,8 @@ class Convolution:
         gamma_initializer: Keras initializer of the scales of batch normalization.
         seed: Makes the initial weights a function of this integer and the layer's name. None:
             Keras's global seed.
+        padding: Where strided convolutions have their zeros. "same": below and to the right, as in
+            Keras. "symmetric": on all four sides, as sparse kernels on ARM require.
 
     Example:
 
@@ -39,20 +41,44 @@ class Convolution:
     kernel_initializer: str | dict | keras.initializers.Initializer
     gamma_initializer: str | dict | keras.initializers.Initializer
     seed: int | None
+    padding: str = "same"
 
     def __call__(
         self, x: keras.KerasTensor, filters: int, name: str, size: int = 3, strides: int = 1
     ) -> keras.KerasTensor:
         """Adds the two layers, called `name` and `name` followed by "_norm", after `x`."""
+        x, padding = self._padded(x, name, size, strides)
         x = layers.Conv2D(
             filters,
             size,
             strides,
-            padding="same",
+            padding=padding,
             use_bias=False,
             kernel_initializer=seeded(self.kernel_initializer, self.seed, name),
             name=name,
         )(x)
+        return self._normalized(x, name)
+
+    def depthwise(self, x: keras.KerasTensor, name: str, strides: int = 1) -> keras.KerasTensor:
+        """Adds a 3x3 depthwise convolution, called `name`, and batch normalization after `x`."""
+        x, padding = self._padded(x, name, 3, strides)
+        x = layers.DepthwiseConv2D(
+            3,
+            strides,
+            padding=padding,
+            use_bias=False,
+            depthwise_initializer=seeded(self.kernel_initializer, self.seed, name),
+            name=name,
+        )(x)
+        return self._normalized(x, name)
+
+    def _padded(self, x, name, size, strides):
+        """What a convolution reads, and the padding that it adds itself."""
+        if strides == 1 or self.padding == "same":
+            return x, "same"
+        return layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x), "valid"
+
+    def _normalized(self, x, name):
         normalization = (
             FusedBatchNormalization if self.fused_batch_norm else layers.BatchNormalization
         )
