@@ -156,7 +156,7 @@ class Experiment:
 
         Raises:
             TypeError: `model` cannot be called so, or makes something else.
-            ValueError: It does not fit the data set and the loss.
+            ValueError: It does not fit the data set and the loss, or could not be loaded again.
         """
         given = {
             "input_shape": tuple(self.source.inputs.shape),
@@ -174,6 +174,7 @@ class Experiment:
         if not isinstance(model, keras.Model):
             raise TypeError(f"`model` must make a Keras model. Received: {type(model).__name__}")
         task.check_fits(self.source, model, self.make_loss(), self.metrics or ())
+        task.check_loads(model)
         return model
 
     def plan(self) -> SparsityPlan:

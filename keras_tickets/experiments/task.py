@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets import metrics
+from keras_tickets import _keras_compat, metrics
 from keras_tickets.data import Source
 
 CLASSES, YES_OR_NO, NUMBERS = "classes", "yes or no", "numbers"
@@ -141,6 +141,27 @@ def check_fits(
         if callable(function) and not inspect.isclass(function) and None not in gives:
             words = f"`{what}` {_name(function)} does not fit: {has}, the model outputs {gives}"
             _check_call(source, gives, function, words)
+
+
+def check_loads(model: keras.Model) -> None:
+    """Checks that what the run saves can be loaded: Keras finds classes of others by registration.
+
+    Args:
+        model: Built model.
+
+    Raises:
+        ValueError: Keras would not find the class of a layer.
+    """
+    for layer in _keras_compat.all_layers(model):
+        kind = type(layer)
+        name = keras.saving.get_registered_name(kind)
+        ours = kind.__module__.partition(".")[0] in ("keras", "keras_tickets")
+        if not ours and keras.saving.get_registered_object(name) is None:
+            raise ValueError(
+                f"`model` has a layer of class {kind.__name__}, which Keras would not find when "
+                "the trained model is loaded: define it in the module that the configuration "
+                "imports, or decorate it with @keras.saving.register_keras_serializable()"
+            )
 
 
 def _check_shapes(source, gives, loss, has):

@@ -1,11 +1,14 @@
 """Modules of the user's: where they are found, and how gin knows what is in them."""
 
 import importlib
+import inspect
 import os
 import pathlib
 import re
 import sys
 from types import ModuleType
+
+import keras
 
 from keras_tickets.experiments import gin_bindings
 
@@ -63,6 +66,7 @@ class UserModules:
             raise ImportError(
                 f"module {name!r} cannot be imported: {type(error).__name__}: {error}"
             ) from error
+        _register(self.modules[name])
 
     def names(self, selector: str) -> list[str]:
         """The functions and classes of the module that a name in gin begins with, if any."""
@@ -82,6 +86,22 @@ class UserModules:
                 if not isinstance(value, ModuleType):
                     break
                 place = f"{place}.{part}"
+
+
+def _register(module: ModuleType) -> None:
+    """Lets models be loaded that have layers and functions, such as activations, of a module.
+
+    A function with the name of one of Keras's is left out: Keras would take it for its own.
+    """
+    known = keras.saving.get_custom_objects()
+    for name, value in vars(module).items():
+        layer = inspect.isclass(value) and issubclass(value, keras.layers.Layer)
+        function = inspect.isfunction(value) and value.__module__ == module.__name__
+        taken = any(
+            hasattr(part, name) for part in (keras.activations, keras.losses, keras.metrics)
+        )
+        if layer and not value.__module__.startswith("keras") or function and not taken:
+            known.setdefault(name, value)
 
 
 def look_in(directory: str | os.PathLike = ".") -> None:

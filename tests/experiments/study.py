@@ -91,6 +91,26 @@ def net(input_shape, outputs, seed, width=16):
     return keras.Model(inputs, keras.layers.Dense(outputs, name="head")(hidden), name="net")
 
 
+class Scale(keras.layers.Layer):
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
+
+    def call(self, x):
+        return x * self.scale
+
+
+def scaled_net(input_shape, classes):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(classes, name="head"), Scale(name="scale")]
+    return keras.Sequential([keras.Input(input_shape), *layers])
+
+
+def hidden_net(input_shape, classes):
+    class Hidden(Scale):
+        pass
+
+    return keras.Sequential([scaled_net(input_shape, classes), Hidden(name="hidden")])
+
+
 def any_net(**given):
     assert set(given) == {"input_shape", "classes", "seed"}
     return net(given["input_shape"], given["classes"], given["seed"])

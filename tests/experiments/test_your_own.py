@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import pathlib
 import shutil
+import subprocess
 import sys
 
 import keras
@@ -164,6 +166,24 @@ def test_a_factory_that_takes_anything_gets_what_those_of_the_package_take(here)
     assert experiment.dense_model().output_shape == (None, 2)
 
 
+@pytest.mark.slow
+def test_layers_of_ones_own_are_found_again_by_export(here):
+    run("train.model=@study.scaled_net")
+    code = (
+        "from keras_tickets.experiments.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["export", "--model=run/model.keras", "--output=served"]
+    codes = [
+        subprocess.run(
+            [sys.executable, "-P", "-c", code, *words, *more],
+            env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
+            capture_output=True,
+        ).returncode
+        for more in ([], ["--module=study"])
+    ]
+    assert codes == [1, 0] and (here / "served").is_dir()
+
+
 def test_keras_losses_by_importing_keras(here):
     (here / "mine.gin").write_text("import keras\n" + MINE)
     parameters = ("train.loss=@keras.losses.Huber()", "keras.losses.Huber.delta=0.5")
@@ -232,6 +252,7 @@ def test_a_stream(here, capsys):
         ),
         (["train.loss=@study.cubic"], "`loss` cubic does not fit: data set 'squares' has targets"),
         (["train.metrics=[@study.net]"], "`metrics` net does not fit: data set 'squares'"),
+        (["train.model=@study.hidden_net"], "`model` has a layer of class Hidden, which Keras wou"),
         (["train.loss='squared'"], "`loss`: Keras has no 'squared'"),
         (["train.metrics='mse'"], "`metrics` must be a list"),
         (["train.metrics=['means']"], "`metrics`: Keras has no 'means'"),
