@@ -47,6 +47,7 @@ from keras_tickets._keras_compat.optimizers import optimizer_parts as optimizer_
 from keras_tickets._keras_compat.optimizers import set_steps as set_steps
 from keras_tickets._keras_compat.optimizers import skip_step as skip_step
 from keras_tickets._keras_compat.optimizers import without_tracking as without_tracking
+from keras_tickets._keras_compat.saving import AskedBeforeSavedModel as AskedBeforeSavedModel
 from keras_tickets._keras_compat.saving import made_without_weights as made_without_weights
 from keras_tickets._keras_compat.saving import trusted as trusted
 from keras_tickets._keras_compat.scopes import current_state as current_state

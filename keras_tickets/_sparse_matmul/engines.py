@@ -57,6 +57,11 @@ def find_engine(name: str) -> Engine:
     return _numba_engine() if name == "numba" else tensorflow_engine
 
 
+def in_saved_models(name: str) -> bool:
+    """Whether the engine that `find_engine` finds can be part of a SavedModel."""
+    return find_engine(name) is tensorflow_engine
+
+
 def _inside_xla() -> bool:
     """Whether the graph that is traced now is one that XLA compiles."""
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()

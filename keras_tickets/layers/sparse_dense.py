@@ -23,7 +23,7 @@ from keras_tickets.layers._masked_values import collect
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
-class SparseDense(keras.layers.Layer):
+class SparseDense(_keras_compat.AskedBeforeSavedModel, keras.layers.Layer):
     """`keras.layers.Dense` of which only the weights that are not masked exist.
 
     The kernel is held as `values` and their `indices`: no array of the kernel's size is ever
@@ -55,7 +55,7 @@ class SparseDense(keras.layers.Layer):
             the layer's name.
         engine: What computes: "tensorflow", "numba" (`pip install keras-tickets[cpu]`), or "auto"
             for numba where it is installed and works. Neither works under XLA (`jit_compile=True`);
-            numba works on one replica, and not in an exported SavedModel.
+            numba works on one replica, and an exported SavedModel with it is refused.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Attributes:
@@ -204,6 +204,14 @@ class SparseDense(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)
+
+    def check_saved_model(self):
+        if not _sparse_matmul.in_saved_models(self.engine):
+            raise ValueError(
+                f"Layer {self.name!r} computes with numba, which a SavedModel cannot hold. Use "
+                "`kt.export`, or `kt.strip(model).export(…)`; or set its `engine` to "
+                f'"tensorflow" before. Received: engine={self.engine!r}'
+            )
 
     def save_own_variables(self, store):
         store["values"], store["indices"] = self.values.numpy(), self.indices.numpy()
