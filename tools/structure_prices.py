@@ -105,7 +105,7 @@ def cell(folder: pathlib.Path, data: str, seed: int, sparsity: float, name: str,
         dataset = kt.data.load(data, batch_size=BATCH_SIZE, seed=seed)
         model = train(dataset, data, seed, sparsity, structure)
         quantize = "int8" if name.endswith("int8") else None
-        kernels = "auto" if sparsity else "packed"
+        kernels = "sparse" if sparsity else "packed"
         folder.mkdir(parents=True, exist_ok=True)
         report = kt.export(
             model, path, "litert", quantize=quantize, kernels=kernels, overwrite=True
