@@ -5,23 +5,14 @@ import pathlib
 import numpy as np
 import pytest
 from run_workers import run_workers
-from slow_cases import slow_unless
 
+pytestmark = pytest.mark.slow
 WORKER = pathlib.Path(__file__).with_name("stored_worker.py")
 
 
-@pytest.mark.parametrize(
-    "method, mode, options",
-    slow_unless(
-        lambda method, mode, options: (method, mode) == ("RigL", "mirrored") and options,
-        [
-            (method, mode, options)
-            for method in ("Static", "SET", "RigL")
-            for mode in ("mirrored", "workers")
-            for options in ({}, {"steps_per_execution": 5})
-        ],
-    ),
-)
+@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 5}])
+@pytest.mark.parametrize("mode", ["mirrored", "workers"])
+@pytest.mark.parametrize("method", ["Static", "SET", "RigL"])
 def test_replicas_train_the_same_weights_as_one(tmp_path, method, mode, options):
     for found in run_workers(WORKER, tmp_path, mode, method=method, **options):
         masks, loss = found["alone: masks"], found["alone: loss"]
@@ -36,7 +27,6 @@ def test_replicas_train_the_same_weights_as_one(tmp_path, method, mode, options)
             np.testing.assert_array_equal(found["replica 0"], found["replica 1"])
 
 
-@pytest.mark.slow
 def test_numba_is_refused_on_several_replicas(tmp_path):
     with pytest.raises(AssertionError, match='engine "numba" works on one replica'):
         run_workers(WORKER, tmp_path, "mirrored", method="Static", engine="numba")
