@@ -69,7 +69,7 @@ def sequences():
     "make, jit_compile",
     [
         pytest.param(mlp, False, marks=pytest.mark.slow),
-        (twice, True),
+        pytest.param(twice, True, marks=pytest.mark.slow),
         (regularized, False),
         pytest.param(sequences, False, marks=pytest.mark.slow),
         pytest.param(sequences, True, marks=pytest.mark.slow),

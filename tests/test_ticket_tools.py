@@ -43,6 +43,7 @@ def test_the_grid_prunes_the_same_way_with_labels_and_with_soft_labels(tmp_path)
             assert getattr(labels, name) == getattr(soft, name)
 
 
+@pytest.mark.slow
 def test_the_grid_shares_the_dense_network_and_finds_what_separate_runs_find(tmp_path):
     tool = runpy.run_path(str(TOOLS / "kd_grid.py"))
     tool["STARTS"].pop("initial"), tool["STARTS"].pop("final")

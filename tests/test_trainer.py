@@ -184,7 +184,9 @@ INPUTS = {
 
 
 @pytest.mark.parametrize("steps_per_execution", slow_unless(lambda k: k > 1, [1, 3]))
-@pytest.mark.parametrize("make", list(INPUTS))
+@pytest.mark.parametrize(
+    "make", slow_unless(lambda make: make is not of_ragged_input, list(INPUTS))
+)
 def test_tensors_of_other_kinds(make, steps_per_execution):
     batches = tf.data.Dataset.from_tensor_slices((INPUTS[make](), Y)).batch(8)
     losses = []

@@ -50,7 +50,9 @@ def _made_again(text, classes):
 
 
 def _classes(model):
-    return {type(part).__name__: type(part) for part in _keras_compat.all_layers(model)}
+    """The classes of layers that are not Keras's own: `Add` is the name of an operation too."""
+    found = {type(part) for part in _keras_compat.all_layers(model)}
+    return {each.__name__: each for each in found if each.__module__.partition(".")[0] != "keras"}
 
 
 def _shapes(model):

@@ -64,6 +64,7 @@ def test_dense_experiment():
     assert sum(row.size for row in dense.plan_of(model).rows) == 50_200
 
 
+@pytest.mark.slow
 def test_a_run_resumed_with_more_time_equals_one_in_a_piece(tmp_path, monkeypatch):
     whole = train(experiment(epochs=4), tmp_path / "whole", verbose=0)
 

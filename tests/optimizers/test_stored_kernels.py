@@ -111,7 +111,7 @@ def test_both_storages_choose_the_same_weights_for_100_steps(method):
 @pytest.mark.parametrize(
     "grow_init",
     slow_unless(
-        lambda grow_init: grow_init == "initial_dist",
+        lambda grow_init: grow_init == "random_normal",
         ["initial_dist", "random_normal", "random_uniform"],
     ),
 )
@@ -129,10 +129,8 @@ def test_grown_weights_start_as_with_masks(grow_init):
     assert_alike(*models)
 
 
-@pytest.mark.parametrize(
-    "grow_init",
-    slow_unless(lambda grow_init: grow_init == "grad_scale", ["grad_scale", "grad_sign"]),
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("grow_init", ["grad_scale", "grad_sign"])
 def test_grown_weights_start_from_their_gradients_as_with_masks(grow_init):
     optimizer = {"grow_init": grow_init, "grow_divisor": 100.0, "end": 9}
     models = [

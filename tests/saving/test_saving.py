@@ -209,6 +209,17 @@ def test_a_layer_whose_class_is_not_registered_is_named(tmp_path):
     np.testing.assert_array_equal(loaded.masks["fc/kernel"], *model.masks.values())
 
 
+def test_layers_and_operations_of_one_name_are_told_apart(tmp_path):
+    inputs = keras.Input((4,))
+    x = keras.layers.Add()([inputs, keras.layers.Dense(4)(inputs)])
+    x = x + keras.layers.Subtract()([inputs, x])
+    model = kt.sparsify(keras.Model(inputs, x - inputs), 0.5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    values = np.ones((2, 4), "float32")
+    np.testing.assert_array_equal(loaded(values), model(values))
+
+
 def test_exact_checkpoints_hold_one_bit_a_weight(tmp_path):
     model = sparse(dropout=0.2)
     exact(model, tmp_path)
