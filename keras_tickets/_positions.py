@@ -1,6 +1,6 @@
-"""Positions of the weights of a sparse kernel: drawing, checking, as a mask.
+"""Positions of the weights of a sparse kernel: drawn, checked, and turned into masks.
 
-They are flat and row-major, `input * units + unit`, ascending, as int64.
+They are flat and row-major, `input * units + unit`, in ascending order, as int64.
 """
 
 import numpy as np
@@ -15,10 +15,10 @@ _BLOCK = 2**20
 def draw_positions(shape: tuple[int, int], count: int, name: str, seed: int) -> np.ndarray:
     """Draws the first positions of a kernel, from its name and a seed.
 
-    Up to `LARGEST_DENSE` weights they are exactly those of the random mask of `kt.sparsify`: the
-    `count` highest of the random scores of all positions, which are looked at in blocks. Above, it
-    is `count` numbers of a random permutation of all positions: as uniform, and in time that does
-    not grow with the size.
+    For kernels of up to `LARGEST_DENSE` weights, they are exactly those of the random mask of
+    `kt.sparsify`: the positions with the `count` highest random scores, found block by block. For
+    larger kernels, they are the first `count` numbers of a random permutation of all positions,
+    which is as uniform and takes a time that does not grow with the size.
 
     Args:
         shape: Inputs and units of the kernel.

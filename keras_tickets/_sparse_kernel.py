@@ -1,4 +1,4 @@
-"""A kernel that is held as values and positions: the record beside `MaskedKernel`."""
+"""A kernel stored as values and positions: the counterpart of `MaskedKernel`."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from keras_tickets._positions import check_positions, mask_of, spread
 
 
 class SparseKernel:
-    """A kernel of shape (inputs, units) of which only the weights that are there are held.
+    """A kernel of shape (inputs, units) of which only the nonzero weights are stored.
 
-    It answers what a `MaskedKernel` does. Nothing off the mask exists, so there is nothing to put
+    It has the interface of `MaskedKernel`. Nothing off the mask exists, so there is nothing to put
     to rest, and the number of weights never changes.
 
     Args:
@@ -79,7 +79,7 @@ class SparseKernel:
         """Raises an error where the kernel cannot have a mask of its shape."""
         if (given := np.count_nonzero(mask)) != self.count():
             raise ValueError(
-                f"Kernel {self.name!r} is stored sparsely, with {self.count()} weights for life. "
+                f"Kernel {self.name!r} is stored sparsely and always has {self.count()} weights. "
                 f"Received: a mask of {given}"
             )
 

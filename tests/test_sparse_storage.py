@@ -195,7 +195,7 @@ def test_tickets_go_from_one_storage_to_the_other(tmp_path):
     kt.load_ticket(tmp_path / "a.ticket").apply(other)
     check_same(other, masked, rtol=0)
     ticket.apply(mlp(12, hidden=(16, 8)))
-    with pytest.raises(ValueError, match="is stored sparsely, with .* weights for life"):
+    with pytest.raises(ValueError, match="is stored sparsely and always has .* weights"):
         ticket.apply(network("sparse", sparsity=0.5))
 
 
@@ -240,7 +240,7 @@ def test_what_needs_whole_kernels_says_so(monkeypatch):
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="`storage` must be one of"):
         kt.sparsify(mlp(), 0.5, storage="csr")
-    with pytest.raises(ValueError, match='`storage="sparse"` holds as many weights for life'):
+    with pytest.raises(ValueError, match="always has as many weights as its first mask"):
         kt.sparsify(mlp(), 0.5, storage="sparse", mask="ones")
     with pytest.raises(TypeError, match="`layer` must be a Keras layer that is not sparse"):
         kt.layers.Sparse(kt.layers.SparseDense(4, 0.5), 0.5)

@@ -1,4 +1,4 @@
-"""`SparseDense`: a fully connected layer that holds only the weights that are there."""
+"""`SparseDense`: a fully connected layer that stores only its nonzero weights."""
 
 from typing import Any
 
@@ -24,13 +24,13 @@ from keras_tickets.layers._masked_values import collect
 
 @keras.saving.register_keras_serializable("keras_tickets")
 class SparseDense(_keras_compat.AskedBeforeSavedModel, keras.layers.Layer):
-    """`keras.layers.Dense` of which only the weights that are not masked exist.
+    """A `keras.layers.Dense` that stores only its nonzero weights.
 
-    The kernel is held as `values` and their `indices`: no array of the kernel's size is ever
-    formed, neither weights nor mask, gradient or optimizer slot. How many weights there are is
-    settled by the sparsity, for life. Which ones is drawn at first from the layer's name and the
-    seed, exactly as `kt.sparsify` draws the random mask of a kernel of that path; where the kernel
-    would have more than 2**31 - 1 weights, by a random permutation.
+    The kernel is held as `values` and their `indices`. No array of the kernel's size is ever
+    formed: neither weights nor mask, gradient or optimizer slot. The sparsity determines the number
+    of weights, which never changes. Their first positions are drawn from the layer's name and the
+    seed, exactly as `kt.sparsify` draws the random mask of a kernel of that path; for a kernel of
+    more than 2**31 - 1 weights, they are the beginning of a random permutation.
 
     It trains in any Keras model. `kt.sparsify(…, storage="sparse")` puts it in place of the Dense
     layers of a model.

@@ -81,8 +81,8 @@ def sparsify(
     check_one_of("storage", storage, STORAGES)
     if storage == "sparse" and mask == "ones":
         raise ValueError(
-            '`storage="sparse"` holds as many weights for life as the first mask leaves: `mask` '
-            'must be "random" or "magnitude". Received: mask=\'ones\''
+            'With `storage="sparse"` a kernel always has as many weights as its first mask leaves: '
+            '`mask` must be "random" or "magnitude". Received: mask=\'ones\''
         )
     check_seed(seed)
     check_model(model)
