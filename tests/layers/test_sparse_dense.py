@@ -226,6 +226,6 @@ def test_moved_positions_take_values_and_slots_along():
     whole = np.zeros(mask.size, "float32")
     whole[record.indices.numpy()] = slot.numpy()
     assert (whole[free] == 0).all() and np.count_nonzero(whole) == np.count_nonzero(momentum[5:])
-    with pytest.raises(ValueError, match="stored sparsely, with"):
+    with pytest.raises(ValueError, match="stored sparsely and always has"):
         kt.set_masks(model, {"fc1/kernel": np.ones_like(mask)})
     np.testing.assert_array_equal(record.to_mask(), mask)
