@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 from networks import mlp
-from slow_cases import slow_unless
 
 import keras_tickets as kt
 from keras_tickets import masks
@@ -119,7 +118,8 @@ print([record.name for record in masks.masked_kernels(wrapped)])
 """
 
 
-@pytest.mark.parametrize("part", slow_unless(lambda part: part == "whole", ["whole", "encoder"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["whole", "encoder"])
 def test_names_stay_in_other_models_files_and_processes(part, tmp_path):
     model = kt.sparsify(autoencoder(), 0.6)
     saved = model if part == "whole" else model.get_layer("encoder")

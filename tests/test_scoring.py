@@ -171,7 +171,7 @@ def narrow(seed, depth=12):
     )
 
 
-@pytest.mark.parametrize("seed", slow_unless(lambda seed: seed == 0, [0, 1, 2]))
+@pytest.mark.parametrize("seed", slow_unless(lambda seed: seed == 2, [0, 1, 2]))
 def test_synflow_keeps_a_deep_narrow_network_alive(seed, record_property):
     model, rng = narrow(seed), np.random.default_rng(seed)
     x = rng.normal(size=(256, 64)).astype("float32")

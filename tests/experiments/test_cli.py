@@ -159,6 +159,7 @@ def test_files_that_are_no_run_are_not_touched(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.slow
 def test_directory_of_a_run_that_could_not_start_is_free_for_another(tmp_path, capsys):
     run = tmp_path / "run"
     assert "integer in [1, 1442]" in fail(

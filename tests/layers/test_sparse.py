@@ -68,7 +68,7 @@ LABELS = RNG.integers(0, 3, size=48)
 @pytest.mark.parametrize(
     "make, optimizer",
     slow_unless(
-        lambda make, optimizer: make is convolutional and optimizer == "adam",
+        lambda make, optimizer: make is sequential and optimizer == "adam",
         itertools.product([convolutional, sequential], ["sgd", "adam"]),
     ),
 )

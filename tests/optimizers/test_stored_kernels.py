@@ -265,6 +265,7 @@ def shared_and_mixed(sparse):
     return kt.SparseModel(inputs, head(x))
 
 
+@pytest.mark.slow
 def test_shared_layers_sequences_and_both_storages_in_one_model():
     masked, stored = shared_and_mixed(False), shared_and_mixed(True)
     with_weights_of(stored, masked)

@@ -58,7 +58,7 @@ cases = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(case=cases)
 def test_ablation_agrees_with_the_oracle(case):
     check_ablation(case)

@@ -55,6 +55,7 @@ def test_an_end_that_is_not_known_is_named():
     trainer.train_on_batch(X, Y)
 
 
+@pytest.mark.slow
 def test_save_and_go_on(tmp_path):
     def make():
         features = keras.distillation.FeatureDistillation(

@@ -70,6 +70,7 @@ def test_in_a_file_each_level_is_one_line_with_its_results(printed):
         assert found, line
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_where_nothing_is_asked_for(printed):
     assert printed(0, True) == ""
     assert all(level in printed(2, False) for level in LEVELS)

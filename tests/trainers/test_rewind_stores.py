@@ -13,6 +13,7 @@ import keras_tickets as kt
 from keras_tickets.trainers.level_store import LevelStore
 
 
+@pytest.mark.slow
 def test_finished_levels_are_not_run_again_and_more_can_be_added(tmp_path):
     whole = trainer(levels=2, control="random", store=tmp_path / "whole")
     fit(whole)

@@ -73,6 +73,7 @@ def test_levels_can_be_added_to_a_finished_run_and_nothing_else_changed(tmp_path
     assert "tickets.rate is 0.5, was 0.2" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_levels_are_not_taken_away_from_a_run(tmp_path, capsys):
     assert cli.main(command(tmp_path / "run", 2)) == 0
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
