@@ -25,7 +25,7 @@ from keras_tickets._files.atomic import replace_file
 
 # Each sparsity and the n of m weights that it leaves: shares that blocks of 16 and rows allow.
 PATTERNS = {0.90625: (3, 32), 0.953125: (3, 64)}
-EPOCHS = {"mnist": 4, "cifar10_16x16": 6}
+EPOCHS = {"mnist": 4, "cifar10_16x16": 3}
 BATCH_SIZE = 128
 CONTROL = "control"
 
