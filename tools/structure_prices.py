@@ -144,8 +144,9 @@ def table(data: str, accuracies: dict[str, list[float]], seconds: dict[str, list
 def draw(results: dict[str, tuple[dict, dict]], path: pathlib.Path) -> None:
     """Accuracy against latency: a panel for each data set, a curve for each structure."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
 
-    figure = Figure(figsize=(5 * len(results), 4), layout="constrained")
+    figure = Figure(figsize=(5 * len(results) + 2, 4), layout="constrained")
     panels = figure.subplots(1, len(results), squeeze=False)[0]
     for axes, (data, (accuracies, seconds)) in zip(panels, results.items(), strict=True):
         for structure in ("dense", *structures(next(iter(PATTERNS)))):
@@ -157,18 +158,21 @@ def draw(results: dict[str, tuple[dict, dict]], path: pathlib.Path) -> None:
                 [m - values.min(), values.max() - m]
                 for m, values in zip(means, percents, strict=True)
             ]
-            milliseconds = [1e3 * statistics.median(seconds[name]) for name in names]
+            microseconds = [1e6 * statistics.median(seconds[name]) for name in names]
             axes.errorbar(
-                milliseconds,
+                microseconds,
                 means,
                 yerr=np.transpose(ranges),
                 marker="o",
                 capsize=2,
                 label=structure,
             )
-        axes.set(title=data, xlabel="ms a call, batch size 1", ylabel="test accuracy (%)")
+        axes.set(title=data, xlabel="µs a call, batch size 1", ylabel="test accuracy (%)")
         axes.set_xscale("log")
-    panels[-1].legend()
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(ScalarFormatter())
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
     figure.savefig(path, dpi=120)
 
 
