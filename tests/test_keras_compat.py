@@ -287,3 +287,16 @@ def test_the_signature_of_a_scalar_input_has_no_axis():
     signature = _keras_compat.input_signature(keras.Model({"s": scale, "x": x}, x * scale))
     shapes = {name: spec.shape.as_list() for name, spec in signature[0].items()}
     assert shapes == {"s": [], "x": [None, 4]}
+
+
+def test_a_layer_is_asked_before_a_saved_model_is_written_and_not_for_other_files(tmp_path):
+    class Asked(_keras_compat.AskedBeforeSavedModel, keras.layers.Dense):
+        def check_saved_model(self):
+            raise ValueError("no SavedModel")
+
+    model = keras.Sequential([keras.Input((2,)), Asked(3)])
+    model.save_weights(tmp_path / "a.weights.h5")
+    tf.train.Checkpoint(model).write(str(tmp_path / "checkpoint"))
+    with pytest.raises(ValueError, match="no SavedModel"):
+        model.export(tmp_path / "saved_model", verbose=False)
+    assert not (tmp_path / "saved_model").exists()

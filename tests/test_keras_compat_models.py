@@ -269,19 +269,6 @@ def test_a_model_made_without_weights_holds_nothing_and_leaves_nothing_behind():
     assert all(map(_keras_compat.is_initialized, fresh.variables))
 
 
-def test_a_layer_is_asked_before_a_saved_model_is_written_and_not_for_other_files(tmp_path):
-    class Asked(_keras_compat.AskedBeforeSavedModel, keras.layers.Dense):
-        def check_saved_model(self):
-            raise ValueError("no SavedModel")
-
-    model = keras.Sequential([keras.Input((2,)), Asked(3)])
-    model.save_weights(tmp_path / "a.weights.h5")
-    tf.train.Checkpoint(model).write(str(tmp_path / "checkpoint"))
-    with pytest.raises(ValueError, match="no SavedModel"):
-        model.export(tmp_path / "saved_model", verbose=False)
-    assert not (tmp_path / "saved_model").exists()
-
-
 def test_code_is_taken_where_configurations_are_trusted():
     config = keras.layers.serialize(keras.layers.Lambda(lambda x: 2 * x))
     with pytest.raises(Exception, match="safe_mode"):
