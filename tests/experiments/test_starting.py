@@ -62,9 +62,11 @@ for load in (lambda: kt.data.load("digits"), lambda: kt.data.load("mnist"),
 
 def python(code, *arguments, cwd=None, env=None):
     paths = os.pathsep.join([str(ROOT), *sys.path])
+    # tensorflow-model-optimization sets it, in whichever test of this process imports it.
+    inherited = {name: os.environ[name] for name in os.environ if name != "TF_USE_LEGACY_KERAS"}
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        env={**os.environ, "PYTHONPATH": paths, **(env or {})},
+        env={**inherited, "PYTHONPATH": paths, **(env or {})},
         cwd=cwd,
         capture_output=True,
         text=True,
