@@ -101,12 +101,21 @@ def test_an_upward_import_is_found_wherever_it_stands():
     assert not upward(["model", "masks"], [("keras_tickets.masks", used[0])])
 
 
+@pytest.fixture(scope="module")
+def used_by():
+    """{module: the absolute names that it imports}."""
+    known = modules()
+    return {
+        name: imports(file.read_text(encoding="utf-8"), name, known) for name, file in known.items()
+    }
+
+
 @pytest.mark.parametrize("library", ONLY_BELOW)
-def test_one_package_knows_of(library):
+def test_one_package_knows_of(library, used_by):
     users = {
         unit(name)
-        for name, file in modules().items()
-        for used in imports(file.read_text(encoding="utf-8"), name, modules())
+        for name, names in used_by.items()
+        for used in names
         if f"{used}.".startswith(f"{library}.")
     }
     assert users == {ONLY_BELOW[library]}

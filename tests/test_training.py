@@ -1,5 +1,7 @@
 """`compile`, `fit`, `evaluate`, `predict` and `train_on_batch` of a sparse model."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -24,19 +26,24 @@ def dataset(batches, size=32):
     return tf.data.Dataset.from_tensor_slices((X, Y)).repeat().batch(size).take(batches)
 
 
-@pytest.mark.parametrize("steps_per_execution", slow_unless(lambda k: k == 7, [1, 4, 7, 100]))
+WAYS = {
+    "finite dataset": (lambda: dataset(10), {}),
+    "steps_per_epoch": (lambda: dataset(1000), {"steps_per_epoch": 10}),
+    "arrays": (lambda: (X, Y), {"batch_size": 32}),
+}
+
+
 @pytest.mark.parametrize(
-    "make, arguments",
-    [
-        (lambda: dataset(10), {}),
-        (lambda: dataset(1000), {"steps_per_epoch": 10}),
-        (lambda: (X, Y), {"batch_size": 32}),
-    ],
-    ids=["finite dataset", "steps_per_epoch", "arrays"],
+    "way, steps_per_execution",
+    slow_unless(
+        lambda way, k: (way, k) == ("steps_per_epoch", 7),
+        itertools.product(WAYS, [1, 4, 7, 100]),
+    ),
 )
-def test_every_step_is_taken_once_whatever_the_steps_per_call(steps_per_execution, make, arguments):
+def test_every_step_is_taken_once_whatever_the_steps_per_call(way, steps_per_execution):
     model = sparse_network()
     model.compile(rigl(), LOSS, metrics=["accuracy"], steps_per_execution=steps_per_execution)
+    make, arguments = WAYS[way]
     data = make()
     x, y = data if isinstance(data, tuple) else (data, None)
     validation = dataset(9)

@@ -23,6 +23,13 @@ def run(tmp_path_factory):
     return directory, *train(directory, 2, keep=2)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of four epochs that keeps two checkpoints: its directory, its model, its callback."""
+    directory = tmp_path_factory.mktemp("whole")
+    return directory, *train(directory, 4, keep=2)
+
+
 def begin(run, directory, epochs=1):
     """A directory in which a run of so many epochs has left all its checkpoints."""
     for epoch in range(1, epochs + 1):
@@ -46,18 +53,18 @@ def test_steps_per_call_may_change_between_runs_and_what_an_epoch_is_may_not(
     assert_same(run[1], resumed)
 
 
-def test_resumed_run_ends_as_the_uninterrupted_one(run, tmp_path):
-    whole, reference = train(tmp_path / "whole", 5)
+def test_resumed_run_ends_as_the_uninterrupted_one(run, whole, tmp_path):
+    _, uninterrupted, reference = whole
     begin(run, tmp_path / "parts", 2)
     assert Checkpoint(tmp_path / "parts").initial_epoch == 2
     train(tmp_path / "parts", 3)
-    resumed, checkpoint = train(tmp_path / "parts", 5)
-    assert_same(whole, resumed)
+    resumed, checkpoint = train(tmp_path / "parts", 4)
+    assert_same(uninterrupted, resumed)
     assert checkpoint.history == reference.history
-    assert checkpoint.epochs == reference.epochs == [0, 1, 2, 3, 4]
-    assert len(checkpoint.history["accuracy"]) == 5
+    assert checkpoint.epochs == reference.epochs == [0, 1, 2, 3]
+    assert len(checkpoint.history["accuracy"]) == 4
     assert checkpoint.seconds > 0
-    assert [p.name for p in (tmp_path / "parts").iterdir()] == ["epoch_000005"]
+    assert [p.name for p in (tmp_path / "parts").iterdir()] == ["epoch_000004"]
 
 
 def test_finished_run_is_restored_and_not_trained(run, tmp_path):
@@ -80,9 +87,8 @@ def test_low_precision_variables_survive(tmp_path):
     assert all(a.tobytes() == b.tobytes() for a, b in zip(before, state(half), strict=True))
 
 
-def test_keeps_the_newest(tmp_path):
-    train(tmp_path, 4, keep=2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["epoch_000003", "epoch_000004"]
+def test_keeps_the_newest(whole):
+    assert sorted(p.name for p in whole[0].iterdir()) == ["epoch_000003", "epoch_000004"]
 
 
 @pytest.mark.parametrize("name", ["variables.safetensors", "checkpoint.json"])
@@ -103,15 +109,14 @@ def test_damaged_checkpoint_is_named(run, tmp_path, name, damage):
     assert str(file) in str(caught.value)
 
 
-def test_falls_back_to_the_one_before_and_says_so(run, tmp_path):
-    whole, _ = train(tmp_path / "whole", 3, keep=2)
+def test_falls_back_to_the_one_before_and_says_so(run, whole, tmp_path):
     begin(run, tmp_path / "parts", 2)
     file = tmp_path / "parts" / "epoch_000002" / "variables.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.warns(UserWarning, match="damaged.*using epoch_000001 instead"):
-        resumed, checkpoint = train(tmp_path / "parts", 3, keep=2)
-    assert_same(whole, resumed)
-    assert checkpoint.epochs == [0, 1, 2]
+        resumed, checkpoint = train(tmp_path / "parts", 4, keep=2)
+    assert_same(whole[1], resumed)
+    assert checkpoint.epochs == [0, 1, 2, 3]
 
 
 def test_foreign_checkpoints_are_refused(run, tmp_path):
@@ -140,14 +145,13 @@ class Poison(keras.callbacks.Callback):
             kernel.assign(kernel * np.nan)
 
 
-def test_nan_stops_with_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
+def test_nan_stops_with_the_step_and_keeps_the_last_good_checkpoint(whole, tmp_path):
     message = r"the loss is nan at optimizer step 17 \(epoch 3\)"
     with pytest.raises(ValueError, match=message):
         train(tmp_path, 4, callbacks=[Poison(), StopOnNaN()])
     assert Checkpoint(tmp_path).initial_epoch == 2
     resumed, _ = train(tmp_path, 4)
-    whole, _ = train(tmp_path / "whole", 4)
-    assert_same(whole, resumed)
+    assert_same(whole[1], resumed)
 
 
 def test_nan_epoch_is_not_saved_by_checkpoint_alone(tmp_path):

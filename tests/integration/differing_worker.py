@@ -33,6 +33,5 @@ def message(case):
     return ""
 
 
-cases = ["nothing", "masks", "weights", "rate", "loss", "steps"]
-found = {case: message(case) for case in cases}
+found = {case: message(case) for case in SPEC["cases"]}
 np.savez(SPEC["output"], **found)

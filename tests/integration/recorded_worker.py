@@ -1,4 +1,7 @@
-"""Applies recorded weights, gradients and steps under one strategy; run by `test_strategies.py`."""
+"""Applies recorded weights, gradients and steps under one strategy, and under none.
+
+Run by `test_strategies.py`.
+"""
 
 import keras
 import numpy as np
@@ -14,6 +17,19 @@ UPDATES = {"update_every": 2, "begin": 1, "end": STEPS, "drop_fraction": 0.5, "s
 
 def main():
     strategy = make_strategy(SPEC["mode"])
+    masks, kernels = train(strategy, SPEC.get("jit_compile", False))
+    expected_masks, expected_kernels = train(tf.distribute.get_strategy(), jit_compile=False)
+    np.savez(
+        SPEC["output"],
+        masks=masks,
+        kernels=kernels,
+        expected_masks=expected_masks,
+        expected_kernels=expected_kernels,
+    )
+
+
+def train(strategy, jit_compile):
+    """The masks and the kernels after each step."""
     replicas = strategy.num_replicas_in_sync
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(STEPS, *SHAPE)).astype("float32")
@@ -26,14 +42,14 @@ def main():
         layer.build((None, SHAPE[0]))
         (record,) = layer.masked_kernels
         optimizer = method.make(keras.optimizers.SGD(0.0), **UPDATES)
-        optimizer.compiles_under_xla = SPEC.get("jit_compile", False)
+        optimizer.compiles_under_xla = jit_compile
         optimizer.build([record.kernel])
 
     def apply(gradient):
         share = gradient / replicas  # Exact: the replicas' shares add up to the recording.
         optimizer.apply([tf.zeros(SHAPE)], [record.kernel], dense_gradients={record.name: share})
 
-    step = tf.function(apply, jit_compile=True) if SPEC.get("jit_compile") else apply
+    step = tf.function(apply, jit_compile=True) if jit_compile else apply
 
     @tf.function
     def run(gradient):
@@ -46,7 +62,7 @@ def main():
         run(tf.constant(dense[t]))
         masks.append(record.mask.numpy())
         kernels.append(record.kernel.numpy())
-    np.savez(SPEC["output"], masks=masks, kernels=kernels)
+    return masks, kernels
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import pathlib
+import shutil
 import threading
 
 import keras
@@ -11,6 +13,21 @@ from slow_cases import slow_unless
 
 import keras_tickets as kt
 from keras_tickets.trainers.level_store import LevelStore
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The trainer of a finished run of one level and a control, and its store."""
+    store = tmp_path_factory.mktemp("finished") / "store"
+    made = trainer(levels=1, control="reinit", store=store)
+    fit(made)
+    return made, store
+
+
+@pytest.fixture
+def store(finished, tmp_path):
+    """A copy of the finished store."""
+    return pathlib.Path(shutil.copytree(finished[1], tmp_path / "store"))
 
 
 @pytest.mark.slow
@@ -31,9 +48,8 @@ def test_finished_levels_are_not_run_again_and_more_can_be_added(tmp_path):
 @pytest.mark.parametrize(
     "epochs_before", slow_unless(lambda epochs: epochs == 4, [0, 1, 2, 3, 4, 6])
 )
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(epochs_before, tmp_path):
-    whole = trainer(levels=1, control="reinit", store=tmp_path / "whole")
-    fit(whole)
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(epochs_before, finished, tmp_path):
+    whole, _ = finished
     with pytest.raises(KeyboardInterrupt):
         fit(trainer(levels=1, control="reinit", store=tmp_path / "parts"), [Stop(epochs_before)])
     parts = trainer(levels=1, control="reinit", store=tmp_path / "parts")
@@ -111,9 +127,8 @@ def test_wrong_use(tmp_path):
         fit(trainer(structured))
 
 
-def test_a_full_disk_is_named_and_leaves_what_was_there(tmp_path, monkeypatch):
-    fit(trainer(levels=1, store=tmp_path))
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+def test_a_full_disk_is_named_and_leaves_what_was_there(store, monkeypatch):
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -121,26 +136,25 @@ def test_a_full_disk_is_named_and_leaves_what_was_there(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space left on device"):
-            fit(trainer(levels=2, store=tmp_path))
+            fit(trainer(levels=2, store=store))
     assert all(path.read_bytes() == content for path, content in before.items())
-    more = trainer(levels=2, store=tmp_path)
+    more = trainer(levels=2, store=store)
     fit(more)
     assert [row["level"] for row in more.results] == [0, 1, 2]
 
 
-def test_a_store_of_another_run_or_damaged_is_refused_and_left_as_it_was(tmp_path):
-    fit(trainer(levels=1, store=tmp_path))
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+def test_a_store_of_another_run_or_damaged_is_refused_and_left_as_it_was(store):
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
     with pytest.raises(ValueError, match="rate is 0.3, was 0.2"):
-        fit(trainer(rate=0.3, store=tmp_path))
+        fit(trainer(rate=0.3, store=store))
     with pytest.raises(ValueError, match="rewind_to is 9, was 8"):
-        fit(trainer(rewind_to=9, store=tmp_path))
+        fit(trainer(rewind_to=9, store=store))
     with pytest.raises(ValueError, match="initial_state is"):
-        fit(trainer(network(seed=5), store=tmp_path))
-    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    file = tmp_path / "level_01" / "trained.safetensors"
+        fit(trainer(network(seed=5), store=store))
+    assert before == {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    file = store / "level_01" / "trained.safetensors"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(ValueError, match="trained.safetensors"):
-        fit(trainer(levels=2, store=tmp_path))
+        fit(trainer(levels=2, store=store))
