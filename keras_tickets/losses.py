@@ -1,4 +1,4 @@
-"""Losses for knowledge distillation."""
+"""Losses that Keras lacks: for knowledge distillation, and with smoothed labels."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_tickets._checks import check_logit_shapes, check_number, check_one_of
 
-__all__ = ["SoftLabels"]
+__all__ = ["SmoothedLabels", "SoftLabels"]
 
 _REDUCTIONS = ("batchmean", "mean")
 
@@ -106,6 +106,64 @@ class SoftLabels(keras.distillation.DistillationLoss):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SoftLabels":
         return cls(**config)
+
+
+@keras.saving.register_keras_serializable("keras_tickets")
+class SmoothedLabels(keras.losses.SparseCategoricalCrossentropy):
+    """Crossentropy of classes, a share of whose labels is spread evenly over all classes.
+
+    Targets are integers, outputs logits. With one-hot targets this is
+    `keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)`.
+
+    Args:
+        label_smoothing: The share, in [0, 1).
+        reduction: As in `keras.losses.Loss`.
+        name: Name of the loss.
+        dtype: Dtype of its computation.
+
+    Raises:
+        ValueError: `label_smoothing` is out of range.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras
+    import keras_tickets as kt
+
+    labels, logits = np.array([1, 0]), np.array([[0.5, 2.0, -1.0], [1.0, 0.0, 3.0]])
+    smoothed = kt.losses.SmoothedLabels(0.1)(labels, logits)
+    known = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    assert abs(float(smoothed) - float(known(np.eye(3)[labels], logits))) < 1e-5
+    ```
+
+    References:
+        - [Szegedy et al., 2016, "Rethinking the Inception architecture for computer vision",
+          section 7](https://arxiv.org/abs/1512.00567)
+    """
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.1,
+        reduction: str = "sum_over_batch_size",
+        name: str = "smoothed_labels",
+        dtype: Any = None,
+    ):
+        super().__init__(from_logits=True, reduction=reduction, name=name, dtype=dtype)
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, "[0, 1)")
+
+    def call(self, y_true, y_pred):
+        uniform = -tf.reduce_mean(tf.nn.log_softmax(y_pred), -1)
+        share = self.label_smoothing
+        return (1 - share) * super().call(y_true, y_pred) + share * uniform
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        names = ("name", "reduction", "dtype")
+        return {
+            **{key: value for key, value in config.items() if key in names},
+            "label_smoothing": self.label_smoothing,
+        }
 
 
 def _divergence(teacher, student, temperature):

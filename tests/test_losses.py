@@ -135,3 +135,16 @@ def test_serializes():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert isinstance(again, kt.losses.SoftLabels)
     assert again.get_config() == {"temperature": 3.0, "reduction": "mean"}
+
+
+def test_smoothed_labels_are_those_of_keras_with_one_hot_targets():
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(0, 5, (6, 2)), rng.normal(size=(6, 2, 5)).astype("float32")
+    known = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2)
+    loss = kt.losses.SmoothedLabels(0.2)
+    want = known(np.eye(5)[labels], logits)
+    np.testing.assert_allclose(loss(labels, logits), want, rtol=1e-5)
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    np.testing.assert_allclose(again(labels, logits), want, rtol=1e-5)
+    with pytest.raises(ValueError, match="label_smoothing=1"):
+        kt.losses.SmoothedLabels(1)

@@ -32,6 +32,10 @@ PUBLISHED_WEIGHTS = {
     "resnet50": 25_502_912,
     "mobilenet_v1": 4_209_088,
     "mobilenet_v2": 3_469_760,
+    "squeezenet": 1_244_448,
+    "inception_v3": 23_799_136,
+    "wrn22_2": 1_076_912,
+    "char_gru": 1_146_880,
     "vgg11": 9_222_848,
     "vgg13": 9_407_168,
     "vgg16": 14_715_584,
@@ -41,7 +45,7 @@ PUBLISHED_WEIGHTS = {
 DEPTHS = {f"vgg{depth}": depth - 2 for depth in (11, 13, 16, 19)}
 ONE_OF_EACH_KIND = ("lenet_300_100", "conv2", "conv6", "resnet20", "resnet83_bottleneck", "vgg11")
 SMALL = ("lenet_300_100", "conv2", "conv6", "resnet20", "vgg11")
-FOR_IMAGENET = ("resnet50", "mobilenet_v1", "mobilenet_v2")
+FOR_IMAGENET = ("resnet50", "mobilenet_v1", "mobilenet_v2", "squeezenet", "inception_v3")
 baselines = {"big_sparse", "small_dense"}
 
 
@@ -49,17 +53,23 @@ def test_every_network_has_a_published_count():
     assert set(models.__all__) == PUBLISHED_WEIGHTS.keys() | baselines
 
 
-@pytest.mark.parametrize("name", slow_unless(lambda name: name in SMALL, PUBLISHED_WEIGHTS))
+IMAGE_NETWORKS = [name for name in PUBLISHED_WEIGHTS if name != "char_gru"]
+
+
+@pytest.mark.parametrize("name", slow_unless(lambda name: name in SMALL, IMAGE_NETWORKS))
 def test_published_weight_counts_and_names(name):
     model = getattr(models, name)()
     assert kernel_count(model) == PUBLISHED_WEIGHTS[name]
     assert model.name == name
     assert model.output_shape == (None, 1000 if name in FOR_IMAGENET else 10)
-    assert model.layers[-1].activation is keras.activations.linear
+    if name != "squeezenet":  # as published, its logits are a mean of what ReLU gives
+        assert model.layers[-1].activation is keras.activations.linear
     names = [layer.name for layer in model.layers]
     assert len(set(names)) == len(names)
     paths = [row.path for row in kt.plan(model, 0.0).rows]
     assert paths[0] in ("fc1/kernel", "conv1/kernel") and paths[-1] == "logits/kernel"
+    if name in ("squeezenet", "inception_v3"):
+        return
     digits = name.removesuffix("_bottleneck").removeprefix("resnet").removeprefix("vgg")
     if digits.isdigit():
         assert sum("shortcut" not in path for path in paths) == DEPTHS.get(name, int(digits))
@@ -81,6 +91,93 @@ def test_resnet50_has_the_kernels_and_products_of_the_published_one():
     ]
     # The published counts give every kernel a bias and an activation.
     assert 2 * sum(products) + sum(outputs) == published["dense_inference_flops"]
+
+
+def nonzeros_of(arch, sparsity, unmasked):
+    """The published non-zero weights of each masked kernel, by shape."""
+    vectors = json.loads((pathlib.Path(__file__).parent / "data/erk_vectors.json").read_text())
+    (vector,) = (
+        one
+        for one in vectors
+        if one["arch"] == arch
+        and one["distribution"] == "erk"
+        and (one["target_sparsity"], one["unmasked_layers"]) == (sparsity, unmasked)
+    )
+    masked = [layer for layer in vector["layers"] if layer["masked"]]
+    return sorted((tuple(layer["shape"]), layer["nnz"]) for layer in masked)
+
+
+@pytest.mark.parametrize(
+    ("filters", "unmasked"), [("stage|logits", ["conv_1"]), (None, [])], ids=["code", "study"]
+)
+def test_wrn22_2_has_the_published_nonzeros(filters, unmasked):
+    rows = kt.plan(models.wrn22_2(), 0.9, distribution="erk", filters=filters).rows
+    want = nonzeros_of("wrn22_2_cifar10", 0.9, unmasked)
+    assert sorted((tuple(row.shape), row.nonzeros) for row in rows) == want
+
+
+@pytest.mark.slow
+def test_resnet50_for_cifar_has_the_published_weights_and_operations():
+    model = models.resnet50((32, 32, 3), 100, stem="cifar")
+    assert kernel_count(model) == 23_652_032
+    assert model.get_layer("conv1").strides == (1, 1)
+    kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    sizes = [int(np.prod(layer.output.shape[1:])) for layer in kernels]
+    products = sum(
+        int(np.prod(layer.kernel.shape[:-1])) * size
+        for layer, size in zip(kernels, sizes, strict=True)
+    )
+    # The published counts give every kernel a bias and an activation.
+    assert 2 * products + sum(sizes) == pytest.approx(2.5995e9, rel=1e-4)
+    for sparsity, ratio in ((0.8, 0.3859), (0.9, 0.2258)):
+        rows = kt.plan(model, sparsity, distribution="erk").rows
+        left = {row.path.partition("/")[0]: 1 - row.sparsity for row in rows}
+        sparse = sum(
+            2 * int(np.prod(layer.kernel.shape[:-1])) * size * left[layer.name] + size
+            for layer, size in zip(kernels, sizes, strict=True)
+        )
+        assert sparse / (2 * products + sum(sizes)) == pytest.approx(ratio, abs=2e-3)
+
+
+def test_parameters_of_squeezenet_as_published():
+    assert models.squeezenet().count_params() == 1_248_424  # "1.25 M"
+
+
+@pytest.mark.slow
+def test_weights_of_inception_v3_with_those_of_its_auxiliary_classifier():
+    model = models.inception_v3()
+    assert model.count_params() == keras.applications.InceptionV3(weights=None).count_params()
+    # The 27.1 M of the papers have a classifier after the eighth block, in training alone: 1x1 to
+    # 128 channels, 5x5 to 768, and 1000 units. Here and in Keras there are 23.8 M, without it.
+    auxiliary = 768 * 128 + 25 * 128 * 768 + 768 * 1000
+    assert round((kernel_count(model) + auxiliary) / 1e6, 1) == 27.1
+    norms = [layer for layer in model.layers if layer.name.endswith("_norm")]
+    assert len(norms) == 94 and {layer.momentum for layer in norms} == {0.9}
+    assert {type(layer) for layer in norms} == {kt.layers.FusedBatchNormalization}
+
+
+def test_the_character_model_reads_with_the_embeddings_that_it_writes_with():
+    model = models.char_gru((20,), classes=30, width=0.1, seed=0)
+    assert [row.path for row in kt.plan(model, 0.0).rows] == [
+        "gru/gru_cell/kernel",
+        "gru/gru_cell/recurrent_kernel",
+        "readout1/kernel",
+        "readout2/kernel",
+    ]
+    hidden = keras.Model(model.input, model.get_layer("readout2").output)
+    x = np.arange(20)[None] % 30
+    embeddings = model.get_layer("embedding").embeddings
+    logits = hidden.predict(x, verbose=0) @ np.transpose(embeddings)
+    np.testing.assert_allclose(model.predict(x, verbose=0), logits, atol=1e-5)
+    again = models.char_gru((20,), classes=30, width=0.1, seed=0)
+    assert all(np.array_equal(a, b) for a, b in zip(model.weights, again.weights, strict=True))
+    with pytest.raises(ValueError, match=r"`input_shape` must be \(length,\)"):
+        models.char_gru((20, 3))
+
+
+@pytest.mark.slow
+def test_the_character_model_has_the_published_size():
+    assert sum(row.size for row in kt.plan(models.char_gru(), 0.0).rows) == 1_146_880
 
 
 @pytest.mark.slow
@@ -117,7 +214,10 @@ def test_strided_convolutions_of_mobilenets_have_zeros_on_all_sides():
 
 @pytest.mark.parametrize(
     "name",
-    slow_unless(lambda name: name in SMALL, (*ONE_OF_EACH_KIND, "mobilenet_v1", "mobilenet_v2")),
+    slow_unless(
+        lambda name: name in SMALL,
+        (*ONE_OF_EACH_KIND, "mobilenet_v1", "mobilenet_v2", "wrn22_2"),
+    ),
 )
 def test_weights_are_a_function_of_the_seed(name):
     def build(seed=None):
@@ -197,6 +297,11 @@ def test_resnet20_with_and_without_fused_batch_norm_agree():
         (lambda: models.resnet50((224, 224)), "input_shape"),
         (lambda: models.resnet164_bottleneck((32, 32)), "input_shape"),
         (lambda: models.mobilenet_v1((32, 32)), "input_shape"),
+        (lambda: models.resnet50(stem="cifar10"), "`stem` must be one of .*stem='cifar10'"),
+        (lambda: models.wrn22_2((32, 32)), "input_shape"),
+        (lambda: models.squeezenet((28, 28, 3)), "squeezenet must .* at least 29"),
+        (lambda: models.squeezenet(dropout=1), "`dropout` must be"),
+        (lambda: models.inception_v3((74, 80, 3)), "inception_v3 must .* at least 75"),
         (lambda: models.mobilenet_v2(width=0), "`width` must be a positive finite number.*width=0"),
         (lambda: models.vgg19(width=-1), "`width` must be a positive finite number.*width=-1"),
         (lambda: models.resnet56(seed=-1), "`seed` must be"),

@@ -9,7 +9,7 @@ from keras_tickets.data.registry import DATASETS, Description, describe, load
 from keras_tickets.data.source import Batches, Source
 from keras_tickets.data.streamed_dataset import StreamedDataset
 from keras_tickets.data.streams import stream
-from keras_tickets.data.texts import text_file
+from keras_tickets.data.texts import text_file, tiny_shakespeare
 from keras_tickets.data.tfds_source import tfds
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "stream",
     "text_file",
     "tfds",
+    "tiny_shakespeare",
 ]

@@ -43,12 +43,17 @@ class Description:
     examples: int | None = None
 
 
+# ImageNet at the size that Inception-v3 reads.
+LARGER_IMAGENET = f"{imagenet.NAME}_299"
 DATASETS = {
     "digits": Description((8, 8, 1), 10, examples=1_442),
     "mnist": Description((28, 28, 1), 10, examples=60_000),
     "fashion_mnist": Description((28, 28, 1), 10, examples=60_000),
     "cifar10": Description(
         (32, 32, 3), 10, functools.partial(crop_and_flip, padding=4), examples=50_000
+    ),
+    "cifar100": Description(
+        (32, 32, 3), 100, functools.partial(crop_and_flip, padding=4), examples=50_000
     ),
     "cifar10_16x16": Description(
         (16, 16, 3),
@@ -58,6 +63,7 @@ DATASETS = {
         examples=50_000,
     ),
     imagenet.NAME: Description((224, 224, 3), 1000, streamed=True, examples=1_281_167),
+    LARGER_IMAGENET: Description((299, 299, 3), 1000, streamed=True, examples=1_281_167),
 }
 
 
@@ -65,7 +71,8 @@ def describe(name: str) -> Description:
     """Describes a data set without loading it.
 
     Args:
-        name: "digits", "mnist", "fashion_mnist", "cifar10", "cifar10_16x16" or "imagenet2012".
+        name: "digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "cifar10_16x16",
+            "imagenet2012" or "imagenet2012_299".
 
     Returns:
         Its `Description`.
@@ -100,16 +107,18 @@ def load(
     "digits" comes with scikit-learn and needs no download: 1,797 images of 8x8 pixels, every fifth
     image of each class is in the test set. The others are read through tensorflow-datasets, which
     downloads missing data. Images are standardized per channel with the mean and standard deviation
-    of the training images. CIFAR-10 is augmented by random crops of the image padded by 4 pixels
-    and random horizontal flips. "cifar10_16x16" holds the same images averaged over squares of 2x2
-    pixels, padded by 2, so that a network costs a quarter.
+    of the training images. CIFAR-10 and CIFAR-100 are augmented by random crops of the image padded
+    by 4 pixels and random horizontal flips. "cifar10_16x16" holds CIFAR-10 averaged over squares of
+    2x2 pixels, padded by 2, so that a network costs a quarter.
 
     ImageNet, "imagenet2012", is read from disk during training, cropped at random and flipped; its
-    50,000 validation images are the test set. You must download its archives yourself once, see
+    50,000 validation images are the test set. "imagenet2012_299" is the same with crops of 299
+    pixels a side instead of 224. You must download its archives yourself once, see
     `keras_tickets.data.imagenet.builder`.
 
     Args:
-        name: "digits", "mnist", "fashion_mnist", "cifar10", "cifar10_16x16" or "imagenet2012".
+        name: "digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "cifar10_16x16",
+            "imagenet2012" or "imagenet2012_299".
         batch_size: Examples per training step, over all replicas; an incomplete batch at the end of
             an epoch is dropped.
         seed: Seed of hold-out, order and augmentation.

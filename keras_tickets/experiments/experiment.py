@@ -1,8 +1,9 @@
 """What the training binary trains: a model, a data set and how."""
 
+import contextlib
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -25,6 +26,7 @@ from keras_tickets.masks import masked_kernels
 from keras_tickets.model import SparseModel
 from keras_tickets.plan import SparsityPlan, summary
 
+PRECISIONS = ("bfloat16", "float16")
 STRATEGIES = {"none": tf.distribute.get_strategy, "mirrored": tf.distribute.MirroredStrategy}
 
 
@@ -58,6 +60,12 @@ class Experiment:
         metrics: Names of Keras's, functions and classes. None: accuracy, or mean absolute error.
         callbacks: Classes or functions that make callbacks; each training gets its own, called
             before what saves an epoch.
+        stretch: How many times as long as its recipe this training is; `epochs` are already
+            stretched. A point in training that is not is warned of.
+        mixed_precision: "bfloat16" or "float16" to compute in, while variables stay float32. None:
+            Keras's policy.
+        label_smoothing: Share of the labels, in [0, 1), that the usual loss of classes spreads
+            evenly over all classes.
         source: The data set, described; made of `dataset`.
 
     Raises:
@@ -101,6 +109,9 @@ class Experiment:
     loss: Any = None
     metrics: Sequence[Any] | None = None
     callbacks: Sequence[Callable[[], keras.callbacks.Callback]] = ()
+    stretch: float = 1.0
+    mixed_precision: str | None = None
+    label_smoothing: float = 0.0
 
     def __post_init__(self):
         self.source = as_source(self.dataset)
@@ -119,6 +130,10 @@ class Experiment:
         check_integer("seed", self.seed, 0, 2**31 - 1)
         check_flag("jit_compile", self.jit_compile)
         check_one_of("strategy", self.strategy, tuple(STRATEGIES))
+        check_number("stretch", self.stretch, "(0, inf)")
+        check_number("label_smoothing", self.label_smoothing, "[0, 1)")
+        if self.mixed_precision is not None:
+            check_one_of("mixed_precision", self.mixed_precision, PRECISIONS)
         if isinstance(self.procedure, type) or not isinstance(self.procedure, Procedure):
             raise TypeError(
                 "`procedure` must be an object of keras_tickets.experiments.procedures; in a gin "
@@ -185,9 +200,16 @@ class Experiment:
         """The masked kernels of the trained model; where none is masked, those that could be."""
         return summary(model) if masked_kernels(model) else self.plan()
 
-    def strategy_scope(self):
-        """The scope of the strategy, under which models and optimizers are made."""
-        return STRATEGIES[self.strategy]().scope()
+    @contextlib.contextmanager
+    def strategy_scope(self) -> Iterator[None]:
+        """The scope of the strategy and precision, under which models and optimizers are made."""
+        with contextlib.ExitStack() as scopes:
+            if self.mixed_precision:
+                policy = keras.config.dtype_policy()
+                scopes.callback(keras.config.set_dtype_policy, policy)
+                keras.config.set_dtype_policy(f"mixed_{self.mixed_precision}")
+            scopes.enter_context(STRATEGIES[self.strategy]().scope())
+            yield
 
     def make_optimizer(self) -> keras.optimizers.Optimizer:
         """The optimizer, for this length of training and with the experiment's seed.
@@ -197,10 +219,10 @@ class Experiment:
             ValueError: Its learning rate is no number.
 
         Warns:
-            UserWarning: The learning rate follows a schedule of another length.
+            UserWarning: The learning rate follows a schedule of another length, or a point in
+                training is not stretched.
         """
-        with training_length.training_of(self.total_steps):
-            optimizer = self.optimizer()
+        optimizer = self._optimizer_for(self.total_steps)
         if not isinstance(optimizer, keras.optimizers.Optimizer):
             raise TypeError(
                 f"`optimizer` must make a Keras optimizer. Received: {type(optimizer).__name__}"
@@ -211,9 +233,16 @@ class Experiment:
         except Exception as error:  # whatever TensorFlow makes of the arguments of a schedule
             raise ValueError(f"`optimizer`: its learning rate is no number: {error}") from error
         training_length.warn_of_other_length(core, self.total_steps)
+        if self.stretch != 1:
+            recipe = self._optimizer_for(max(round(self.total_steps / self.stretch), 1))
+            training_length.warn_of_unstretched(optimizer, recipe)
         if hasattr(optimizer, "seed"):
             optimizer.seed = self.seed
         return optimizer
+
+    def _optimizer_for(self, steps):
+        with training_length.training_of(steps):
+            return self.optimizer()
 
     def compile(self, model: keras.Model) -> None:
         """Compiles a model or a trainer for the experiment."""
@@ -228,7 +257,7 @@ class Experiment:
 
     def make_loss(self) -> Callable:
         """The loss that is trained."""
-        return task.loss_for(self.source, self.loss)
+        return task.loss_for(self.source, self.loss, self.label_smoothing)
 
     def make_callbacks(self) -> list[keras.callbacks.Callback]:
         """The user's callbacks, made anew.

@@ -12,6 +12,8 @@ from keras_tickets import (
     distributions,
     initializers,
     learning_rates,
+    losses,
+    metrics,
     models,
     optimizers,
     schedules,
@@ -44,8 +46,18 @@ KERAS_SCHEDULES = (
     "PolynomialDecay",
 )
 KERAS_INITIALIZERS = ("RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling")
-CLASSES = (optimizers, distributions, schedules, structures, initializers, learning_rates)
-DATA = ("image_folder", "npz", "stream", "text_file", "tfds")
+KERAS_REGULARIZERS = ("L1", "L1L2", "L2")
+CLASSES = (
+    optimizers,
+    distributions,
+    schedules,
+    structures,
+    initializers,
+    learning_rates,
+    losses,
+    metrics,
+)
+DATA = ("image_folder", "npz", "stream", "text_file", "tfds", "tiny_shakespeare")
 # Arguments that `train` gives; they are not bound one by one.
 GIVEN = ("input_shape", "classes", "seed")
 _NAMES = ["train", "tickets", "distill"]
@@ -56,9 +68,9 @@ def bind() -> None:
 
     `train` are the settings of an experiment. The data sets of `kt.data`, the functions of
     `kt.models` and `kt.scoring`, the public classes of `kt.optimizers`, `kt.distributions`,
-    `kt.schedules`, `kt.structures`, `kt.initializers` and `kt.learning_rates`, and Keras's
-    optimizers, learning rate schedules and initializers go by their own names. Seeds follow
-    `train.seed`.
+    `kt.schedules`, `kt.structures`, `kt.initializers`, `kt.learning_rates`, `kt.losses` and
+    `kt.metrics`, and Keras's optimizers, learning rate schedules, initializers and regularizers go
+    by their own names. Seeds follow `train.seed`.
     """
     if _is_bound("train"):
         return
@@ -81,6 +93,7 @@ def bind() -> None:
         (keras.optimizers, "keras.optimizers", KERAS_OPTIMIZERS),
         (keras.optimizers.schedules, "keras.schedules", KERAS_SCHEDULES),
         (keras.initializers, "keras.initializers", KERAS_INITIALIZERS),
+        (keras.regularizers, "keras.regularizers", KERAS_REGULARIZERS),
     ):
         for name in names:
             _bind(getattr(module, name), place)

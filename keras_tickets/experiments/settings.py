@@ -19,6 +19,7 @@ from keras_tickets.experiments.starts import (
     Sparsified,
     Start,
 )
+from keras_tickets.experiments.training_length import stretched
 from keras_tickets.initializers import SparseVarianceScaling
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
 from keras_tickets.scoring import Scores
@@ -54,10 +55,14 @@ def train(
     loss: Any = None,
     metrics: Sequence[Any] | None = None,
     callbacks: Sequence[Callable[[], keras.callbacks.Callback]] = (),
+    stretch: float = 1.0,
+    mixed_precision: str | None = None,
+    label_smoothing: float = 0.0,
 ) -> Experiment:
     """The experiment that settings describe.
 
     Those that are not of `Experiment` are of a single training: of its `Start` and its initializer.
+    `stretch` multiplies the `epochs`, and with them all that is a share of training.
 
     Raises:
         TypeError: A setting is of the wrong type.
@@ -68,6 +73,7 @@ def train(
     _check_single(procedure, {**singly, "initializer": initializer})
     pruned = (scope, iterations, score_examples)
     start = _start(sparsity, distribution, structure, mask, scores, pruned, ticket, ticket_start)
+    given["epochs"] = stretched(epochs, stretch)
     given["procedure"] = Fit(start, initializer) if procedure is None else procedure
     return Experiment(**{field.name: given[field.name] for field in dataclasses.fields(Experiment)})
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets import _keras_compat, metrics
+from keras_tickets import _keras_compat, losses, metrics
 from keras_tickets.data import Source
 
 CLASSES, YES_OR_NO, NUMBERS = "classes", "yes or no", "numbers"
@@ -23,18 +23,27 @@ def kind_of(source: Source) -> str:
     return YES_OR_NO if source.targets.dtype.is_bool or source.outputs == 1 else CLASSES
 
 
-def loss_for(source: Source, given: Any) -> Callable:
+def loss_for(source: Source, given: Any, label_smoothing: float = 0.0) -> Callable:
     """The loss: an instance of a Keras loss, or a function.
 
     Args:
         source: The data set.
         given: None for the usual one of its targets, on logits; a name of Keras's; a function, a
             loss, or a class of losses.
+        label_smoothing: Share of the labels that the usual loss of classes spreads over all.
 
     Raises:
         TypeError: `given` is none of these.
-        ValueError: Keras knows no loss of this name.
+        ValueError: Keras knows no loss of this name, or there are no labels to smooth.
     """
+    if label_smoothing:
+        if given is not None or kind_of(source) != CLASSES:
+            raise ValueError(
+                "`label_smoothing` is of the usual loss of classes: leave `loss` unset, or smooth "
+                f"in a loss of your own. Received: label_smoothing={label_smoothing!r} with "
+                f"loss={given!r} and targets that are {kind_of(source)}"
+            )
+        return losses.SmoothedLabels(label_smoothing)
     if given is None:
         usual = {
             CLASSES: lambda: _CLASS_LOSS(from_logits=True),

@@ -3,12 +3,15 @@
 import contextlib
 import contextvars
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 
-from keras_tickets._checks import check_integer
+from keras_tickets._checks import check_integer, check_number
 from keras_tickets._warnings import warn
 
+# Settings of optimizers and schedules that are points in training, or lengths of it.
+_POINTS = ("begin", "end", "steps", "decay_steps", "boundaries", "warmup_steps")
 _TOTAL: contextvars.ContextVar[int] = contextvars.ContextVar("total_steps")
 
 
@@ -76,6 +79,61 @@ def scaled_steps(steps: int | Sequence[int], of: int) -> int | list[int]:
 
 def _scaled(step: int, of: int) -> int:
     return max(check_integer("steps", step, low=1) * total_steps() // of, 1)
+
+
+def stretched(epochs: int, stretch: float) -> int:
+    """Epochs of a training that is `stretch` times as long; rounded, at least 1.
+
+    Raises:
+        ValueError: `epochs` is not a positive integer, or `stretch` not a positive number.
+    """
+    check_number("stretch", stretch, "(0, inf)")
+    return max(round(check_integer("epochs", epochs, low=1) * stretch), 1)
+
+
+def warn_of_unstretched(
+    optimizer: keras.optimizers.Optimizer, unstretched: keras.optimizers.Optimizer
+) -> None:
+    """Warns of points in training that `train.stretch` does not move.
+
+    Args:
+        optimizer: The optimizer of the stretched training.
+        unstretched: The one of a training that is not stretched.
+
+    Warns:
+        UserWarning: A setting is the same step, or epoch, in both.
+    """
+    before = dict(_points(unstretched.get_config()))
+    for name, value in _points(optimizer.get_config()):
+        if before.get(name) == value:
+            warn(
+                f"train.stretch does not move {name} = {value!r}. Give a share of training there "
+                'instead, such as 0.75 or "75%"; in a configuration, `@total_steps()` and '
+                "`@scaled_steps()` follow it."
+            )
+
+
+def _points(config: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """The points within a serialized object that are no share of training, by name."""
+    if not isinstance(config, dict):
+        return
+    for key, value in config.items():
+        name = f"{place}.{key}" if place else key
+        if key in _POINTS and _is_fixed(value):
+            yield name, value
+        elif isinstance(value, dict):
+            made = "class_name" in value and "config" in value
+            yield from (
+                _points(value["config"], value["class_name"]) if made else _points(value, name)
+            )
+
+
+def _is_fixed(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_is_fixed, value))
+    if isinstance(value, str):
+        return not value.endswith("%")
+    return isinstance(value, int) and value > 0
 
 
 def warn_of_other_length(optimizer: keras.optimizers.Optimizer, steps: int) -> None:

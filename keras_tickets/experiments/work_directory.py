@@ -23,7 +23,14 @@ SUMMARY_KIND = "keras_tickets summary 1"
 SUMMARY_SCHEMA = {"steps": int}
 RESULT = "test_"
 # Settings that runs of version 0.1.0 do not have, with the values that they were run with.
-ADDED = {"train.loss": None, "train.metrics": None, "train.callbacks": ()}
+ADDED = {
+    "train.loss": None,
+    "train.metrics": None,
+    "train.callbacks": (),
+    "train.stretch": 1.0,
+    "train.mixed_precision": None,
+    "train.label_smoothing": 0.0,
+}
 
 
 class WorkDirectory:

@@ -1,5 +1,6 @@
 """Arguments, and their description, shared by networks with batch normalization."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Protocol
 
@@ -8,10 +9,28 @@ import keras
 from keras_tickets.models.convolution import Convolution
 from keras_tickets.models.initialization import Initializer
 
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """What a network is for: the defaults of its arguments.
+
+    Attributes:
+        dataset: Name of the data set, in words.
+        shape: (height, width, channels).
+        classes: Number of classes.
+    """
+
+    dataset: str
+    shape: tuple[int, int, int]
+    classes: int
+
+
+CIFAR10 = Images("CIFAR-10", (32, 32, 3), 10)
+IMAGENET = Images("ImageNet", (224, 224, 3), 1000)
 _DOCSTRING = """{summary}
 
 {details}
-{weights:,} weights in kernels for CIFAR-10. Batch normalization averages with momentum 0.9.
+{weights:,} weights in kernels for {images.dataset}. Batch normalization averages with momentum 0.9.
 
 Args:
     input_shape: (height, width, channels) of one image{limit}.
@@ -36,7 +55,7 @@ Example:
 ```python
 import keras_tickets as kt
 
-assert kt.models.{name}(width=0.25).output_shape == (None, 10)
+assert kt.models.{name}(width=0.25).output_shape == (None, {images.classes})
 ```
 
 References:
@@ -49,8 +68,8 @@ class NormalizedNetwork(Protocol):
 
     def __call__(
         self,
-        input_shape: tuple[int, int, int] = (32, 32, 3),
-        classes: int = 10,
+        input_shape: tuple[int, int, int] = ...,
+        classes: int = ...,
         *,
         width: float = 1.0,
         fused_batch_norm: bool = True,
@@ -72,6 +91,7 @@ def normalized_network(
     kernel_paths: str,
     references: str,
     limit: str = "",
+    images: Images = CIFAR10,
 ) -> NormalizedNetwork:
     """Returns a maker of networks, with its documentation.
 
@@ -81,10 +101,11 @@ def normalized_network(
         module: Name of its module.
         summary: The first line of its documentation.
         details: Further documentation, before its number of weights.
-        weights: Number of weights in kernels for CIFAR-10.
+        weights: Number of weights in kernels for `images`.
         kernel_paths: Its kernel paths, in words.
         references: Where it was published.
         limit: What the images must satisfy.
+        images: What it is for.
 
     Returns:
         A function with the arguments of `NormalizedNetwork`.
@@ -99,8 +120,8 @@ def normalized_network(
     """
 
     def make(
-        input_shape: tuple[int, int, int] = (32, 32, 3),
-        classes: int = 10,
+        input_shape: tuple[int, int, int] = images.shape,
+        classes: int = images.classes,
         *,
         width: float = 1.0,
         fused_batch_norm: bool = True,
@@ -121,5 +142,6 @@ def normalized_network(
         kernel_paths=kernel_paths,
         references=references,
         limit=limit,
+        images=images,
     )
     return make

@@ -47,8 +47,14 @@ class Convolution:
         self, x: keras.KerasTensor, filters: int, name: str, size: int = 3, strides: int = 1
     ) -> keras.KerasTensor:
         """Adds the two layers, called `name` and `name` followed by "_norm", after `x`."""
+        return self.normalized(self.alone(x, filters, name, size, strides), f"{name}_norm")
+
+    def alone(
+        self, x: keras.KerasTensor, filters: int, name: str, size: int = 3, strides: int = 1
+    ) -> keras.KerasTensor:
+        """Adds a convolution, called `name`, without batch normalization after `x`."""
         x, padding = self._padded(x, name, size, strides)
-        x = layers.Conv2D(
+        return layers.Conv2D(
             filters,
             size,
             strides,
@@ -57,7 +63,6 @@ class Convolution:
             kernel_initializer=seeded(self.kernel_initializer, self.seed, name),
             name=name,
         )(x)
-        return self._normalized(x, name)
 
     def depthwise(self, x: keras.KerasTensor, name: str, strides: int = 1) -> keras.KerasTensor:
         """Adds a 3x3 depthwise convolution, called `name`, and batch normalization after `x`."""
@@ -70,23 +75,18 @@ class Convolution:
             depthwise_initializer=seeded(self.kernel_initializer, self.seed, name),
             name=name,
         )(x)
-        return self._normalized(x, name)
+        return self.normalized(x, f"{name}_norm")
 
-    def _padded(self, x, name, size, strides):
-        """What a convolution reads, and the padding that it adds itself."""
-        if strides == 1 or self.padding == "same":
-            return x, "same"
-        return layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x), "valid"
-
-    def _normalized(self, x, name):
+    def normalized(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        """Adds batch normalization, called `name`, after `x`."""
         normalization = (
             FusedBatchNormalization if self.fused_batch_norm else layers.BatchNormalization
         )
         return normalization(
             momentum=0.9,
             epsilon=1.001e-5,
-            gamma_initializer=seeded(self.gamma_initializer, self.seed, f"{name}_norm"),
-            name=f"{name}_norm",
+            gamma_initializer=seeded(self.gamma_initializer, self.seed, name),
+            name=name,
         )(x)
 
     def logits(self, x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
@@ -94,3 +94,9 @@ class Convolution:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
         initializer = seeded(self.kernel_initializer, self.seed, "logits")
         return layers.Dense(classes, kernel_initializer=initializer, name="logits")(x)
+
+    def _padded(self, x, name, size, strides):
+        """What a convolution reads, and the padding that it adds itself."""
+        if strides == 1 or self.padding == "same":
+            return x, "same"
+        return layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x), "valid"

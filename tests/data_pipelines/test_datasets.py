@@ -226,6 +226,12 @@ def test_other_sets_of_tensorflow_datasets(tmp_path):
     with tfds.testing.mock_data(num_examples=20, data_dir=tmp_path):
         dataset = data.load("fashion_mnist", batch_size=4, data_dir=str(tmp_path))
     assert (dataset.classes, dataset.input_shape, dataset.steps_per_epoch) == (10, (28, 28, 1), 5)
+    (tmp_path / "cifar100" / "3.0.2").mkdir(parents=True)
+    with tfds.testing.mock_data(num_examples=200, data_dir=tmp_path):
+        dataset = data.load("cifar100", batch_size=20, data_dir=str(tmp_path))
+    assert 10 < dataset.classes <= 100 and dataset.input_shape == (32, 32, 3)
+    one, other = (next(iter(dataset.train(epoch)))[0] for epoch in (0, 1))
+    assert not np.array_equal(one, other)
 
 
 def test_without_network_it_fails_at_once_and_writes_nothing(monkeypatch, tmp_path):

@@ -79,6 +79,35 @@ def test_text(tmp_path):
     assert words.outputs == len(set(text.split()))
 
 
+def test_bytes_of_two_texts(tmp_path):
+    (tmp_path / "train.txt").write_bytes(bytes(range(200, 256)) * 4)
+    (tmp_path / "test.txt").write_bytes(b"abcdefgh" * 3)
+    files = {"path": tmp_path / "train.txt", "test_path": tmp_path / "test.txt"}
+    source = data.text_file(**files, length=10, tokens="bytes")
+    batches = source.load(batch_size=2)
+    assert (source.name, source.outputs, source.examples) == ("train", 256, 22)
+    x, y = all_of(batches.train_once())
+    assert x.ravel()[:60].tolist() == [*range(200, 256), *range(200, 204)]
+    assert (y.ravel()[:-1] == x.ravel()[1:]).all()
+    x, y = all_of(batches.test())
+    assert bytes(x.astype("uint8").ravel()) == (b"abcdefgh" * 3)[:20] and len(y) == 2
+    words = data.text_file(**files | {"path": tmp_path / "test.txt"}, length=3, tokens="characters")
+    assert words.outputs == 8  # of both texts together
+
+
+def test_tiny_shakespeare_is_what_its_description_says():
+    source = data.tiny_shakespeare(length=128)
+    try:
+        batches = source.load(batch_size=32)
+    except ValueError as error:
+        pytest.skip(str(error))
+    x, y = next(batches.train_once().as_numpy_iterator())
+    assert bytes(x[0].astype("uint8")).startswith(b"First Citizen:\nBefore we proceed")
+    assert (x.dtype, x.shape, y[0, :-1].tolist()) == ("int32", (32, 128), x[0, 1:].tolist())
+    assert batches.steps_per_epoch == source.examples // 32 == 245
+    assert sum(len(x) for x, _ in batches.test()) == 55_769 // 128
+
+
 def picture(path, value, shape=(4, 6, 3)):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(tf.io.encode_png(tf.fill(shape, np.uint8(value))).numpy())

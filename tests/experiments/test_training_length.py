@@ -1,12 +1,16 @@
 """Schedules follow the length of training, and one that does not is said."""
 
+import re
+
 import keras
 import pytest
+import wikitext
 
 from keras_tickets.experiments import configurations
 from keras_tickets.experiments.gin_files import read_experiment
 from keras_tickets.experiments.training_length import (
     scaled_steps,
+    stretched,
     total_steps,
     training_of,
     warn_of_other_length,
@@ -27,6 +31,12 @@ def rates(name, *parameters):
         return total, None
     rate = keras.saving.deserialize_keras_object(schedule)
     return total, [float(rate(round(total * share))) for share in (0.02, 0.2, 0.4, 0.7, 0.85, 0.99)]
+
+
+@pytest.fixture(autouse=True)
+def wikitext_here(tmp_path, monkeypatch):
+    wikitext.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -98,3 +108,47 @@ def test_an_experiment_says_it(recwarn):
     experiment = read_experiment(["digits/rigl.gin"], parameters)
     experiment.procedure.make(experiment, None)
     assert any("ends at step 1,320, and training at step 2" in str(w.message) for w in recwarn)
+
+
+@pytest.mark.parametrize("name", ["cifar10/wrn22_2_rigl.gin", "imagenet/mobilenet_v1_rigl.gin"])
+def test_stretching_moves_the_horizon_the_drops_and_the_updates(name, recwarn):
+    base = name.replace("_rigl", "_base")
+    whole, expected = rates(base)
+    longer, found = rates(base, "train.stretch=5")
+    assert longer == 5 * whole and found == pytest.approx(expected, rel=1e-4)
+    experiment = read_experiment([name], ["train.stretch=5"])
+    optimizer = experiment.make_optimizer()
+    assert optimizer.update_every == 100
+    assert optimizer.end.resolve(longer) == pytest.approx(5 * optimizer.end.resolve(whole), abs=5)
+    assert not [w for w in recwarn if "stretch" in str(w.message)]
+
+
+def test_stretching_moves_drops_that_are_scaled_steps():
+    experiment = read_experiment(["mnist/lenet_sgd_rigl.gin"], ["train.stretch=2"])
+    optimizer = experiment.make_optimizer()
+    assert (experiment.epochs, optimizer.end.value) == (400, 100_000)
+    boundaries = optimizer.get_config()["inner"]["config"]["learning_rate"]["config"]["boundaries"]
+    assert boundaries == [90_000, 114_000]
+
+
+@pytest.mark.parametrize(
+    "parameter, said",
+    [
+        ("RigL.end=990", "RigL.end = 990|^train.stretch does not move end = 990"),
+        ("RigL.begin='2ep'", "begin = '2ep'"),
+        ("CosineDecay.decay_steps=2640", "CosineDecay.decay_steps = 2640"),
+        ("RigL.end='80%'", None),
+    ],
+)
+def test_points_in_training_that_do_not_stretch_are_said(parameter, said, recwarn):
+    experiment = read_experiment(["digits/rigl.gin"], ["train.stretch=2", parameter])
+    experiment.make_optimizer()
+    warnings = [str(w.message) for w in recwarn if "train.stretch" in str(w.message)]
+    assert len(warnings) == (said is not None)
+    assert said is None or re.search(said, warnings[0])
+
+
+def test_stretched_epochs():
+    assert [stretched(5, stretch) for stretch in (1, 2.0, 0.5, 0.01)] == [5, 10, 2, 1]
+    with pytest.raises(ValueError, match="`stretch` must be a positive finite number.*stretch=0"):
+        stretched(5, 0)
