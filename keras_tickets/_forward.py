@@ -1,9 +1,10 @@
 """Forward passes with other values in place of a model's kernels, and inputs of ones for them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
@@ -68,3 +69,33 @@ def run_with(
     mapping = [(k.variable, v) for k, v in zip(kernels, values, strict=True)]
     with _keras_compat.masked_scope([*mapping, *others], model):
         return model(*inputs, training=training)
+
+
+def gradient_norms(
+    model: keras.Model, x: Any, y: Any, loss: Callable, training: bool = True
+) -> dict[str, float]:
+    """The norm of the gradient of each masked kernel over its mask; the model does not change.
+
+    Args:
+        model: Any Keras model; without masked kernels there are no norms.
+        x: Batch of inputs.
+        y: Batch of targets.
+        loss: Function of targets and outputs; its mean is differentiated.
+        training: Whether the model runs in training mode.
+
+    Returns:
+        `{kernel path: norm}`, in layer order.
+    """
+    records = masks.kernels_by_path(model)
+    variables = [record.kernel for record in records.values()]
+    kernels = [tf.convert_to_tensor(variable) for variable in variables]
+    with tf.GradientTape() as tape:
+        tape.watch(kernels)
+        with _keras_compat.masked_scope(list(zip(variables, kernels, strict=True)), model):
+            outputs = model(x, training=training)
+        result = tf.reduce_mean(loss(y, outputs))
+    gradients = tape.gradient(result, kernels, unconnected_gradients="zero")
+    return {
+        path: float(np.linalg.norm(gradient.numpy().astype(np.float64)))
+        for path, gradient in zip(records, gradients, strict=True)
+    }

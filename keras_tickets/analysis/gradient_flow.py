@@ -4,11 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from keras_tickets import _keras_compat, masks
+from keras_tickets import masks
 from keras_tickets._checks import check_loss, check_model
+from keras_tickets._forward import gradient_norms
 
 
 def gradient_flow(
@@ -49,19 +48,6 @@ def gradient_flow(
           win", section 3](https://arxiv.org/abs/2010.03533)
     """
     check_model(model)
-    records = masks.kernels_by_path(model)
-    if not records:
+    if not masks.masked_kernels(model):
         raise ValueError(f"Model {model.name!r} has no masked kernels.")
-    function = check_loss(loss)
-    variables = [record.kernel for record in records.values()]
-    kernels = [tf.convert_to_tensor(variable) for variable in variables]
-    with tf.GradientTape() as tape:
-        tape.watch(kernels)
-        with _keras_compat.masked_scope(list(zip(variables, kernels, strict=True)), model):
-            outputs = model(x, training=training)
-        result = tf.reduce_mean(function(y, outputs))
-    gradients = tape.gradient(result, kernels, unconnected_gradients="zero")
-    return {
-        path: float(np.linalg.norm(gradient.numpy().astype(np.float64)))
-        for path, gradient in zip(records, gradients, strict=True)
-    }
+    return gradient_norms(model, x, y, check_loss(loss), training)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_tickets._version import __version__
 from keras_tickets.experiments.experiment import Experiment
 from keras_tickets.experiments.procedures import Run
+from keras_tickets.experiments.procedures.watching import log_configuration
 from keras_tickets.experiments.work_directory import WorkDirectory, settings
 
 
@@ -69,6 +70,7 @@ def train(
     dataset = experiment.load_data()
     with directory.in_use():
         directory.begin(config)
+        log_configuration(directory.tensorboard, settings(config), config)
         try:
             summary = procedure.run(made, Run(experiment, directory, dataset, verbose))
         except tf.errors.OpError as error:

@@ -31,8 +31,19 @@ class Exploration:
 
     def share(self) -> float:
         """Share of all weights that are active now or were at any time."""
-        explored = sum(
-            np.count_nonzero(self._explored[id(kernel)].numpy() | kernel.mask.numpy())
-            for kernel in self._kernels
-        )
-        return explored / max(sum(kernel.size for kernel in self._kernels), 1)
+        counts = [self._count(kernel) for kernel in self._kernels]
+        return sum(counts) / max(sum(kernel.size for kernel in self._kernels), 1)
+
+    def shares(self) -> dict[str, float]:
+        """The same of each kernel by its name."""
+        return {kernel.name: self._count(kernel) / kernel.size for kernel in self._kernels}
+
+    def _count(self, kernel) -> int:
+        explored = self._explored[id(kernel)].numpy() | kernel.mask.numpy()
+        return int(np.count_nonzero(explored))
+
+
+def explored_shares(optimizer: keras.optimizers.Optimizer) -> dict[str, float]:
+    """Shares of weights ever active by kernel name; none if the optimizer does not record them."""
+    tracked = getattr(optimizer, "_exploration", None)
+    return {} if tracked is None else tracked.shares()

@@ -90,6 +90,8 @@ def test_a_run_resumed_with_more_time_equals_one_in_a_piece(tmp_path, monkeypatc
     }
     with open(tmp_path / "parts" / "metrics.csv") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
+    for name in ("topology.csv", "topology.safetensors"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import keras
 from keras_tickets.callbacks import Checkpoint, StopOnNaN
 from keras_tickets.experiments.procedures.procedure import Run
 from keras_tickets.experiments.procedures.summary import summarize
+from keras_tickets.experiments.procedures.watching import watchers
 from keras_tickets.experiments.starts import Dense, Pruned, Start
 from keras_tickets.experiments.work_directory import WorkDirectory
 from keras_tickets.initializers import SparseVarianceScaling, initialize
@@ -71,9 +72,9 @@ class Fit:
             callbacks=[
                 StopOnNaN(),
                 *experiment.make_callbacks(),
+                *watchers(run, model, gradients=True),
                 checkpoint,
                 _MetricsFile(directory, checkpoint, dataset.steps_per_epoch),
-                keras.callbacks.TensorBoard(directory.tensorboard, write_graph=False),
             ],
             verbose=run.verbose,
         )

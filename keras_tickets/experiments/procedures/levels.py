@@ -3,12 +3,12 @@
 import pathlib
 from collections.abc import Callable, Sequence
 
-import keras
 import tensorflow as tf
 
 from keras_tickets.callbacks import StopOnNaN
 from keras_tickets.experiments.procedures.procedure import Run
 from keras_tickets.experiments.procedures.summary import summarize
+from keras_tickets.experiments.procedures.watching import watchers
 from keras_tickets.trainers import RewindTrainer
 from keras_tickets.trainers.state import network_of
 
@@ -25,8 +25,11 @@ def run_levels(trainer: RewindTrainer, run: Run, batches: Callable[[int], tf.dat
 
     def callbacks(level):
         place = pathlib.Path(level).relative_to(directory.path)
-        logs = keras.callbacks.TensorBoard(directory.tensorboard / place, write_graph=False)
-        return [StopOnNaN(), *run.experiment.make_callbacks(), logs]
+        return [
+            StopOnNaN(),
+            *run.experiment.make_callbacks(),
+            *watchers(run, trainer.model, place),
+        ]
 
     trainer.fit(
         batches,
