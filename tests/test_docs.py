@@ -171,6 +171,8 @@ def find_command_problems(command, *arguments):
     if command not in cli.COMMANDS:
         return [f"keras-tickets has no command {command!r}"]
     known, problems = cli.flags_of(command), []
+    if cli.COMMANDS[command].takes_words:
+        arguments = [argument for argument in arguments if argument.startswith("-")]
     for flag, value in map(flag_and_value, arguments):
         if flag not in known:
             problems.append(f"keras-tickets {command} has no flag {flag!r}")

@@ -34,12 +34,14 @@ class Command:
         usage: What is written after the program's name.
         define_flags: Functions that define its flags.
         needs_package: Whether it needs more than what starts without TensorFlow.
+        takes_words: Whether words after its name are for it: `run(values, words)`.
     """
 
     summary: str
     usage: str
     define_flags: Sequence[Callable[[flags.FlagValues], None]] = ()
     needs_package: bool = True
+    takes_words: bool = False
 
 
 def _configuration_flags(values: flags.FlagValues) -> None:
@@ -109,6 +111,25 @@ def _export_flags(values: flags.FlagValues) -> None:
     )
 
 
+def _report_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "output",
+        None,
+        "File to write; a page of an earlier report is replaced, anything else is not. Default: "
+        "report.html, and tables to the terminal.",
+        values,
+    )
+    flags.DEFINE_string(
+        "format", "html", "html: the page; csv, latex or markdown: the table of runs.", values
+    )
+    flags.DEFINE_multi_string(
+        "ignore",
+        [],
+        "A setting in which runs of a group may differ, as in their seed, such as train.ticket.",
+        values,
+    )
+
+
 COMMANDS = {
     "train": Command(
         "Train, or go on with what was begun.",
@@ -124,6 +145,13 @@ COMMANDS = {
         "Write files for inference, and say what they gain.",
         "export --model=FILE --output=PATH [--format=FORMAT]",
         (_export_flags, _module_flag),
+    ),
+    "report": Command(
+        "Put many runs on one page, or in a table for a paper.",
+        "report DIR … [--output=report.html] [--format=FORMAT]",
+        (_report_flags,),
+        needs_package=False,
+        takes_words=True,
     ),
     "configs": Command(
         "List the configurations that come with the package.",
@@ -205,12 +233,12 @@ def _run(name: str | None, values: flags.FlagValues, arguments: list[str]) -> in
     if values.help or not words:
         print(_help(name, values))
         return 0 if values.help else 1
-    if name is None or words != [name]:
+    if name is None or words[0] != name or words[1:] and not COMMANDS[name].takes_words:
         raise _unknown_command(words)
     if COMMANDS[name].needs_package:
         _process.finish_import()
     module = importlib.import_module(f"keras_tickets.experiments.commands.{name}")
-    return module.run(values)
+    return module.run(values, words[1:]) if COMMANDS[name].takes_words else module.run(values)
 
 
 def _unknown_command(words: list[str]) -> ValueError:

@@ -6,15 +6,16 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from keras_tickets._files.atomic import remove_leftovers, replace_file, replacing, rooms_in
 from keras_tickets._files.csv_files import write_csv
 from keras_tickets._files.documents import read_document, write_document
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.locks import locked
+
+if TYPE_CHECKING:  # whoever lists runs does not wait for TensorFlow
+    import keras
 
 LOCK = ".keras_tickets_run"
 MOST_SHOWN = 5
@@ -125,7 +126,7 @@ class WorkDirectory:
         """
         write_csv(self.path / "metrics.csv", header, rows)
 
-    def save_model(self, model: keras.Model) -> None:
+    def save_model(self, model: "keras.Model") -> None:
         """Saves the model as `model.keras`."""
         with replacing(self.path / "model.keras") as temporary:
             model.save(temporary)

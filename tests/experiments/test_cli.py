@@ -77,6 +77,8 @@ def test_work_directory_of_a_run(run):
         "tensorboard",
         "checkpoints",
         "model.keras",
+        "topology.csv",
+        "topology.safetensors",
     }
     summary = json.loads((run / "summary.json").read_text())
     assert set(summary) >= {
@@ -132,6 +134,8 @@ def test_tensorboard_logs_hold_the_metrics(run):
         for value in event.summary.value
     }
     assert {"epoch_loss", "epoch_accuracy"} <= tags
+    assert {"fc1/kernel/exploration", "fc1/kernel/mask", "fc1/kernel/overlap_last"} <= tags
+    assert {"config.gin", "_hparams_/session_start_info"} <= tags
 
 
 def test_finished_run_is_left_alone(run, capsys):
@@ -234,7 +238,9 @@ def test_bad_input_is_one_line(arguments, message, capsys, tmp_path, monkeypatch
 
 
 def test_bad_commands(capsys, tmp_path):
-    assert "one of train, plan, export, configs. Received: 'trian'" in fail(capsys, ["trian"])
+    assert "one of train, plan, export, report, configs. Received: 'trian'" in fail(
+        capsys, ["trian"]
+    )
     assert "--gin_file is missing" in fail(capsys, ["plan"])
     (tmp_path / "config.gin").write_text('include "nothing.gin"\n')
     line = fail(capsys, ["plan", f"--gin_file={tmp_path / 'config.gin'}"])
