@@ -12,11 +12,15 @@ from keras_tickets.callbacks import TopologyLogger
 from keras_tickets.experiments.procedures.procedure import Run
 from keras_tickets.masks import masked_kernels
 
+# Of the batch for all replicas; gradients are taken on one.
+MOST_EXAMPLES = 64
+
 
 def watchers(
     run: Run, model: keras.Model, place: str | os.PathLike = ".", gradients: bool = False
 ) -> list[keras.callbacks.Callback]:
     """The callbacks that write what can be watched, of a run or of a level of it.
+
     Args:
         run: The run.
         model: What is trained.
@@ -30,7 +34,7 @@ def watchers(
             TopologyLogger(
                 run.directory.path / place,
                 tensorboard=logs / "topology",
-                examples=_first_batch(run) if gradients else None,
+                examples=_first_examples(run) if gradients else None,
                 loss=run.experiment.make_loss(),
             )
         )
@@ -59,6 +63,11 @@ def log_configuration(directory: pathlib.Path, config: Mapping[str, Any], text: 
     writer.close()
 
 
-def _first_batch(run: Run) -> Callable[[], tuple]:
-    """A function that gives inputs and targets of the first training batch."""
-    return lambda: next(iter(run.dataset.train(0)))[:2]
+def _first_examples(run: Run) -> Callable[[], tuple]:
+    """A function that gives inputs and targets of the first training examples, for one device."""
+
+    def read():
+        batch = next(iter(run.dataset.train(0)))[:2]
+        return tf.nest.map_structure(lambda values: values[:MOST_EXAMPLES], batch)
+
+    return read

@@ -7,7 +7,7 @@
   ];
   const titles = {
     sparsity: "sparsity",
-    flops: "FLOPs of inference, share of the dense network's",
+    flops: "FLOPs of inference (dense: 100%)",
     bytes: "bytes of the weights",
   };
   const config = {

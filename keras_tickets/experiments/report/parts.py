@@ -152,7 +152,7 @@ def masks(index: int, groups: Sequence[Group]) -> str:
             text = escape(f"{kernel} {when} training")
             pictures.append(
                 f'<img src="{address}" width="{width}" height="{height}" alt="{text}" '
-                f'loading="lazy" style="aspect-ratio:{width}/{height}">'
+                f'style="aspect-ratio:{width}/{height}">'
             )
         zeros = _share(one.mean("sparsity"))
         words = escape(f"{one.name}, {zeros}, seed {run.seed}: {kernel}")
