@@ -118,6 +118,25 @@ def test_runs_that_differ_in_a_setting_are_apart_unless_it_is_ignored(tmp_path):
     assert len(together.runs) == 2
 
 
+def test_runs_that_are_the_same_are_counted_and_named(tmp_path):
+    for name in ("a", "b"):
+        write_run(tmp_path / name)
+    runs = collect([tmp_path])
+    (one,) = group(runs)
+    assert len(one.runs) == 2 and runs[0].notes == []
+    assert "the seed of" in runs[1].notes[0] and "a'; both are counted" in runs[1].notes[0]
+
+
+def test_a_result_that_is_not_finite_is_left_out(tmp_path):
+    write_run(tmp_path / "a", masks=False)
+    write_run(tmp_path / "b", seed=1, masks=False, test_accuracy=float("nan"))
+    write_run(tmp_path / "c", method="set", masks=False, test_accuracy=float("nan"))
+    runs = collect([tmp_path])
+    first, second = group(runs)
+    assert first.results == [0.9] and second.results == []
+    assert "<td" in parts.table(0, [first, second], None)
+
+
 def test_csv_has_the_numbers_in_full(study, capsys):
     assert cli.main(["report", str(study), "--format=csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

@@ -37,10 +37,10 @@ def run(values: flags.FlagValues, words: Sequence[str]) -> int:
     if output is not None:
         _check_replaceable(output, values.format)
     runs = collect(words)
+    groups = group(runs, values.ignore)
     for one in runs:
         for note in one.notes:
             warn(f"{str(one.path)!r}: {note}")
-    groups = group(runs, values.ignore)
     if not groups:
         raise ValueError(f"none of the {len(runs)} runs is finished: there is nothing to report")
     text = FORMATS[values.format](groups) if values.format != HTML else page(runs, groups, words)

@@ -149,7 +149,7 @@ def kd_grid(groups: Sequence[Group]) -> tuple[list[float], list[tuple[str, list[
         The sparsities, and for each row its name and a list of (mean, spread, n) or `None`; `None`
         where nothing is distilled.
     """
-    taught = [one for one in groups if one.field("method") == "distill"]
+    taught = [one for one in groups if one.field("method") == "distill" and one.results]
     if not taught:
         return None
     plain = [
@@ -161,7 +161,7 @@ def kd_grid(groups: Sequence[Group]) -> tuple[list[float], list[tuple[str, list[
     rows: dict[str, list[Any]] = {}
     for one in [*plain, *taught]:
         sparsity = round(one.mean("sparsity") or 0.0, 4)
-        if sparsity in sparsities:
+        if sparsity in sparsities and one.results:
             row = rows.setdefault(one.name, [None] * len(sparsities))
             row[sparsities.index(sparsity)] = _cell(one.results)
     teachers = [value for one in taught for value in one.values(f"teacher_test_{one.metric}")]

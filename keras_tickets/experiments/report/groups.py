@@ -1,6 +1,7 @@
 """Runs that differ in their seed alone, as one row: mean and spread of what came out."""
 
 import dataclasses
+import itertools
 import json
 import math
 import statistics
@@ -125,11 +126,20 @@ def group(runs: Iterable[FoundRun], ignore: Sequence[str] = ()) -> list[Group]:
         groups.setdefault(_key(key), Group([], kept)).runs.append(run)
     for one in groups.values():
         one.runs.sort(key=lambda run: (str(type(run.seed)), run.seed, str(run.path)))
+        _note_repeated(one.runs)
     found = list(groups.values())
     for one in found:
         alike = [other for other in found if _kind(other) == _kind(one)]
         one.differs = {name: one.settings.get(name) for name in differing(alike)}
     return sorted(found, key=_order)
+
+
+def _note_repeated(runs: Sequence[FoundRun]) -> None:
+    """Says of runs with the same seed, next to each other, that they are the same."""
+    for before, run in itertools.pairwise(runs):
+        if run.seed == before.seed:
+            text = f"it has the settings and the seed of {str(before.path)!r}; both are counted"
+            run.notes.append(text)
 
 
 def differing(groups: Sequence[Group]) -> list[str]:

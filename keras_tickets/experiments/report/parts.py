@@ -111,6 +111,8 @@ def _plain(value: float | None) -> str:
 
 def _dots(one: Group, values: Sequence[float]) -> str:
     """A dot for each run, over the range of all groups; the seeds are in its title."""
+    if not one.results:
+        return ""
     low, high = min(values), max(values)
     width = (high - low) or 1.0
     found = ", ".join(
