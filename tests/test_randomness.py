@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.utils import murmurhash3_32
+from slow_cases import slow_unless
 
 from keras_tickets._randomness import random_positions, random_scores
 
@@ -61,7 +62,9 @@ def test_small_shapes(shape):
     assert random_scores(shape, "a", 0, 1).shape == shape
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 16, 17, 100])
+@pytest.mark.parametrize(
+    "size", slow_unless(lambda size: size in (1, 3, 17), [1, 2, 3, 16, 17, 100])
+)
 def test_random_positions_are_a_permutation(size):
     everything = random_positions(size, size, "a", 0, 1).numpy()
     assert sorted(everything.tolist()) == list(range(size))

@@ -182,7 +182,7 @@ def compiled_rows(shape, jit_compile, masked, each):
 @pytest.mark.parametrize(
     "shape, masked, each",
     slow_unless(
-        lambda shape, masked, each: masked == each,
+        lambda shape, masked, each: masked == each == (shape[0] > 1 and shape != (5, 17)),
         itertools.product(
             [(1, 1), (7, 4), (5, 16), (5, 17), (1, 300), (40, 65)], [False, True], [False, True]
         ),

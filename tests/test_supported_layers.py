@@ -17,7 +17,6 @@ SAME_KERAS = f"Made with Keras {keras.__version__} by" in PAGE
 
 
 BY_DEFAULT = (  # one of each larger kind
-    "Dense",
     "Embedding",
     "Conv2D",
     "GRU",

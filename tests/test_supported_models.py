@@ -15,7 +15,8 @@ PAGE = (ROOT / "docs" / "supported_layers.md").read_text(encoding="utf-8")
     "name",
     [
         pytest.param(
-            name, marks=[pytest.mark.slow] if re.search("applications|transformer", name) else []
+            name,
+            marks=[pytest.mark.slow] if re.search("applications|transformer|nested", name) else [],
         )
         for name in model_recipes.MODELS
     ],

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from slow_cases import slow_unless
 from ticket_networks import PATHS, X, assert_same, network, sparse, state, trained
 
 import keras_tickets as kt
@@ -160,7 +161,13 @@ def other_networks():
     }
 
 
-@pytest.mark.parametrize("name", ["sparse", "dense", "shallow", "deep", "masks"])
+@pytest.mark.parametrize(
+    "name",
+    slow_unless(
+        lambda name: name in ("dense", "deep", "masks"),
+        ["sparse", "dense", "shallow", "deep", "masks"],
+    ),
+)
 def test_the_first_mismatch_is_named_and_nothing_changes(name):
     model, message = other_networks()[name]
     model.compile("sgd", "mse")

@@ -95,7 +95,7 @@ def assert_alike(ours, theirs):
 
 OF_THE_SAME_KIND = (
     *("positional", "shuffled", "split", "sample weights"),
-    *("initial epoch", "PyDataset"),
+    *("initial epoch", "PyDataset", "generator", "data set"),
 )
 
 

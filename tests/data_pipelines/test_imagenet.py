@@ -110,7 +110,7 @@ def test_test_set(build):
     np.testing.assert_array_equal(np.concatenate([x for x, _ in batches]), again[0][0])
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_training_and_validation_share_the_training_set(build, seed):
     dataset = build(3, seed=seed, validation=0.25, augment=False)
     assert (dataset.held_out, dataset.steps_per_epoch) == (6, 6)

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 from keras_tickets import data
@@ -181,7 +182,10 @@ def test_truncated_checkpoint_is_named(run, capsys):
     assert str(file) in line and "damaged" in line
 
 
-@pytest.mark.parametrize("where", ["save_model", "write_metrics", "begin"])
+@pytest.mark.parametrize(
+    "where",
+    slow_unless(lambda where: where != "save_model", ["save_model", "write_metrics", "begin"]),
+)
 def test_a_disk_that_is_full_is_one_line_that_names_the_directory(
     where, tmp_path, monkeypatch, capsys
 ):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 from keras_tickets.export.samples import Sample, given_shapes, working_samples
@@ -170,7 +171,18 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize(("make", "format"), KINDS)
+def once(make, format):
+    """Each network in a format or two, and each format with several networks."""
+    return (make, format) not in [
+        *((nested, format) for format in ("onnx", "openvino")),
+        *((scalars, format) for format in ("tf_saved_model", "onnx")),
+        *((one_name_twice, format) for format in ("onnx", "openvino")),
+        *((make, "tf_saved_model") for make in (pyramid, subclassed, odd_names)),
+        (strings, "litert"),
+    ]
+
+
+@pytest.mark.parametrize(("make", "format"), slow_unless(once, KINDS))
 def test_outputs_are_the_same(tmp_path, make, format):
     keras.utils.set_random_seed(0)
     model = make()
@@ -206,7 +218,10 @@ def test_onnx_keeps_the_order_of_inputs_and_outputs(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("format", ["tf_saved_model", "litert"])
+@pytest.mark.parametrize(
+    "format",
+    slow_unless(lambda format: format == "tf_saved_model", ["tf_saved_model", "litert"]),
+)
 def test_the_sizes_to_measure_with_can_be_given(tmp_path, format):
     model, path = strided(), tmp_path / FORMATS[format]
     report = kt.export(model, path, format=format, input_shape=(80, 96, 3))

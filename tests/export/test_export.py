@@ -68,6 +68,7 @@ def test_nothing_but_the_model_is_left(exported):
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.slow
 def test_serves_where_keras_tickets_cannot_be_imported(sparse_model, exported, tmp_path):
     inputs = np.random.default_rng(1).standard_normal((5, 8)).astype("float32")
     np.save(tmp_path / "inputs.npy", inputs)

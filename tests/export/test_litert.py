@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from slow_cases import slow_unless
 from tensorflow.lite.python import schema_py_generated as schema
 
 import keras_tickets as kt
@@ -104,8 +105,13 @@ def test_the_file_holds_the_kernels(tmp_path, quantize):
     assert value * nonzero + indices < report.bytes < value * nonzero + indices + 14_000
 
 
-@pytest.mark.parametrize("quantize", [None, "int8"])
-@pytest.mark.parametrize("make", [convnet, volumes, tokens])
+@pytest.mark.parametrize(
+    "make, quantize",
+    slow_unless(
+        lambda make, quantize: (quantize == "int8") == (make is convnet),
+        itertools.product([convnet, volumes, tokens], [None, "int8"]),
+    ),
+)
 def test_layers_of_all_kinds_run_with_the_same_outputs(tmp_path, make, quantize):
     sparse = kt.sparsify(make(), 0.9, distribution="uniform")
     report = kt.export(sparse, tmp_path / "m.tflite", format="litert", quantize=quantize)

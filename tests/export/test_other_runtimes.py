@@ -1,6 +1,7 @@
 """ONNX and OpenVINO, where they are installed, and what is said where they are not."""
 
 import importlib.util
+import itertools
 import os
 import signal
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from faults import run_killed
 from keras import layers
+from slow_cases import slow_unless
 
 import keras_tickets as kt
 from keras_tickets.export import placing
@@ -30,8 +32,13 @@ def model_of(kind):
     return keras.Model([zebra, ant], [layers.Dense(2)(x), layers.Dense(3)(x)])
 
 
-@pytest.mark.parametrize("kind", ["images", "several inputs and outputs"])
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    "format, kind",
+    slow_unless(
+        lambda format, kind: format == "onnx",  # OpenVINO is in test_all_kinds_of_models.py
+        itertools.product(FORMATS, ["images", "several inputs and outputs"]),
+    ),
+)
 def test_outputs_are_the_same(tmp_path, format, kind):
     file, package = FORMATS[format]
     pytest.importorskip(package)
@@ -110,7 +117,9 @@ def test_a_kill_between_the_files_of_openvino_leaves_no_pair_of_two_models(tmp_p
     assert [file.read_bytes() for file in files] == older
 
 
-@pytest.mark.parametrize("format", ["litert", *FORMATS])
+@pytest.mark.parametrize(
+    "format", slow_unless(lambda format: format != "openvino", ["litert", *FORMATS])
+)
 def test_an_export_of_the_same_format_alone_is_replaced(tmp_path, format):
     file = FORMATS.get(format, ("m.tflite",))[0]
     model = keras.Sequential([keras.Input((8,)), layers.Dense(4)])

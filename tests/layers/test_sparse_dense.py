@@ -155,7 +155,7 @@ def saved_model(kind):
 @pytest.mark.parametrize(
     "kind",
     slow_unless(
-        lambda kind: kind in ("sparse model", "subclassed"),
+        lambda kind: kind == "sparse model",
         ["sequential", "functional", "sparse model", "subclassed"],
     ),
 )

@@ -36,7 +36,7 @@ def kernels(model):
 
 @pytest.mark.parametrize(
     "method",
-    slow_unless(lambda method: method in ("gradual", "topkast"), sorted(DENSE_TO_SPARSE)),
+    slow_unless(lambda method: method == "topkast", sorted(DENSE_TO_SPARSE)),
 )
 def test_methods_that_prune_start_from_all_weights_where_no_mask_was_chosen(method):
     dense = mlp()

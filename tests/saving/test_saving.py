@@ -103,7 +103,7 @@ def into_another(model, load):
 @pytest.mark.parametrize(
     "through",
     slow_unless(
-        lambda through: through in (whole_model, weights_file, tensorflow_checkpoint),
+        lambda through: through in (whole_model, tensorflow_checkpoint),
         [
             whole_model,
             weights_file,

@@ -80,7 +80,7 @@ KINDS = ["Static", "SET", "RigL", "SNFS, fixed", "DNW", "TopKAST", "GradualMagni
     "structure, method",
     slow_unless(
         lambda structure, method: (
-            structure in ("channel", "fan_in", "nm")
+            structure in ("fan_in", "nm")
             and method == ("GradualMagnitude" if structure == "nm" else "RigL")
         ),
         itertools.product(sorted(CASES), KINDS),
