@@ -49,7 +49,7 @@ def char_gru(
     ```
 
     References:
-        Evci et al., "Rigging the Lottery" (arXiv 1911.11134), section 4.2 and appendix I.
+        Evci et al., "Rigging the Lottery" (arXiv 1911.11134), section 4.2.
     """
     if len(input_shape) != 1:
         raise ValueError(f"`input_shape` must be (length,). Received: input_shape={input_shape!r}")

@@ -50,7 +50,7 @@ def inception_v3(
     References:
         Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016
         (arXiv 1512.00567), table 1.
-        Frankle et al., "Stabilizing the Lottery Ticket Hypothesis" (arXiv 1903.01611v3), section 5.
+        Frankle et al., "Stabilizing the Lottery Ticket Hypothesis" (arXiv 1903.01611v3).
     """
     check_image_shape(input_shape)
     if min(input_shape[:2]) < SHORTEST:

@@ -66,7 +66,7 @@ def squeezenet(
     References:
         Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters", 2016 (arXiv
         1602.07360), table 1.
-        Frankle et al., "Stabilizing the Lottery Ticket Hypothesis" (arXiv 1903.01611v3), section 5.
+        Frankle et al., "Stabilizing the Lottery Ticket Hypothesis" (arXiv 1903.01611v3).
     """
     check_image_shape(input_shape)
     if min(input_shape[:2]) < SHORTEST:
