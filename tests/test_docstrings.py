@@ -72,7 +72,7 @@ def clean_keras():
 
 
 def is_small(place):
-    """Not the deeper ones of a kind, nor a network of 300 layers, nor what reads a whole data set."""
+    """Not the deeper ones of a kind, nor what has 300 layers or reads a whole data set."""
     whole = "published.load(" in EXAMPLES[place]
     return not whole and not re.search(r"models\.resnet(44|56|83|110|164)|models/inception", place)
 
