@@ -160,6 +160,25 @@ def test_accumulated_batches_and_skipped_steps():
     assert int(optimizer.iterations) == 2
 
 
+def test_no_sum_over_replicas():
+    chosen = keras.optimizers.SGD(0.5), keras.optimizers.SGD(0.25)
+    optimizer = keras.optimizers.MultiOptimizer(lambda variable: chosen[variable.name == "b"])
+    variables = [keras.Variable(np.zeros(2), name=name) for name in "ab"]
+    optimizer.build(variables)
+    sums = []
+    for part in _keras_compat.optimizer_parts(optimizer):
+        method = part._all_reduce_sum_gradients
+        vars(part)["_all_reduce_sum_gradients"] = lambda pairs, m=method: sums.append(1) or m(pairs)
+    optimizer.apply([tf.ones(2)] * 2, variables)
+    assert sums
+    for part in _keras_compat.optimizer_parts(optimizer):
+        del vars(part)["_all_reduce_sum_gradients"]
+    with _keras_compat.no_sum_over_replicas(optimizer):
+        optimizer.apply([tf.ones(2)] * 2, variables)
+    np.testing.assert_array_equal([v.numpy() for v in variables], [[-1, -1], [-0.5, -0.5]])
+    assert all("_all_reduce_sum_gradients" not in vars(p) for p in (optimizer, *chosen))
+
+
 def test_loss_scale_steps():
     inner = keras.optimizers.SGD(1.0)
     optimizer = keras.optimizers.LossScaleOptimizer(inner, initial_scale=4.0)

@@ -42,6 +42,7 @@ from keras_tickets._keras_compat.optimizers import finish_inner_build as finish_
 from keras_tickets._keras_compat.optimizers import learning_rate_at as learning_rate_at
 from keras_tickets._keras_compat.optimizers import loss_scale_backoff as loss_scale_backoff
 from keras_tickets._keras_compat.optimizers import loss_scale_step as loss_scale_step
+from keras_tickets._keras_compat.optimizers import no_sum_over_replicas as no_sum_over_replicas
 from keras_tickets._keras_compat.optimizers import optimizer_core as optimizer_core
 from keras_tickets._keras_compat.optimizers import optimizer_parts as optimizer_parts
 from keras_tickets._keras_compat.optimizers import set_steps as set_steps

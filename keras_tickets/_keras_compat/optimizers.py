@@ -1,6 +1,7 @@
 """Optimizers: their slots, counters, accumulation and loss scaling."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
@@ -149,6 +150,23 @@ def skip_step(optimizer: keras.optimizers.Optimizer) -> None:
             part._backend_reset_gradient_accumulators()
         if part.built:
             part._iterations.assign_add(1)
+
+
+@contextlib.contextmanager
+def no_sum_over_replicas(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Lets an optimizer step without summing gradients over replicas, where there is only one.
+
+    The sum of one gradient is that gradient, but TensorFlow writes a function for it that keeps
+    the graph of the whole training step for as long as the process runs.
+    """
+    parts = optimizer_parts(optimizer)
+    for part in parts:
+        vars(part)["_all_reduce_sum_gradients"] = list
+    try:
+        yield
+    finally:
+        for part in parts:
+            del vars(part)["_all_reduce_sum_gradients"]
 
 
 def loss_scale_step(optimizer: keras.optimizers.LossScaleOptimizer, gradients, variables) -> None:

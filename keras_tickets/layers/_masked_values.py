@@ -78,8 +78,10 @@ def masked_value(record: MaskedKernel) -> tf.Tensor:
     """
     value = _keras_compat.uncast(record.kernel)
     if record in _scopes.at_rest:
-        # A tensor of its own, because the dense gradient leaves out regularizers.
-        value = tf.identity(value)
+        # A tensor of its own, because the dense gradient leaves out regularizers. It is not made by
+        # `tf.identity`, which hands its gradient on as it is: `tf.GradientTape` never frees a
+        # gradient that it returns twice.
+        value = tf.reshape(value, value.shape)
     else:
         value = apply_mask(_keras_compat.uncast(record.mask), value)
     collect(record, value)

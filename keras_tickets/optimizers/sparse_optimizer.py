@@ -1,5 +1,6 @@
 """The base of every sparse optimizer: any Keras optimizer, with masks that it respects."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
@@ -244,7 +245,10 @@ class SparseOptimizer(Method, OptimizerWrapper):
             self.rest(strategy)
 
         def step_on_replicas():
-            strategy.extended.call_for_each_replica(self._step_inner, args=(grads, variables))
+            one = strategy.num_replicas_in_sync == 1
+            alone = _keras_compat.no_sum_over_replicas(self.inner_optimizer)
+            with alone if one else contextlib.nullcontext():
+                strategy.extended.call_for_each_replica(self._step_inner, args=(grads, variables))
 
         def step_inner():
             self.take_step(strategy, states, step_on_replicas)
