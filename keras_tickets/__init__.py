@@ -36,6 +36,7 @@ if not _process.starts_as_command():
     from keras_tickets.pruning import prune
     from keras_tickets.step import Step
     from keras_tickets.tickets import Ticket, load_ticket, save_ticket
+    from keras_tickets.training_cost import TrainingCost, training_cost
 
 __all__ = [
     "CompactionReport",
@@ -47,6 +48,7 @@ __all__ = [
     "SparsityPlan",
     "Step",
     "Ticket",
+    "TrainingCost",
     "analysis",
     "bases",
     "callbacks",
@@ -78,6 +80,7 @@ __all__ = [
     "structures",
     "summary",
     "trainers",
+    "training_cost",
     "weight_paths",
     "__version__",
 ]

@@ -2,56 +2,20 @@
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import keras
 
 from keras_tickets._checks import check_model
-from keras_tickets._kernels.axes import is_depthwise, is_transposed, output_channels
+from keras_tickets._costs import LAYERS, Convention, Cost, find_uses, get_convention
 from keras_tickets._kernels.find import Kernel, multiplied_kernels
-from keras_tickets._kernels.tracing import InputShape, LayerCall, recurrent_layers, trace
-from keras_tickets._tables import render_table, shape_text
-from keras_tickets.masks import masked_kernels
+from keras_tickets._kernels.tracing import InputShape
+from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._tables import count_text, fill, render_table, shape_text
+from keras_tickets._warnings import warn
+from keras_tickets.masks import MaskedKernel, masked_kernels
 
 __all__ = ["Flops", "FlopsRow", "flops"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """How often a kernel is used for one sample.
-
-    Attributes:
-        positions: How often each weight is multiplied, in all calls of its layer together.
-        outputs: Number of output elements that the kernel contributes to.
-        bias: Whether the layer then adds a bias.
-        activation: Whether the layer then applies an activation function.
-    """
-
-    positions: int
-    outputs: int
-    bias: bool
-    activation: bool
-
-    def count(self, weights: float) -> float:
-        """Operations if this many of the kernel's weights are not zero.
-
-        A sum of v products takes v multiplications and v - 1 additions. For each output, a bias
-        takes one more addition, and an activation one operation.
-
-        Args:
-            weights: Number of weights that are not zero.
-        """
-        multiplications = weights * self.positions
-        additions = max(multiplications - self.outputs, 0)
-        return multiplications + additions + self.outputs * (self.bias + self.activation)
-
-    def mean(self, phases: list[tuple[int, float]]) -> float:
-        """Mean operations over training.
-
-        Args:
-            phases: `(steps, weights)` pairs: for how many steps how many weights are not zero.
-        """
-        total = math.fsum(steps * self.count(weights) for steps, weights in phases)
-        return total / sum(steps for steps, _ in phases)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +58,9 @@ class Flops:
         training: Operations of a training step, averaged over steps.
         inference_ratio: `inference` over that of the same model without zeros.
         training_ratio: `training` over that of dense training without zeros.
+        between_activations: Operations of a forward pass that multiply two activations, such as
+            queries and keys, and have no row; `inference` holds them.
+        convention: What was counted, as in `kt.flops`.
 
     Example:
 
@@ -113,6 +80,8 @@ class Flops:
     training: float
     inference_ratio: float
     training_ratio: float
+    between_activations: float = 0.0
+    convention: str = LAYERS.name
 
     def __str__(self) -> str:
         table = render_table(
@@ -129,34 +98,84 @@ class Flops:
             ],
             droppable=("dense FLOPs",),
         )
-        return (
-            f"{table}\n"
-            f"inference: {self.inference:,.0f} per sample, {self.inference_ratio:.4f} of dense\n"
-            f"training:  {self.training:,.0f} per sample, {self.training_ratio:.4f} of dense"
-        )
+        lines = [
+            f"inference: {self.inference:,.0f} per sample, {self.inference_ratio:.4f} of dense",
+            f"training:  {self.training:,.0f} per sample, {self.training_ratio:.4f} of dense",
+        ]
+        if self.between_activations:
+            lines.append(fill(f"(inference: {self.between_activations:,.0f} between activations)"))
+        if self.convention != LAYERS.name:
+            lines.append(f'(convention "{self.convention}")')
+        return "\n".join([table, *lines])
+
+
+class Counted(NamedTuple):
+    """A kernel, what masks it, and what it costs."""
+
+    kernel: Kernel
+    record: MaskedKernel | SparseKernel | None
+    cost: Cost
+
+    @property
+    def kept(self) -> int:
+        """Number of weights that are not masked."""
+        return self.record.count() if self.record else self.kernel.size
+
+
+class CountedModel(NamedTuple):
+    """What a model multiplies, and what is counted of that.
+
+    Attributes:
+        kernels: The kernels with their costs, in layer order.
+        between_activations: Operations of products of two activations.
+        convention: What is counted.
+    """
+
+    kernels: list[Counted]
+    between_activations: float
+    convention: Convention
 
 
 def flops(
     model: keras.Model,
     *,
+    convention: str = "layers",
     update_every: int | None = None,
     input_shape: InputShape = None,
 ) -> Flops:
     """Counts the floating-point operations of a model. Masked weights do not count.
 
-    For each kernel and each call of its layer, multiplications and additions are counted, and the
-    layer's bias and activation with its first kernel. Operations without a kernel are not counted:
-    normalization, pooling, attention scores, embedding look-ups, and layers that only apply an
-    activation. A recurrent layer counts once for each time step.
+    What is counted is a convention:
+
+    | | "layers" | "rigl" | "products" |
+    |---|---|---|---|
+    | a sum of v products | v multiplications, v - 1 additions | the same | v and v |
+    | bias: one addition an output | of layers that have one | of every kernel | no |
+    | activation: one operation an output | of layers that have one | of every kernel | no |
+    | products of two activations | yes | no | yes |
+
+    "layers" is what the model's own layers do. "rigl" is the count of the papers on RigL, whose
+    ratios it gives to the printed digit. "products" takes a multiplication and an addition for each
+    weight, as TensorFlow's profiler does.
+
+    A kernel counts once for each call of its layer and each position of its output: those of a
+    recurrent layer for each time step, of a transposed convolution for each position of its input,
+    of attention for each token. Products of queries and keys, and of attention weights and values,
+    are products of two activations. So is the product with an embedding's table where a language
+    model takes its logits; looking up embeddings takes no operation. Never counted: normalization,
+    pooling, softmax, sums of two activations, gates of recurrent layers, and layers that only apply
+    an activation.
 
     A backward pass takes twice the operations of a forward pass. Methods that grow by dense
     gradients need one every `update_every` steps, at the cost of a dense weight gradient. Training
     is counted with the present masks. If the model is compiled with a pruning method, it is counted
     with the mean number of weights over the ramp, which starts from all of them: over the whole
     training if `fit` or `set_total_steps` has told its length, otherwise over the steps taken.
+    `kt.training_cost` follows the course of a training instead, step by step.
 
     Args:
         model: Built Keras model, sparse or not.
+        convention: What is counted: "layers", "rigl" or "products".
         update_every: Optimizer steps between dense gradients in training; 0 if every step needs
             one. By default, that of the optimizer that the model is compiled with; without one, no
             step needs a dense gradient.
@@ -169,7 +188,10 @@ def flops(
     Raises:
         TypeError: `model` is not a Keras 3 model.
         ValueError: The model is not built; sizes of its input are not known and `input_shape` is
-            missing; `update_every` is negative.
+            missing; `convention` is unknown; `update_every` is negative.
+
+    Warns:
+        UserWarning: The size of a product of two activations is not known; it is not counted.
 
     Example:
 
@@ -179,43 +201,83 @@ def flops(
 
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     assert kt.flops(model).inference == 64
+    assert kt.flops(model, convention="rigl").inference == 68
     ```
 
     References:
         Evci et al., Rigging the Lottery (arXiv 1911.11134), appendix H.
     """
+    counted = count_model(model, get_convention(convention), input_shape)
+    return flops_of(model, counted, update_every)
+
+
+def flops_of(model: keras.Model, counted: CountedModel, update_every: int | None = None) -> Flops:
+    """`flops` of a model that has been counted.
+
+    Args:
+        model: The model.
+        counted: What it multiplies.
+        update_every: As in `flops`.
+    """
+    counting, between = counted.convention, counted.between_activations
+    optimizer = getattr(model, "optimizer", None)
+    rows, in_training = [], []
+    for each in counted.kernels:
+        size = each.kernel.size
+        row = FlopsRow(
+            path=each.kernel.path,
+            shape=each.kernel.shape,
+            sparsity=1 - each.kept / size,
+            inference=each.cost.count(each.kept, counting),
+            dense_inference=each.cost.count(size, counting),
+        )
+        rows.append(row)
+        course = getattr(optimizer, "weights_in_training", None)
+        phases = course(each.record) if each.record and course else [(1, each.kept)]
+        in_training.append(each.cost.mean(phases, counting))
+    inference = math.fsum([between, *(row.inference for row in rows)])
+    dense = math.fsum([between, *(row.dense_inference for row in rows)])
+    if update_every is None:
+        update_every = getattr(optimizer, "dense_gradient_every", None)
+    training = training_flops(math.fsum([between, *in_training]), dense, update_every)
+    return Flops(
+        rows,
+        inference,
+        training,
+        _ratio(inference, dense),
+        _ratio(training, 3 * dense),
+        between,
+        counting.name,
+    )
+
+
+def count_model(
+    model: keras.Model, convention: Convention, input_shape: InputShape = None
+) -> CountedModel:
+    """Finds what a model multiplies.
+
+    Args:
+        model: Built Keras model, sparse or not.
+        convention: What is counted.
+        input_shape: As in `flops`, like the errors and warnings.
+    """
     check_model(model)
     kernels = multiplied_kernels(model)
-    costs = kernel_costs(model, kernels, input_shape)
-    known = {path: cost for path, cost in costs.items() if cost is not None}
-    if unknown := [path for path in costs if path not in known]:
+    uses = find_uses(model, kernels, input_shape)
+    known = {path: cost for path, cost in uses.kernels.items() if cost is not None}
+    if unknown := [path for path in uses.kernels if path not in known]:
         raise ValueError(
             f"The output size of {unknown[0]!r} is not known. Pass `input_shape`, without "
             f"the batch axis. Received: input_shape={input_shape}"
         )
-    optimizer = getattr(model, "optimizer", None)
-    records = {id(record.kernel): record for record in masked_kernels(model)}
-    rows, in_training = [], []
-    for kernel in kernels:
-        cost, record = known[kernel.path], records.get(id(kernel.variable))
-        kept = record.count() if record else kernel.size
-        row = FlopsRow(
-            path=kernel.path,
-            shape=kernel.shape,
-            sparsity=1 - kept / kernel.size,
-            inference=cost.count(kept),
-            dense_inference=cost.count(kernel.size),
+    if uses.unknown and convention.between_activations:
+        warn(
+            f"{count_text(uses.unknown, 'product')} of two activations cannot be counted, because "
+            "their sizes are not known. Pass `input_shape`, without the batch axis."
         )
-        rows.append(row)
-        course = getattr(optimizer, "weights_in_training", None)
-        phases = course(record) if record and course else [(1, kept)]
-        in_training.append(cost.mean(phases))
-    inference = math.fsum(row.inference for row in rows)
-    dense = math.fsum(row.dense_inference for row in rows)
-    if update_every is None:
-        update_every = getattr(optimizer, "dense_gradient_every", None)
-    training = training_flops(math.fsum(in_training), dense, update_every)
-    return Flops(rows, inference, training, _ratio(inference, dense), _ratio(training, 3 * dense))
+    records = {id(record.kernel): record for record in masked_kernels(model)}
+    counted = [Counted(k, records.get(id(k.variable)), known[k.path]) for k in kernels]
+    return CountedModel(counted, uses.between_activations(convention), convention)
 
 
 def training_flops(inference: float, dense_inference: float, update_every: int | None) -> float:
@@ -244,74 +306,6 @@ def training_flops(inference: float, dense_inference: float, update_every: int |
         )
     growing = 2 * inference + dense_inference
     return (3 * inference * update_every + growing) / (update_every + 1)
-
-
-def kernel_costs(
-    model: keras.Model, kernels: list[Kernel], input_shape: InputShape = None
-) -> dict[str, Cost | None]:
-    """Finds how often kernels are used, by tracing the model once for inference.
-
-    Args:
-        model: Built Keras model.
-        kernels: Its kernels.
-        input_shape: As in `flops`.
-
-    Returns:
-        `{kernel path: cost}`; the cost is `None` if a size is not known.
-    """
-    loops = recurrent_layers(model)
-    callers = {kernel.path: loops.get(id(kernel.layer), kernel.layer) for kernel in kernels}
-    calls, _, _ = trace(model, callers.values(), input_shape)
-    costs: dict[str, Cost | None] = {}
-    first = set()
-    for kernel in kernels:
-        found = [_use(kernel, call) for call in calls if call.layer is callers[kernel.path]]
-        uses = [use for use in found if use is not None]
-        if len(uses) < len(found):
-            costs[kernel.path] = None
-            continue
-        is_first = id(kernel.layer) not in first
-        first.add(id(kernel.layer))
-        costs[kernel.path] = Cost(
-            positions=sum(positions for positions, _ in uses),
-            outputs=sum(outputs for _, outputs in uses),
-            bias=is_first and _has_bias(kernel.layer),
-            activation=is_first and _has_activation(kernel.layer),
-        )
-    return costs
-
-
-def _use(kernel: Kernel, call: LayerCall) -> tuple[int, int] | None:
-    """How often one call multiplies each weight, and how many outputs it contributes to."""
-    source, result = call.inputs[0].shape, call.outputs[0].shape
-    sizes = [*source[1:], *result[1:]]
-    if source.rank is None or result.rank is None or None in sizes:
-        return None
-    columns = kernel.size // math.prod((kernel.inputs, *kernel.spatial))
-    if isinstance(call.layer, keras.layers.RNN):
-        steps = source[1]
-        places = 1
-        if kernel.spatial:
-            places = math.prod(result[1:]) // kernel.outputs
-            places //= steps if call.layer.return_sequences else 1
-        return steps * places, steps * places * columns
-    elements = math.prod(result[1:])
-    if is_transposed(kernel.layer):
-        return math.prod(source[1:]) // kernel.inputs, elements
-    if is_depthwise(kernel.layer, kernel.variable):
-        columns *= kernel.inputs
-    positions = max(elements // output_channels(kernel.layer, columns), 1)
-    return positions, positions * columns
-
-
-def _has_bias(layer):
-    use_bias = getattr(layer, "use_bias", None)
-    return bool(getattr(layer, "bias", None) is not None if use_bias is None else use_bias)
-
-
-def _has_activation(layer):
-    activation = getattr(layer, "activation", None)
-    return activation not in (None, keras.activations.linear)
 
 
 def _ratio(part, whole):

@@ -4,16 +4,16 @@ import dataclasses
 import math
 
 import keras
-import tensorflow as tf
 
 from keras_tickets import distributions, masks, structures
 from keras_tickets._allocation import allocate
 from keras_tickets._checks import check_model, check_one_of
+from keras_tickets._costs import find_uses
 from keras_tickets._kernels.find import Filters, Skipped, find_kernels
 from keras_tickets._memory import KernelSize, Memory, bytes_text, memory_of, slots_per_weight
+from keras_tickets._sizes import FORMATS, itemsize, stored_kernel, stored_sizes
 from keras_tickets._storage import STORAGES, why_masked
 from keras_tickets._tables import fill, list_text, render_table, shape_text
-from keras_tickets.flops import kernel_costs
 
 __all__ = ["Memory", "PlanRow", "SparsityPlan", "plan", "summary"]
 
@@ -78,6 +78,12 @@ class SparsityPlan:
         slots_per_weight: Variables of the optimizer that `memory` counts for each weight; 1, as of
             SGD with momentum, for a model that is not compiled.
         storage: "sparse" where sparse storage was asked for or is there, otherwise "masked".
+        sizes: `{format: bytes}` of all weights where kernels with zeros are stored as "dense";
+            "bit_mask", values and one bit for each position; "csr" and "csc", of the kernel as a
+            matrix with its last axis as columns, with indices of 32 bits; "n_of_m", values and
+            their places in their groups, for structures with groups; "deltas", values and 8 bits
+            for the distance from the one before, with zeros where that is too far, as many as
+            random masks are expected to need where there are no masks yet.
 
     Example:
 
@@ -98,6 +104,7 @@ class SparsityPlan:
     memory: dict[str, Memory] = dataclasses.field(default_factory=dict)
     slots_per_weight: int = 1
     storage: str = "masked"
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def nonzeros(self) -> int:
@@ -146,6 +153,9 @@ class SparsityPlan:
         if self.memory:
             lines += ["", self._memory_table()]
             lines.append(fill(f"(slots: {self.slots_per_weight} a weight; without activations)"))
+        if self.sizes:
+            stored = [f"{FORMATS[name].text} {bytes_text(n)}" for name, n in self.sizes.items()]
+            lines.append(list_text("stored", stored))
         return "\n".join(lines)
 
     def _by_reason(self) -> dict[str, list[str]]:
@@ -233,7 +243,8 @@ def plan(
     storages = {path: "masked" if reason else storage for path, reason in reasons.items()}
     skipped = left_dense + skipped
     planned = _plan(model, masked, chosen.sparsity, counts, storages, reasons, skipped)
-    return dataclasses.replace(planned, storage=storage)
+    sizes = _sizes(model, masked, counts, layouts, {})
+    return dataclasses.replace(planned, storage=storage, sizes=sizes)
 
 
 def summary(sparse_model: keras.Model) -> SparsityPlan:
@@ -280,11 +291,13 @@ def summary(sparse_model: keras.Model) -> SparsityPlan:
     reasons = why_masked(sparse_model, with_masks, layouts, targets)
     made = _plan(sparse_model, masked, targets, counts, storages, reasons, left_dense + skipped)
     storage = "sparse" if "sparse" in storages.values() else "masked"
-    return dataclasses.replace(made, storage=storage)
+    drawn = {kernel.path: records[id(kernel.variable)].to_mask() for kernel in masked}
+    sizes = _sizes(sparse_model, masked, counts, layouts, drawn)
+    return dataclasses.replace(made, storage=storage, sizes=sizes)
 
 
 def _plan(model, kernels, targets, counts, storages, reasons, skipped):
-    costs = kernel_costs(model, kernels)
+    costs = find_uses(model, kernels).kernels
     rows = [
         PlanRow(
             path=kernel.path,
@@ -297,25 +310,37 @@ def _plan(model, kernels, targets, counts, storages, reasons, skipped):
         )
         for kernel in kernels
     ]
-    own = {id(kernel.variable) for kernel in kernels}
-    others = [
-        variable
-        for variable in model.weights
-        if keras.backend.is_float_dtype(variable.dtype) and id(variable) not in own
-    ]
+    others = _others(model, kernels)
     sizes = [
-        KernelSize(row.size, row.nonzeros, _itemsize(kernel.variable), row.why_masked is None)
+        KernelSize(row.size, row.nonzeros, itemsize(kernel.variable), row.why_masked is None)
         for row, kernel in zip(rows, kernels, strict=True)
     ]
     slots = slots_per_weight(model)
     slots = 1 if slots is None else slots
-    others_bytes = sum(math.prod(v.shape) * _itemsize(v) for v in others)
     weights = sum(kernel.size for kernel in kernels) + sum(math.prod(v.shape) for v in others)
-    memory = memory_of(sizes, others_bytes, slots)
+    memory = memory_of(sizes, _bytes(others), slots)
     return SparsityPlan(
         rows, [dataclasses.astuple(entry) for entry in skipped], weights, memory, slots
     )
 
 
-def _itemsize(variable):
-    return tf.as_dtype(variable.dtype).size
+def _sizes(model, kernels, counts, layouts, drawn):
+    stored = [
+        stored_kernel(k.variable, counts[k.path], layouts.get(k.path), drawn.get(k.path))
+        for k in kernels
+    ]
+    return stored_sizes(stored, _bytes(_others(model, kernels)))
+
+
+def _others(model, kernels):
+    """The other weights of a model."""
+    own = {id(kernel.variable) for kernel in kernels}
+    return [
+        variable
+        for variable in model.weights
+        if keras.backend.is_float_dtype(variable.dtype) and id(variable) not in own
+    ]
+
+
+def _bytes(variables):
+    return sum(math.prod(variable.shape) * itemsize(variable) for variable in variables)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import keras_tickets as kt
-from keras_tickets.flops import Cost, training_flops
+from keras_tickets._costs import Cost
+from keras_tickets.flops import training_flops
 
 layers = keras.layers
 VECTORS = json.loads((pathlib.Path(__file__).parent / "data/erk_vectors.json").read_text())

@@ -29,9 +29,26 @@ class LayerCall:
     outputs: list[tf.Tensor]
 
 
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """A forward pass for one sample, without computing anything.
+
+    Attributes:
+        calls: The calls of the layers that were recorded, in order.
+        inputs: The model's symbolic inputs.
+        outputs: The model's symbolic outputs.
+        graph: The graph that holds them.
+    """
+
+    calls: list[LayerCall]
+    inputs: list[tf.Tensor]
+    outputs: list[tf.Tensor]
+    graph: tf.Graph
+
+
 def trace(
     model: keras.Model, layers: Iterable[keras.layers.Layer], input_shape: InputShape = None
-) -> tuple[list[LayerCall], list[tf.Tensor], list[tf.Tensor]]:
+) -> Trace:
     """Traces a model for inference with batch size 1.
 
     Args:
@@ -39,9 +56,6 @@ def trace(
         layers: The layers whose calls are recorded.
         input_shape: Shape of the input without the batch axis, or a structure of such shapes, for a
             model that leaves sizes open.
-
-    Returns:
-        The calls in order, and the model's symbolic inputs and outputs.
 
     Raises:
         ValueError: The model does not know the shape of its inputs and `input_shape` is `None`.
@@ -56,8 +70,8 @@ def trace(
 
     with _recording(layers, calls), keras.StatelessScope():
         function = tf.function(run, autograph=False)
-        function.get_concrete_function(arguments)
-    return calls, stand_ins, results
+        graph = function.get_concrete_function(arguments).graph
+    return Trace(calls, stand_ins, results, graph)
 
 
 def first_convolutions(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> set[int]:
@@ -70,9 +84,9 @@ def first_convolutions(model: keras.Model, layers: Iterable[keras.layers.Layer])
     Returns:
         The `id`s of the layers that do.
     """
-    calls, model_inputs, _ = trace(model, layers)
-    sources = {tensor.op for tensor in model_inputs}
-    return {id(call.layer) for call in calls if _reads_directly(call.inputs[0].op, sources)}
+    traced = trace(model, layers)
+    sources = {tensor.op for tensor in traced.inputs}
+    return {id(call.layer) for call in traced.calls if _reads_directly(call.inputs[0].op, sources)}
 
 
 def last_layers(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> set[int]:
@@ -85,8 +99,9 @@ def last_layers(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> set
     Returns:
         The `id`s of the layers that do.
     """
-    calls, _, waiting = trace(model, layers)
-    makers = {tensor.ref(): id(call.layer) for call in calls for tensor in call.outputs}
+    traced = trace(model, layers)
+    waiting = list(traced.outputs)
+    makers = {tensor.ref(): id(call.layer) for call in traced.calls for tensor in call.outputs}
     seen, last = set(), set()
     while waiting:
         tensor = waiting.pop()

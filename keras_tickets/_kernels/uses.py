@@ -41,7 +41,7 @@ def unmultiplied(model: keras.layers.Layer, variables: Iterable[keras.Variable])
     except Exception:
         # A user's `call` may raise anything; then names decide.
         return None
-    data = _dependent_on(inputs, graph)
+    data = dependent_on(inputs, graph)
     return {
         id(variable)
         for variable, weight in zip(variables, weights, strict=True)
@@ -68,9 +68,14 @@ def _trace(model, variables):
     return stand_ins["inputs"], stand_ins["weights"], graph
 
 
-def _dependent_on(inputs, graph) -> set:
-    """References to the tensors of a graph whose values, not just shapes, depend on its inputs."""
-    found = {tensor.ref() for tensor in inputs}
+def dependent_on(tensors: Iterable[tf.Tensor], graph: tf.Graph) -> set:
+    """References to the tensors of a graph whose values, not just shapes, depend on some of them.
+
+    Args:
+        tensors: Tensors of the graph, such as its inputs.
+        graph: The graph.
+    """
+    found = {tensor.ref() for tensor in tensors}
     for operation in graph.get_operations():
         depends = any(tensor.ref() in found for tensor in operation.inputs)
         if depends and operation.type not in _SHAPES:

@@ -127,6 +127,11 @@ class Pruned:
     def plan(self, experiment: "Experiment") -> SparsityPlan:
         return summary(self.sparse(experiment, experiment.dense_model()))
 
+    @property
+    def scored_examples(self) -> int:
+        """Examples that weights are scored by; 0 for scores that need no data."""
+        return self.iterations * self.examples if "x" in scoring.takes(self.scores) else 0
+
     def _scorer(self, experiment) -> Callable[[keras.Model], scoring.Scores]:
         takes = scoring.takes(self.scores)
         arguments = {"seed": experiment.seed} if "seed" in takes else {}

@@ -13,15 +13,13 @@ from keras_tickets._files.csv_files import write_csv
 from keras_tickets._files.documents import read_document, write_document
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.locks import locked
+from keras_tickets._files.run_files import CONFIG, MODEL, SUMMARY, SUMMARY_KIND, SUMMARY_SCHEMA
 
 if TYPE_CHECKING:  # whoever lists runs does not wait for TensorFlow
     import keras
 
 LOCK = ".keras_tickets_run"
 MOST_SHOWN = 5
-CONFIG, SUMMARY = "config.gin", "summary.json"
-SUMMARY_KIND = "keras_tickets summary 1"
-SUMMARY_SCHEMA = {"steps": int}
 RESULT = "test_"
 # Settings that runs of version 0.1.0 do not have, with the values that they were run with.
 ADDED = {
@@ -128,7 +126,7 @@ class WorkDirectory:
 
     def save_model(self, model: "keras.Model") -> None:
         """Saves the model as `model.keras`."""
-        with replacing(self.path / "model.keras") as temporary:
+        with replacing(self.path / MODEL) as temporary:
             model.save(temporary)
 
     def finish(self, summary: dict[str, Any]) -> dict[str, Any]:

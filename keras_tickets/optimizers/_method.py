@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
+from keras_tickets._costs import Phase
 from keras_tickets._sparse_kernel import SparseKernel
 from keras_tickets.masks import MaskedKernel
 from keras_tickets.optimizers._kernel_state import KernelState
@@ -156,7 +157,7 @@ class Method:
         """Says how far the masks are from the requested sparsity; `None` if it is reached."""
         return None
 
-    def weights_in_training(self, masked: MaskedKernel) -> list[tuple[int, float]]:
+    def weights_in_training(self, masked: MaskedKernel | SparseKernel) -> list[tuple[int, float]]:
         """The number of weights of a kernel in the course of training.
 
         Args:
@@ -167,3 +168,34 @@ class Method:
             default it has as many as now throughout.
         """
         return [(1, masked.count())]
+
+    def weights_with_gradients(self, masked: MaskedKernel | SparseKernel) -> int:
+        """Of how many weights of a kernel the method takes the gradient, where it is "dense"."""
+        return masked.size
+
+    @property
+    def dense_gradient_share(self) -> float:
+        """Share of the training's batches that need dense gradients.
+
+        While the length of training is not known, the share among `dense_gradient_every` gradient
+        steps and one update.
+        """
+        every = self.dense_gradient_every
+        return 0.0 if every is None else 1 / (every + 1)
+
+    def course(self, masked: MaskedKernel | SparseKernel) -> list[Phase]:
+        """What the steps of a training cost for one kernel.
+
+        Args:
+            masked: The kernel.
+
+        Returns:
+            The steps that cost the same, together; their order does not matter.
+        """
+        dense = self.dense_gradient_share
+        phases = []
+        for steps, weights in self.weights_in_training(masked):
+            phases.append(Phase(steps * (1 - dense), weights, weights))
+            wanted = max(weights, self.weights_with_gradients(masked))
+            phases.append(Phase(steps * dense, weights, wanted))
+        return phases

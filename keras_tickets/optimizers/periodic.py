@@ -180,6 +180,15 @@ class PeriodicOptimizer(SparseOptimizer):
     def dense_gradient_every(self):
         return self.update_every if self.needs_dense_gradients else None
 
+    @property
+    def dense_gradient_share(self):
+        every, steps = self.dense_gradient_every, self.steps_in_training
+        if not every or self.window is None or not steps:
+            return super().dense_gradient_share
+        due = self.in_calendar(tf.range(steps, dtype=tf.int64))
+        batches = self.update_every / every  # of each update, in units of a step's
+        return float(tf.math.count_nonzero(due)) * batches / steps
+
     def get_config(self):
         return {
             **super().get_config(),

@@ -165,6 +165,11 @@ class RigL(DropAndGrow):
         chosen = choose(scores(gradient_at(kernel, drawn, gradient)), count, among=free)
         return tf.gather(drawn, tf.where(chosen)[:, 0])
 
+    def weights_with_gradients(self, masked):
+        if self.candidates is None or masked.storage == "masked":
+            return masked.size
+        return min(masked.count() + self.candidates, masked.size)
+
     @property
     def dense_gradient_every(self):
         """Counted in batches: `mean_over` of those between two updates need a dense gradient."""

@@ -123,12 +123,21 @@ class TopKAST(SparseOptimizer):
 
         for state in states:
             layout = state.masked.layout
-            used = layout.left(state.masked.sparsity)
-            trained = min(2 * used, layout.units)
-            if self.backward_sparsity is not None:
-                trained = max(layout.left(self.backward_sparsity), used)
+            used, trained = self._units_in_sets(state.masked)
             backward = self._backward[id(state.masked)]
             update_on_devices(strategy, state, choose, backward.value)
+
+    def _units_in_sets(self, masked):
+        """How many units of each group the forward set and the backward set have."""
+        layout = masked.layout
+        used = layout.left(masked.sparsity)
+        if self.backward_sparsity is None:
+            return used, min(2 * used, layout.units)
+        return used, max(layout.left(self.backward_sparsity), used)
+
+    def weights_with_gradients(self, masked):
+        _, trained = self._units_in_sets(masked)
+        return masked.layout.groups * trained * masked.layout.unit_size
 
     @property
     def dense_gradient_every(self):

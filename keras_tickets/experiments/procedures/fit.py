@@ -85,7 +85,9 @@ class Fit:
         results = model.evaluate(dataset.test(), verbose=0, return_dict=True)
         directory.save_model(model)
         steps = experiment.epochs * dataset.steps_per_epoch
-        summary = summarize(run, model, self._method(model), results, steps, checkpoint.seconds)
+        scored = self.start.scored_examples if isinstance(self.start, Pruned) else 0
+        method = self._method(model)
+        summary = summarize(run, model, method, results, steps, checkpoint.seconds, scored)
         if model.optimizer.track_exploration:
             summary["exploration"] = model.optimizer.exploration
         return summary

@@ -2,12 +2,20 @@
 
 import keras
 
+from keras_tickets._costs import LAYERS
 from keras_tickets.experiments.procedures.procedure import Run
-from keras_tickets.flops import flops
+from keras_tickets.flops import count_model, flops_of
+from keras_tickets.training_cost import cost_of
 
 
 def summarize(
-    run: Run, model: keras.Model, method: str, results: dict, steps: int, seconds: float
+    run: Run,
+    model: keras.Model,
+    method: str,
+    results: dict,
+    steps: int,
+    seconds: float,
+    scored_examples: int | None = None,
 ) -> dict:
     """The summary of a run.
 
@@ -18,12 +26,21 @@ def summarize(
         results: `loss` and the metrics on the test set, by name.
         steps: Training steps that were taken.
         seconds: Time that they took.
+        scored_examples: Examples that the masks were chosen by before training; `None` if there was
+            more than one training.
 
     Returns:
         The fields that every `summary.json` has; values that JSON knows.
     """
     experiment = run.experiment
-    kernels, operations = experiment.plan_of(model), flops(model)
+    kernels, counted = experiment.plan_of(model), count_model(model, LAYERS)
+    operations = flops_of(model, counted)
+    course = {}
+    if scored_examples is not None:
+        cost = cost_of(model, counted, steps, experiment.batch_size, scored_examples)
+        course = {"training_flops": cost.total, "training_course_ratio": cost.ratio}
+    if scored_examples:
+        course["scored_examples"] = scored_examples
     return {
         "experiment": experiment.name or f"{experiment.source.name}/{method}",
         "dataset": experiment.source.name,
@@ -40,8 +57,11 @@ def summarize(
         "nonzeros": kernels.nonzeros,
         "weights": sum(row.size for row in kernels.rows),
         "sparsity_all_weights": kernels.sparsity_all_weights,
+        "sizes": kernels.sizes,
+        "inference_flops": operations.inference,
         "inference_flops_ratio": operations.inference_ratio,
         "training_flops_ratio": operations.training_ratio,
+        **course,
         "wall_seconds": seconds,
         "steps_per_second": steps / seconds,
     }
