@@ -111,7 +111,7 @@ class Phase(NamedTuple):
     weights: float
     gradients: float
 
-    def count(self, cost: Cost, convention: Convention = LAYERS) -> float:
+    def operations(self, cost: Cost, convention: Convention = LAYERS) -> float:
         """Operations of one of the steps for one sample.
 
         Args:

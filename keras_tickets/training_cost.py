@@ -232,7 +232,7 @@ def _course(model: keras.Model, counted: Counted, levels: Sequence[tuple[int, Ma
 
 
 def _mean(counted: Counted, course: Sequence[Phase], convention: Convention) -> float:
-    total = math.fsum(phase.steps * phase.count(counted.cost, convention) for phase in course)
+    total = math.fsum(phase.steps * phase.operations(counted.cost, convention) for phase in course)
     return total / math.fsum(phase.steps for phase in course)
 
 
