@@ -20,6 +20,7 @@ class TopologyTracker:
         epoch: Epochs before training begins.
         step: Optimizer steps before training begins.
         directory: Where an earlier part of this training may have left its files, or `None`.
+        explored: Shares of weights ever active by kernel name, where they are recorded.
 
     Attributes:
         topology: The rows so far, with the masks that the next ones are compared with.
@@ -30,7 +31,12 @@ class TopologyTracker:
     """
 
     def __init__(
-        self, records: Records, epoch: int, step: int, directory: str | os.PathLike | None = None
+        self,
+        records: Records,
+        epoch: int,
+        step: int,
+        directory: str | os.PathLike | None = None,
+        explored: Mapping[str, float] | None = None,
     ):
         self.records = records
         before = None if directory is None else read_topology(directory)
@@ -40,7 +46,7 @@ class TopologyTracker:
         # Only a training that was first looked at before goes on; another one begins anew.
         if before is None or not rows or rows[0]["step"] == step:
             self.topology = Topology([], shapes, now, now, now)
-            self.new_rows = self.look(epoch, step)
+            self.new_rows = self.look(epoch, step, explored=explored)
             return
         if before.shapes != shapes:
             raise ValueError(
@@ -51,7 +57,7 @@ class TopologyTracker:
         behind = before.rows[-1]["step"] < step
         last = before.last if behind else now
         self.topology = Topology(rows, shapes, before.first, before.explored, last)
-        self.new_rows = self.look(epoch, step) if behind else []
+        self.new_rows = self.look(epoch, step, explored=explored) if behind else []
 
     def look(
         self,

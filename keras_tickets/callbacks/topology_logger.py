@@ -37,7 +37,8 @@ class TopologyLogger(keras.callbacks.Callback):
     The first rows are of the masks that training starts with. Nothing is read from the device
     within an epoch, except around updates whose gradients are asked for. A training that
     `kt.callbacks.Checkpoint` resumes goes on with the rows of its files up to there: none is lost
-    or there twice.
+    or there twice. Put it before the checkpoint: else a kill between the two costs the gradients of
+    an epoch.
 
     Args:
         directory: Gets `topology.csv`, the rows, and `topology.safetensors`, what a resumed
@@ -137,13 +138,17 @@ class TopologyLogger(keras.callbacks.Callback):
             self._save()
 
     def on_train_end(self, logs=None):
+        if not self._begun and masked_kernels(self.model):  # resumed after its last epoch
+            self._step = self._steps_taken()
+            self._begin(self.params["epochs"])
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
     def _begin(self, epoch):
         records = kernels_by_path(self.model)
-        self._tracker = TopologyTracker(records, epoch, self._step, self.directory)
+        explored = explored_shares(self.model.optimizer)
+        self._tracker = TopologyTracker(records, epoch, self._step, self.directory, explored)
         self._begun, self._pending = True, False
         self._before = self._after = None
         self._updates = self._calendar()

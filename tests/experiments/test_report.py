@@ -7,6 +7,7 @@ import html.parser
 import io
 import json
 import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -262,6 +263,18 @@ def test_the_command_repeats_a_run(written):
     (commands,) = re.findall(r'<pre class="commands">(.*?)</pre>', written, re.S)
     assert commands.count("keras-tickets train &#x27;--gin_file=") == 2
     assert "/&lt;b&gt;1/config.gin" in commands and "again/&lt;b&gt;1" in commands
+
+
+@pytest.mark.slow
+def test_the_command_of_the_page_trains_the_same_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = ["--gin_param=train.epochs=2", "--gin_param=train.seed=3"]
+    assert cli.main(["train", "--gin_file=digits/rigl.gin", *settings, "--workdir=runs/a b"]) == 0
+    (run,) = collect(["runs"])
+    assert cli.main(shlex.split(parts.command_of(run))[1:]) == 0
+    (again,) = collect(["again"])
+    assert again.config == run.config and again.looks == run.looks
+    assert again.summary["test_loss"] == run.summary["test_loss"]
 
 
 @pytest.mark.parametrize("seeds", [1, 4])

@@ -40,6 +40,8 @@ def address(tmp_path_factory):
         dense = {"sparsity": 0.0, "masks": False}
         write_run(directory / f"dense{seed}", seed=seed, method="dense", **dense)
         write_run(directory / f"other{seed}", seed=seed, dataset="zoo <mnist>")
+    levels = [level(i, 0.9 - i / 50) for i in range(3)]
+    write_run(directory / "single", method="tickets", dataset="zoo <mnist>", levels=levels)
     write_run(directory / "unfinished", finished=False)
     output = directory / "report.html"
     with pytest.warns(UserWarning, match="not finished"):
@@ -59,11 +61,12 @@ def test_it_opens_quickly_without_errors_and_without_the_network(address, chromi
     page = chromium.open(address, width=width, dark=dark)
     assert page.seconds < 2
     page.run("reportDrawAll()")
+    page.run("document.querySelectorAll('.tabs button')[1].click(); reportDrawAll()")
     assert page.errors == []
     assert page.requests == [address]
     assert page.run("document.documentElement.scrollWidth") <= width
     shown = page.run(
-        "[...document.querySelectorAll('section.task:not([hidden]) .plot')]"
+        "[...document.querySelectorAll('.plot')]"
         ".map((p) => p.querySelectorAll('svg path, svg text').length)"
     )
     assert min(shown) > 5, shown

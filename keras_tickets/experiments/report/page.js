@@ -54,6 +54,12 @@
     axis: { format: data.tasks[t].format, title, tickCount: 5 },
   });
 
+  function errorBars(t, values, x, color) {
+    const spread = values.filter((value) => value.spread != null);
+    const encoding = { x, y: yOf(t, "low"), y2: { field: "high" }, color };
+    return spread.length ? [{ data: { values: spread }, mark: { type: "rule", strokeWidth: 1.5 }, encoding }] : [];
+  }
+
   function against(t, field) {
     const task = data.tasks[t];
     const values = shownGroups(t)
@@ -86,7 +92,7 @@
     return spec(marks, [
       ...(rules.length ? references : []),
       { mark: { type: "line", strokeWidth: 1.75, opacity: 0.65 }, encoding: { x, y: yOf(t, "mean"), color, detail: { field: "series" } } },
-      { transform: [{ filter: "datum.spread != null" }], mark: { type: "rule", strokeWidth: 1.5 }, encoding: { x, y: yOf(t, "low"), y2: { field: "high" }, color } },
+      ...errorBars(t, marks, x, color),
       { mark: { type: "point", filled: true, size: 60, opacity: 1 }, encoding: { x, y: yOf(t, "mean"), color, tooltip } },
     ]);
   }
@@ -164,7 +170,7 @@
     const x = { field: "density", type: "quantitative", scale: { type: "log", reverse: true, nice: false, padding: 14 }, axis: { format: ".2~%", title: "weights left" } };
     return spec(values, [
       { mark: { type: "line", strokeWidth: 1.75, opacity: 0.7 }, encoding: { x, y: yOf(t, "mean"), color } },
-      { transform: [{ filter: "datum.spread != null" }], mark: { type: "rule", strokeWidth: 1.5 }, encoding: { x, y: yOf(t, "low"), y2: { field: "high" }, color } },
+      ...errorBars(t, values, x, color),
       {
         mark: { type: "point", filled: true, size: 50, opacity: 1 },
         encoding: { x, y: yOf(t, "mean"), color, tooltip: [

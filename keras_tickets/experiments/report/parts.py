@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from keras_tickets._tables import count_text
 from keras_tickets.experiments.report.collect import FoundRun
 from keras_tickets.experiments.report.groups import (
     Group,
@@ -221,10 +222,11 @@ def _settings_of(place: int, one: Group) -> str:
     )
     commands = "\n".join(escape(command_of(run)) for run in one.runs)
     versions = one.field("versions") or {}
+    runs = count_text(len(one.runs), "run")
     made = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
         f'<details data-of="{place}"><summary>{escape(one.name)}, '
-        f"{escape(_share(one.mean('sparsity')))} zeros: {len(one.runs)} runs</summary><div>"
+        f"{escape(_share(one.mean('sparsity')))} zeros: {runs}</summary><div>"
         f"<p class=hint>To repeat each run, with a directory of your choice:</p>"
         f'<pre class="commands">{commands}</pre>'
         f"<p class=hint>Settings; marked are those in which settings of this method differ. "
