@@ -20,6 +20,9 @@ class Engine(Protocol):
     Arguments and results have the dtype of the values, float32 or float64.
     """
 
+    def prepare(self, pattern: Pattern) -> Pattern:
+        """What the products take, computed once for all of them."""
+
     def multiply(self, pattern: Pattern, values: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         """`x @ K`: (batch, inputs) to (batch, units)."""
 

@@ -1,6 +1,8 @@
 """The engine of numba: compiled loops over the values, on all cores."""
 
+import dataclasses
 import functools
+import threading
 
 import numba
 import numpy as np
@@ -8,6 +10,18 @@ import tensorflow as tf
 
 from keras_tickets._sparse_matmul import numba_kernels
 from keras_tickets._sparse_matmul.pattern import Pattern
+
+# TensorFlow runs operations side by side. Kernels take turns: each uses all cores, two at once take
+# twice the time of one after the other, and not all of numba's threading layers allow it.
+_ALONE = threading.Lock()
+
+
+def prepare(pattern: Pattern) -> Pattern:
+    """See `Engine.prepare`: where the rows of the kernel begin, from indices that are checked."""
+    find = functools.partial(_starts, pattern.inputs, pattern.units)
+    starts = tf.numpy_function(find, [pattern.indices], tf.int64, stateful=False)
+    starts.set_shape((pattern.inputs + 1,))
+    return dataclasses.replace(pattern, starts=starts)
 
 
 def multiply(pattern: Pattern, values: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
@@ -38,17 +52,20 @@ def _multiply(indices, starts, units, values, x):
 
 def _call(kernel, pattern, *operands):
     """A kernel as an operation of the graph."""
-    run = functools.partial(_run, kernel, pattern.inputs, pattern.units)
-    dtype = operands[0].dtype
-    return tf.numpy_function(run, [pattern.indices, *operands], dtype, stateful=False)
+    run = functools.partial(_run, kernel, pattern.units)
+    given = [pattern.indices, pattern.starts, *operands]
+    return tf.numpy_function(run, given, operands[0].dtype, stateful=False)
 
 
-def _run(kernel, inputs, units, indices, *operands):
-    # What runs here holds Python's lock, so that no two kernels share numba's threads.
+def _run(kernel, units, indices, starts, *operands):
+    with _ALONE:
+        return kernel(indices, starts, units, *operands)
+
+
+def _starts(inputs, units, indices):
     if not numba_kernels.ascending(indices, inputs * units):
         raise ValueError(
             f"The indices of a sparse kernel of shape {(inputs, units)} must be ascending, each "
             f"once, in [0, {inputs * units})."
         )
-    starts = np.searchsorted(indices, np.arange(inputs + 1, dtype=np.int64) * units)
-    return kernel(indices, starts, units, *operands)
+    return np.searchsorted(indices, np.arange(inputs + 1, dtype=np.int64) * units)

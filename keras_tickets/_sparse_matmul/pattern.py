@@ -15,11 +15,13 @@ class Pattern:
             `input * units + unit`, ascending, each once.
         inputs: Number of rows of the kernel.
         units: Number of columns of the kernel.
+        starts: What an engine's `prepare` adds.
     """
 
     indices: tf.Tensor
     inputs: int
     units: int
+    starts: tf.Tensor | None = None
 
 
 class OuterProduct(NamedTuple):

@@ -22,7 +22,10 @@ def multiply(engine: Engine, pattern: Pattern, values: tf.Tensor, x: tf.Tensor) 
     Returns:
         Tensor of shape (batch, units).
     """
+    return _multiply(engine, engine.prepare(pattern), values, x)
 
+
+def _multiply(engine, pattern, values, x):
     @tf.custom_gradient
     def product(values, x):
         def gradient(dy):
@@ -40,7 +43,7 @@ def _multiply_transposed(engine, pattern, values, dy):
     @tf.custom_gradient
     def product(values, dy):
         def gradient(dx):
-            return _sample(engine, pattern, dx, dy), multiply(engine, pattern, values, dx)
+            return _sample(engine, pattern, dx, dy), _multiply(engine, pattern, values, dx)
 
         return engine.multiply_transposed(pattern, values, dy), gradient
 
@@ -53,7 +56,7 @@ def _sample(engine, pattern, x, dy):
         def gradient(values):
             return (
                 _multiply_transposed(engine, pattern, values, dy),
-                multiply(engine, pattern, values, x),
+                _multiply(engine, pattern, values, x),
             )
 
         return engine.sample(pattern, x, dy), gradient

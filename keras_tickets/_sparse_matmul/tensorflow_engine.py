@@ -4,6 +4,13 @@ import tensorflow as tf
 
 from keras_tickets._sparse_matmul.pattern import Pattern
 
+_BLOCK = 2**15
+
+
+def prepare(pattern: Pattern) -> Pattern:
+    """See `Engine.prepare`."""
+    return pattern
+
 
 def multiply(pattern: Pattern, values: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     """See `Engine.multiply`."""
@@ -22,7 +29,9 @@ def multiply_transposed(pattern: Pattern, values: tf.Tensor, dy: tf.Tensor) -> t
 def sample(pattern: Pattern, x: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
     """See `Engine.sample`."""
     rows, columns = (tf.cast(part, tf.int32) for part in _coordinates(pattern))
-    return _dot_rows(rows, columns, tf.transpose(x), tf.transpose(dy))
+    values = _dot_rows(rows, columns, tf.transpose(x), tf.transpose(dy))
+    values.set_shape(pattern.indices.shape)
+    return values
 
 
 def _coordinates(pattern):
@@ -45,5 +54,13 @@ def _shaped(result, like, columns):
 
 @tf.function(jit_compile=True, autograph=False, reduce_retracing=True)
 def _dot_rows(rows, columns, x, dy):
-    """Dot products of rows of two matrices; fused, so that no gathered rows are held."""
-    return tf.reduce_sum(tf.gather(x, rows) * tf.gather(dy, columns), axis=1)
+    """Dot products of rows of two matrices, in blocks: gathered rows are held of one alone."""
+    count = tf.shape(rows)[0]
+    blocks = -(-count // _BLOCK)
+    padding = [[0, blocks * _BLOCK - count]]
+    pairs = [tf.reshape(tf.pad(part, padding), (blocks, _BLOCK)) for part in (rows, columns)]
+
+    def dot(pair):
+        return tf.reduce_sum(tf.gather(x, pair[0]) * tf.gather(dy, pair[1]), axis=1)
+
+    return tf.reshape(tf.map_fn(dot, pairs, fn_output_signature=x.dtype), [-1])[:count]

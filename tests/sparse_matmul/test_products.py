@@ -1,5 +1,7 @@
 """Products with a sparse kernel, by both engines, against NumPy's with the whole kernel."""
 
+import threading
+import time
 import types
 
 import numpy as np
@@ -85,7 +87,8 @@ def test_second_derivatives_in_a_graph_of_unknown_batch_size(engine):
 def test_numba_sums_alike_with_any_number_of_threads():
     numba = pytest.importorskip("numba")
     indices, values, x, _, _ = problem(1, 16, 50, 40, 600, "float32")
-    engine, pattern = find_engine("numba"), Pattern(tf.constant(indices), 50, 40)
+    engine = find_engine("numba")
+    pattern = engine.prepare(Pattern(tf.constant(indices), 50, 40))
     found = []
     for threads in {1, numba.config.NUMBA_NUM_THREADS}:
         numba.set_num_threads(threads)
@@ -97,7 +100,27 @@ def test_numba_sums_alike_with_any_number_of_threads():
 def test_numba_never_leaves_the_kernel(indices):
     pattern = Pattern(tf.constant(indices, tf.int64), 2, 3)
     with pytest.raises(ValueError, match="must be ascending"):
-        find_engine("numba").multiply(pattern, tf.ones(2), tf.ones((4, 2)))
+        multiply(find_engine("numba"), pattern, tf.ones(2), tf.ones((4, 2)))
+
+
+def test_numba_kernels_take_turns():
+    """Not all of numba's threading layers allow two parallel loops at once."""
+    engine = pytest.importorskip("keras_tickets._sparse_matmul.numba_engine")
+    running, most = 0, 0
+
+    def kernel(*arguments):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.01)
+        running -= 1
+
+    callers = [threading.Thread(target=engine._run, args=(kernel, 1, [], [])) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert most == 1
 
 
 def test_auto_takes_numba_where_it_is_installed(monkeypatch):
@@ -129,7 +152,8 @@ def test_xla_is_refused(engine):
 def test_products_are_the_same_bit_for_bit_at_every_call(engine):
     """Sums of many numbers, on several threads: their order must not change."""
     indices, values, x, dy, _ = problem(0, 64, 200, 100, 4000, "float32")
-    pattern, found = Pattern(tf.constant(indices), 200, 100), find_engine(engine)
+    found = find_engine(engine)
+    pattern = found.prepare(Pattern(tf.constant(indices), 200, 100))
     products = {
         "multiply": lambda: found.multiply(pattern, tf.constant(values), tf.constant(x)),
         "transposed": lambda: found.multiply_transposed(
