@@ -115,8 +115,8 @@ def _report_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "output",
         None,
-        "File to write; a page of an earlier report is replaced, anything else is not. Default: "
-        "report.html, and tables to the terminal.",
+        "File to write: without it report.html, and tables go to the terminal. A page of an "
+        "earlier report is replaced, anything else is not.",
         values,
     )
     flags.DEFINE_string(

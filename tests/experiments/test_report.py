@@ -108,6 +108,9 @@ def test_bytes_are_those_of_values_and_bits(tmp_path):
     sparse, dense = (group([run])[0] for run in collect([tmp_path]))
     assert sparse.bytes == 4 * (1800 / 0.75 - 1800) + 2000 / 8  # of 2,400 weights, 2,000 masked
     assert dense.bytes == 8000
+    (run,) = sparse.runs
+    run.summary["sizes"] = {"dense": 9600, "bit_mask": 2651}
+    assert sparse.bytes == 2651
 
 
 def test_runs_that_differ_in_a_setting_are_apart_unless_it_is_ignored(tmp_path):

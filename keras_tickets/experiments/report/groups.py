@@ -70,7 +70,13 @@ class Group:
 
     @property
     def bytes(self) -> int | None:
-        """Bytes of all weights as float32 without zeros, with a bit for each masked weight."""
+        """Bytes of all weights, kernels with zeros as their other weights and a bit a position."""
+        sizes = [run.summary.get("sizes") or {} for run in self.runs]
+        known = [size["bit_mask"] for size in sizes if "bit_mask" in size]
+        return round(statistics.fmean(known)) if known else self._bytes_of_older()
+
+    def _bytes_of_older(self) -> int | None:
+        """The same of float32 weights, where the summary has no sizes."""
         weights, nonzeros = self.mean("weights"), self.mean("nonzeros")
         if weights is None or nonzeros is None:
             return None
