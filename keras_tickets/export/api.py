@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from keras_tickets._checks import check_flag, check_model
 from keras_tickets._kernels.tracing import InputShape
+from keras_tickets._positions import LARGEST_DENSE
+from keras_tickets._sparse_kernel import SparseKernel
 from keras_tickets.export import advice, apart, placing
 from keras_tickets.export.calibration import check_wanted, read_examples
 from keras_tickets.export.formats import find_format
@@ -20,6 +22,7 @@ from keras_tickets.export.measure import Trial
 from keras_tickets.export.report import ExportReport, KernelReport, gzip_size
 from keras_tickets.masks import MaskedKernel, masked_kernels
 from keras_tickets.model import SparseModel, strip
+from keras_tickets.model.stripping import without_masks
 
 
 def export(
@@ -42,6 +45,9 @@ def export(
     files load and serve without keras_tickets. A plain Keras model is exported as it is. The files
     are written beside `path` and moved there only when complete. Converters and runtimes run in a
     separate process, so that a crash there is only an error here.
+
+    Kernels that are stored sparsely are never formed as a whole for `"litert"` without
+    `calibration`, and for `"tf_saved_model"` if all of them have `engine="tensorflow"`.
 
     Args:
         sparse_model: A built `kt.SparseModel` or any other built `keras.Model`.
@@ -90,8 +96,9 @@ def export(
         ImportError: The format needs a package that is not installed.
         TypeError: `sparse_model` is not a Keras 3 model, or `calibration` are no data.
         ValueError: The model is not built or cannot be converted, `path` exists or cannot be
-            written, an option is not among those allowed, `calibration` does not fit the inputs, or
-            no kernel can be as `kernels="sparse"` asks.
+            written, an option is not among those allowed, `calibration` does not fit the inputs, no
+            kernel can be as `kernels="sparse"` asks, or a kernel that is stored sparsely is too
+            large for a format that needs it whole.
 
     Example:
 
@@ -143,7 +150,8 @@ def export_and_measure(
     check_flag("overwrite", overwrite)
     target = placing.check_path(path, chosen, overwrite)
     apart.start(format)
-    with _plain(model) as plain, placing.folder_beside(target) as room:
+    as_stored = calibration is None and chosen.takes_stored(model)
+    with _plain(model, format, as_stored) as plain, placing.folder_beside(target) as room:
         folder = room / "new"
         folder.mkdir()
         written = folder / target.name
@@ -176,26 +184,46 @@ def export_and_measure(
 
 
 @contextlib.contextmanager
-def _plain(model: keras.Model) -> Iterator[keras.Model]:
+def _plain(model: keras.Model, format: str, as_stored: bool) -> Iterator[keras.Model]:
     """The model without masks. Weights that stripping sets to 0 are restored afterwards.
 
     There are such weights only where a method trains them off the mask. Otherwise nothing of the
     model is changed, so that another thread may train it.
+
+    Args:
+        model: The model.
+        format: What it is for.
+        as_stored: Whether layers that store kernels sparsely stay as they are.
     """
-    records = [each for each in masked_kernels(model) if isinstance(each, MaskedKernel)]
-    if not records and not isinstance(model, SparseModel):
+    every = masked_kernels(model)
+    records = [each for each in every if isinstance(each, MaskedKernel)]
+    if not isinstance(model, SparseModel) and (not every or (as_stored and not records)):
         yield model
         return
+    if not as_stored:
+        _check_dense(every, format)
     kept = [
         (record.kernel, values)
         for record in records
         if np.count_nonzero((values := record.kernel.numpy())[~record.mask.numpy()])
     ]
     try:
-        yield strip(model, in_place=True)
+        yield without_masks(model) if as_stored else strip(model, in_place=True)
     finally:
         for variable, values in kept:
             variable.assign(values)
+
+
+def _check_dense(records: Sequence[MaskedKernel | SparseKernel], format: str) -> None:
+    """Checks that no kernel is too large to be formed."""
+    large = [each for each in records if each.size > LARGEST_DENSE]
+    if large:
+        raise ValueError(
+            "`format` must be 'litert', without `calibration`, or 'tf_saved_model', with "
+            f'engine="tensorflow" in all layers and without `packed`: others need dense kernels, '
+            f"and {large[0].name!r} of shape {large[0].shape} is too large for one. "
+            f"Received: format={format!r}"
+        )
 
 
 @contextlib.contextmanager

@@ -3,13 +3,14 @@
 import pathlib
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_tickets import _keras_compat
+from keras_tickets._sparse_kernel import SparseKernel
 from keras_tickets.export import advice, apart, saved_model
 from keras_tickets.export.interface import Interface
 
@@ -31,6 +32,7 @@ def convert(
     interface: Interface,
     path: pathlib.Path,
     examples: Sequence[np.ndarray] = (),
+    kernels: Mapping[str, SparseKernel] | None = None,
 ) -> str:
     """Writes a plain Keras model to `path`; returns a remark, which may be empty.
 
@@ -42,6 +44,7 @@ def convert(
         interface: Its inputs.
         path: The file to write.
         examples: An array for each input, to calibrate by, for LiteRT.
+        kernels: By name, kernels that become further inputs of the file.
 
     Raises:
         apart.Failure: The converter refuses it or crashes.
@@ -54,7 +57,7 @@ def convert(
     dtypes = sorted({layer.compute_dtype for layer in others})
     with tempfile.TemporaryDirectory(dir=path.parent.parent) as source:
         with _keras_compat.computing_in("float32", others):
-            outputs = saved_model.write_flat(model, interface, pathlib.Path(source))
+            outputs = saved_model.write_flat(model, interface, pathlib.Path(source), kernels)
         calibration = {}
         if examples:
             calibration["calibration"] = f"{source}/calibration.npz"

@@ -25,6 +25,8 @@ class Format:
         beside: Suffixes of further files beside the path.
         packages: What must be installed.
         options: For each option of the format, the allowed values; `None` for positive integers.
+        takes_stored: Whether layers of a model that store kernels sparsely can stay as they are,
+            given the options of the format that are set.
         encode: Writes a file again, given a `Trial` that measures files; takes the options in
             place of `write`.
     """
@@ -37,6 +39,7 @@ class Format:
     beside: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     options: dict[str, tuple | None] = dataclasses.field(default_factory=dict)
+    takes_stored: Callable[..., bool] = lambda model, **options: False
     encode: Callable[..., KernelReport] | None = None
 
 
@@ -46,6 +49,7 @@ FORMATS = {
         saved_model.recognizes,
         directory=True,
         options={"packed": (False, True)},
+        takes_stored=saved_model.takes_stored,
     ),
     "litert": Format(
         litert.write,
@@ -57,6 +61,7 @@ FORMATS = {
             "batch_size": None,
             "target": (None, "arm64"),
         },
+        takes_stored=lambda model, **options: True,
         encode=litert_encoding.encode_kernels,
     ),
     "onnx": Format(
@@ -104,6 +109,7 @@ def find_format(name: str, **given: Any) -> Format:
                 f"pip install keras-tickets[{name}]"
             )
     chosen = {option: given[option] for option in found.options}
+    found = dataclasses.replace(found, takes_stored=functools.partial(found.takes_stored, **chosen))
     if found.encode is None:
         return dataclasses.replace(found, write=functools.partial(found.write, **chosen))
     return dataclasses.replace(found, encode=functools.partial(found.encode, **chosen))

@@ -5,16 +5,18 @@ it is measured on this machine, or looked up for another one.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 from keras_tickets.export import apart
 from keras_tickets.export.litert_file import LitertFile
 from keras_tickets.export.litert_races import Race, race_kernels
-from keras_tickets.export.litert_weights import sparse_forms, zeros
+from keras_tickets.export.litert_weights import expanded_bytes, sparse_forms, zeros
 from keras_tickets.export.measure import Trial
 from keras_tickets.export.samples import Sample
 
 PACKED = "packed"
+MOST_EXPANDED = 2**28  # bytes of a kernel stored sparsely that is expanded to be measured
 # The least share of zeros (of blocks in the second and third form) with which each of the layers
 # measured, 784x300, 1024x1024 and 4096x4096, was faster than dense: at batch size 1, and at 32.
 THRESHOLDS = {"csr": (0.95, 0.98), "1x4": (0.9, 0.95), "1x16": (0.8, 0.9)}
@@ -100,9 +102,20 @@ class Candidates:
         Raises:
             apart.Failure: The file does not run at the first batch size.
         """
-        races = race_kernels(self.content, self.forms, trial, sample, batches)
+        raced = {index: names for index, names in self.forms.items() if index not in self.large}
+        races = race_kernels(self.content, raced, trial, sample, batches)
         chosen = {index: _judge(found, batches[0], force) for index, found in races}
-        return {**self.others, **chosen}
+        large = {
+            index: Choice(self.forms[index][-1], f"expanded it would take {size / 1e9:.2g} GB")
+            for index, size in self.large.items()
+        }
+        return {**self.others, **chosen, **large}
+
+    @functools.cached_property
+    def large(self) -> dict[int, int]:
+        """The bytes that kernels would take if expanded, of those that are never expanded."""
+        sizes = {index: expanded_bytes(self.content, index) for index in self.forms}
+        return {index: size for index, size in sizes.items() if size > MOST_EXPANDED}
 
 
 def _by_table(shares: Mapping[str, float], batch: int) -> str:

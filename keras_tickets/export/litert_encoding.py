@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from keras_tickets.export import apart
 from keras_tickets.export import litert_notes as notes
-from keras_tickets.export.litert_choice import PACKED, Candidates, Choice
+from keras_tickets.export.litert_choice import MOST_EXPANDED, PACKED, Candidates, Choice
 from keras_tickets.export.litert_on_arm import operators_on_arm
 from keras_tickets.export.litert_races import race_files
 from keras_tickets.export.litert_weights import encode
@@ -97,6 +97,8 @@ class _Encoder:
             return self._write(choices, note=notes.NO_GAIN.format(batch=batch))
         how = notes.FORCED if force else notes.MEASURED.format(batch=batch)
         report = self._write(choices, how)
+        if self.candidates.large:
+            return self._with_ram(report, sample)
         try:
             report = self._with_gain(report, sample)
         except apart.Failure as error:
@@ -132,16 +134,22 @@ class _Encoder:
         text = notes.note_on(stored, how, convolutions)
         return KernelReport(kernels, on_arm, " ".join(filter(None, [text, note])))
 
+    def _with_ram(self, report: KernelReport, sample: Sample) -> KernelReport:
+        """The report with the memory that the file takes, and nothing on one that expands it."""
+        ram = self._ram(self.path, sample)
+        note = notes.LARGE.format(limit=MOST_EXPANDED / 1e6)
+        return dataclasses.replace(report, note=f"{report.note} {note}", ram_bytes=ram)
+
+    def _ram(self, path: pathlib.Path, sample: Sample) -> int | None:
+        values = sample.draw(self.batches[0])
+        return self.trial.request("ram", values, path=str(path))["ram_bytes"]
+
     def _with_gain(self, report: KernelReport, sample: Sample) -> KernelReport:
         """The report with what the file gains over one with all kernels expanded."""
         packed = self.trial.folder / "all_packed"
         packed.write_bytes(encode(self.content, int8=self.int8)[0])
         speedup = race_files(packed, self.path, self.trial, sample, self.batches)
-        values = sample.draw(self.batches[0])
-        ram, packed_ram = (
-            self.trial.request("ram", values, path=str(path))["ram_bytes"]
-            for path in (self.path, packed)
-        )
+        ram, packed_ram = self._ram(self.path, sample), self._ram(packed, sample)
         return dataclasses.replace(
             report,
             note=f"{report.note} {notes.note_on_gain(speedup, ram, packed_ram)}",

@@ -9,6 +9,8 @@ import flatbuffers
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
+from keras_tickets.export.litert_sparsity import NonZeros
+
 IDENTIFIER = b"TFL3"  # at the fifth byte of a file
 ALIGNMENT = 16
 OPERATORS = schema.BuiltinOperator
@@ -51,7 +53,7 @@ class LitertFile:
                 found[int(operator.inputs[place])] = axis
         return found
 
-    def values(self, index: int) -> np.ndarray | None:
+    def values(self, index: int) -> np.ndarray | NonZeros | None:
         """The values of a tensor; `None` if it is not a constant of float32 or scaled int8."""
         tensor = self.tensors[index]
         data = self._model.buffers[tensor.buffer].data
@@ -60,7 +62,25 @@ class LitertFile:
             return None
         if dtype == np.int8 and (tensor.quantization is None or tensor.quantization.scale is None):
             return None
-        return np.asarray(data, np.uint8).view(dtype).reshape(tensor.shape)
+        values = np.asarray(data, np.uint8).view(dtype)
+        return (
+            values.reshape(tensor.shape)
+            if tensor.sparsity is None
+            else NonZeros.read(tensor, values)
+        )
+
+    def fix_input(self, name: str) -> int | None:
+        """Makes an input of the model's signature a tensor without a value; returns its index.
+
+        It is `None` where the converter has left the input out, because nothing needs it.
+        """
+        (signature,) = self._model.signatureDefs
+        found = [
+            int(entry.tensorIndex) for entry in signature.inputs if entry.name.decode() == name
+        ]
+        signature.inputs = [entry for entry in signature.inputs if entry.name.decode() != name]
+        self._graph.inputs = np.array([i for i in self._graph.inputs if i not in found], np.int32)
+        return found[0] if found else None
 
     def in_float(self) -> set[str]:
         """The names of the operators that compute with float32."""
@@ -142,15 +162,18 @@ class LitertFile:
     def keep_only(self, operator: schema.OperatorT, signature: str) -> None:
         """Removes all other operators; `input` is then the first input, `output` the output.
 
-        Inputs after the first that are no constants are left out.
+        Inputs after the first that are no constants are left out. What runs first stays.
         """
         first, *others = (int(index) for index in operator.inputs)
         others = [index if self._is_constant(index) else -1 for index in others]
-        used = [first, *(index for index in others if index >= 0), int(operator.outputs[0])]
+        stored = [int(each.inputs[0]) for each in self._first]
+        used = [first, *(i for i in others if i >= 0), *stored, int(operator.outputs[0])]
         places = {index: place for place, index in enumerate(used)} | {-1: -1}
         self._graph.tensors = self.tensors = [self.tensors[index] for index in used]
-        operator.inputs = np.array([places[index] for index in (first, *others)], np.int32)
-        operator.outputs = np.array([len(used) - 1], np.int32)
+        operator.inputs = np.array([first, *others], np.int32)
+        for each in (*self._first, operator):
+            each.inputs = np.array([places[int(i)] for i in each.inputs], np.int32)
+            each.outputs = np.array([places[int(i)] for i in each.outputs], np.int32)
         self._graph.operators = [operator]
         self._graph.inputs, self._graph.outputs = operator.inputs[:1], operator.outputs
         self._model.subgraphs, self._model.metadata = [self._graph], None
@@ -161,7 +184,10 @@ class LitertFile:
         self._model.signatureDefs = [named]
 
     def _is_constant(self, index: int) -> bool:
-        return index >= 0 and self._model.buffers[self.tensors[index].buffer].data is not None
+        if index < 0:
+            return False
+        expanded = any(index in operator.outputs for operator in self._first)
+        return expanded or self._model.buffers[self.tensors[index].buffer].data is not None
 
     def pack(self) -> bytes:
         """The file."""

@@ -51,6 +51,10 @@ NO_GAIN = (
     "No kernel was clearly faster without its zeros on this machine at batch size {batch}, so all "
     "are expanded."
 )
+LARGE = (
+    "It was not compared with one that expands all kernels: of those stored sparsely in the model, "
+    "none that would take more than {limit:.0f} MB is expanded."
+)
 NOT_ENOUGH_ZEROS = "No kernel has the zeros that the table for target={target!r} asks for."
 SLOWER = (
     "Some kernels were faster without their zeros on this machine at batch size {batch}, but not "

@@ -71,6 +71,8 @@ def race_kernels(
     Raises:
         apart.Failure: The file does not run at the first batch size.
     """
+    if not forms:
+        return
     shapes = dict(_input_shapes(content, forms, trial, sample, batches))
     rounds = _rounds(min(MAX_SECONDS, ALL_SECONDS / (len(forms) * len(shapes))))
     for place, (index, names) in enumerate(forms.items()):

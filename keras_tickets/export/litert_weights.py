@@ -21,7 +21,7 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_tickets.export.litert_file import LitertFile
-from keras_tickets.export.litert_sparsity import SparseRows
+from keras_tickets.export.litert_sparsity import NonZeros, SparseRows
 
 OPERATOR_BYTES = 512  # about the size of the expanding operator and its tensor
 WIDTHS = {"csr": 1, "1x4": 4, "1x16": 16}
@@ -78,13 +78,50 @@ def encode(
     return file.pack(), kernels
 
 
-def encode_alone(content: bytes, index: int, form: str, signature: str) -> bytes:
-    """A file of one FULLY_CONNECTED alone, with a kernel in a form of `sparse_forms` or "dense"."""
+def fill_in(content: bytes, kernels: Mapping[str, tuple[str, NonZeros]]) -> bytes:
+    """A file in which inputs of the signature become kernels that are stored sparsely.
+
+    Args:
+        content: The file.
+        kernels: By the name of the input that each replaces: a kernel's path, and the kernel as a
+            float32 matrix of shape (units, inputs).
+
+    Raises:
+        ValueError: An input is more than the kernel of one or more FULLY_CONNECTED.
+    """
     file = LitertFile(content)
+    for name, (path, values) in kernels.items():
+        index = file.fix_input(name)
+        if index is None:
+            continue
+        is_kernel = all(operator.inputs[1] == index for operator in file.readers(index))
+        if file.readers_names(index) != ["FULLY_CONNECTED"] or not is_kernel:
+            raise ValueError(f"kernel {path!r} is read by {file.readers_names(index)}")
+        tensor, rows = file.tensors[index], SparseRows.of(values)
+        tensor.name, tensor.sparsity = path.encode(), rows.parameters
+        file.store(tensor, rows.values)
+    return file.pack()
+
+
+def encode_alone(content: bytes, index: int, form: str, signature: str) -> bytes:
+    """A file of one FULLY_CONNECTED alone, with a kernel in a form of `sparse_forms` or "dense".
+
+    Dense ones that are stored sparsely are expanded by the interpreter.
+    """
+    file = LitertFile(content)
+    (operator, *_) = file.readers(index)
     if form != "dense":
         _compute_sparse(file, index, form)
-    file.keep_only(file.readers(index)[0], signature)
+    elif isinstance(file.values(index), NonZeros):
+        _pack(file, index, axis=0, int8=False)
+    file.keep_only(operator, signature)
     return file.pack()
+
+
+def expanded_bytes(content: bytes, index: int) -> int:
+    """What a kernel takes with its zeros, if it is stored without them; otherwise 0."""
+    values = LitertFile(content).values(index)
+    return values.nbytes if isinstance(values, NonZeros) else 0
 
 
 def first_input(content: bytes, index: int) -> int:
@@ -105,7 +142,7 @@ def sparse_forms(file: LitertFile, index: int, int8: bool) -> tuple[list[str], s
     values = file.values(index)
     assert values is not None
     operators = file.readers_names(index)
-    if operators != ["FULLY_CONNECTED"] or values.ndim != 2:
+    if operators != ["FULLY_CONNECTED"] or len(values.shape) != 2:
         return [], f"{' and '.join(operators)} cannot compute with sparse kernels"
     if any(operator.inputs[1] != index for operator in file.readers(index)):
         return [], "it is not only a kernel"
@@ -132,7 +169,7 @@ def zeros(file: LitertFile, index: int, form: str) -> float:
     return 1 - SparseRows.of(values, WIDTHS[form]).values.size / values.size
 
 
-def _packed(values: np.ndarray) -> SparseRows | None:
+def _packed(values: np.ndarray | NonZeros) -> SparseRows | None:
     """The rows of a kernel, where they take fewer bytes than all its values."""
     rows = SparseRows.of(values)
     return rows if rows.bytes + OPERATOR_BYTES < values.nbytes else None
@@ -160,7 +197,7 @@ def _pack(file: LitertFile, index: int, axis: int, int8: bool) -> StoredKernel:
     name = _layer_name(tensor.name.decode())
     if values.dtype == np.int8:
         return StoredKernel(index, name, "dense", values.nbytes, 0, True, integer=True)
-    used = index
+    used, tensor.sparsity = index, None
     int8 = int8 and values.nbytes - values.size > OPERATOR_BYTES
     if int8:
         used = file.add_tensor(tensor, f"{name}/float32")
@@ -174,6 +211,8 @@ def _pack(file: LitertFile, index: int, axis: int, int8: bool) -> StoredKernel:
         tensor.quantization = None  # the expanded tensor has it
     else:
         expanded = index
+        if isinstance(values, NonZeros):  # takes more bytes than the whole kernel
+            values = values.whole()
     if int8:
         if expanded != index:
             _keep(file, expanded)
@@ -203,17 +242,21 @@ def _layer_name(tensor_name: str) -> str:
     return first[-2] if len(first) > 1 else first[0]
 
 
-def _as_int8(values: np.ndarray, axis: int | None = None) -> np.ndarray:
+def _as_int8(values: np.ndarray | NonZeros, axis: int | None = None) -> np.ndarray | NonZeros:
     return values if values.dtype == np.int8 else _quantize(values, axis)[1]
 
 
-def _quantize(values: np.ndarray, axis: int | None = None):
+def _quantize(values: np.ndarray | NonZeros, axis: int | None = None):
     """Parameters and int8 values, with one scale for each index of an axis, or one for all."""
-    others = None if axis is None else tuple({*range(values.ndim)} - {axis % values.ndim})
-    scale = np.abs(values).max(axis=others, keepdims=True) / np.float32(127)
-    scale[scale == 0] = 1
+    if isinstance(values, NonZeros):
+        scale, rounded = values.quantized(per_row=axis is not None)
+    else:
+        others = None if axis is None else tuple({*range(values.ndim)} - {axis % values.ndim})
+        scale = np.abs(values).max(axis=others, keepdims=True) / np.float32(127)
+        scale[scale == 0] = 1
+        rounded = np.rint(values / scale).astype(np.int8)
     parameters = schema.QuantizationParametersT()
     parameters.scale = scale.reshape(-1)
     parameters.zeroPoint = np.zeros(scale.size, np.int64)
-    parameters.quantizedDimension = 0 if axis is None else axis % values.ndim
-    return parameters, np.rint(values / scale).astype(np.int8)
+    parameters.quantizedDimension = 0 if axis is None else axis % len(values.shape)
+    return parameters, rounded

@@ -194,7 +194,7 @@ def _kernel_lines(kernels: Iterable[ExportedKernel]) -> list[str]:
     shown = [kernel for kernel in kernels if kernel.best or kernel.form not in ("dense", "packed")]
     if not shown:
         return []
-    batches = list(shown[0].best)
+    batches = max((list(kernel.best) for kernel in shown), key=len)
     columns = ["kernel", "form", "bytes", *(f"batch {batch}" for batch in batches)]
     rows = [
         [

@@ -1,13 +1,17 @@
 """A Keras model as a TensorFlow SavedModel."""
 
 import pathlib
+from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets._sparse_kernel import SparseKernel
 from keras_tickets.export.interface import Interface, is_flat, name_outputs
 from keras_tickets.export.packed_weights import PackedWeight, gets_smaller
+from keras_tickets.layers._stand_ins import standing_in
+from keras_tickets.layers.sparse_dense import SparseDense
 
 ENDPOINT = "serve"
 DENSE_NOTE = (
@@ -18,6 +22,10 @@ PACKED_NOTE = (
     "{count} of {all} weights lie on disk as their non-zero values and one bit a value: {packed:,} "
     "bytes in place of {dense:,}. They are expanded once, when the model is loaded: it is neither "
     "smaller in memory nor faster than the dense model."
+)
+STORED_NOTE = (
+    "Kernels {paths} stay as they are stored, as their weights and their positions, and TensorFlow "
+    "makes a sparse matrix of them at each call. Export `kt.strip(model)` for dense kernels."
 )
 UNPACKED_NOTE = (
     "No weight has enough zeros to take less as non-zero values and bits, so nothing is packed: "
@@ -51,6 +59,8 @@ def write(
     archive.add_variable_collection("packed", [v for w in weights for v in (w.values, w.bits)])
     archive.add_endpoint(ENDPOINT, serve, interface.pack(interface.inputs))
     archive.write_out(str(path), verbose=False)
+    if stored := _stored_layers(model):
+        return STORED_NOTE.format(paths=[layer.masked_kernels[0].name for layer in stored])
     if not packed:
         return DENSE_NOTE
     if not weights:
@@ -63,25 +73,51 @@ def write(
     )
 
 
-def write_flat(model: keras.Model, interface: Interface, path: pathlib.Path) -> list[str]:
+def takes_stored(model: keras.Model, packed: bool) -> bool:
+    """Whether layers that store kernels sparsely can stay: if stock TensorFlow computes them."""
+    engines = {layer.engine for layer in _stored_layers(model)}
+    return not packed and engines <= {"tensorflow"}
+
+
+def _stored_layers(model):
+    return [one for one in _keras_compat.all_layers(model) if isinstance(one, SparseDense)]
+
+
+def write_flat(
+    model: keras.Model,
+    interface: Interface,
+    path: pathlib.Path,
+    kernels: Mapping[str, SparseKernel] | None = None,
+) -> list[str]:
     """Writes a SavedModel for converters, with flat inputs and outputs, each with its own name.
+
+    Args:
+        model: A plain Keras model.
+        interface: Its inputs.
+        path: Where to write it.
+        kernels: By name, kernels that become further inputs, of shape (units, inputs).
 
     Returns:
         The names of the outputs, in the model's order.
     """
     names: list[str] = []
+    kernels = kernels or {}
+    specs = [tf.TensorSpec(kernel.shape[::-1], "float32", name) for name, kernel in kernels.items()]
 
     def serve(*values):
-        with _keras_compat.plain_argmax():
-            outputs = interface.call(model, values)
+        count = len(interface.inputs)
+        given = dict(zip(kernels.values(), values[count:], strict=True))
+        with _keras_compat.plain_argmax(), standing_in(given):
+            outputs = interface.call(model, values[:count])
         names[:] = interface.file_names(list(outputs))
         return {
             name: tf.identity(value) for name, value in zip(names, outputs.values(), strict=True)
         }
 
     archive = _archive(model, set())
-    archive.add_endpoint(ENDPOINT, serve, interface.inputs)
-    archive.write_out(str(path), verbose=False)
+    archive.add_endpoint(ENDPOINT, serve, [*interface.inputs, *specs])
+    with standing_in(dict.fromkeys(kernels.values())):
+        archive.write_out(str(path), verbose=False)
     return names
 
 

@@ -20,6 +20,7 @@ from keras_tickets._sparse_kernel import SparseKernel
 from keras_tickets._storage import SPARSE_DTYPES
 from keras_tickets.initializers import SparseVarianceScaling
 from keras_tickets.layers._masked_values import collect
+from keras_tickets.layers._stand_ins import has_stand_in, stand_in
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -190,10 +191,12 @@ class SparseDense(_keras_compat.AskedBeforeSavedModel, keras.layers.Layer):
         inputs = tf.convert_to_tensor(inputs)
         x = tf.reshape(tf.cast(inputs, values.dtype), (-1, record.shape[0]))
         x = tf.ensure_shape(x, (None if inputs.shape.rank != 2 else inputs.shape[0], x.shape[1]))
-        pattern = _sparse_matmul.Pattern(indices, *record.shape)
-        product = _sparse_matmul.multiply(
-            _sparse_matmul.find_engine(self.engine), pattern, values, x
-        )
+        if (kernel := stand_in(record)) is not None:
+            product = tf.matmul(tf.cast(x, kernel.dtype), kernel, transpose_b=True)
+        else:
+            pattern = _sparse_matmul.Pattern(indices, *record.shape)
+            engine = _sparse_matmul.find_engine(self.engine)
+            product = _sparse_matmul.multiply(engine, pattern, values, x)
         collect(record, product, x)
         outputs = tf.cast(product, self.compute_dtype)
         if inputs.shape.rank != 2:
@@ -206,7 +209,8 @@ class SparseDense(_keras_compat.AskedBeforeSavedModel, keras.layers.Layer):
         return (*input_shape[:-1], self.units)
 
     def check_saved_model(self):
-        if not _sparse_matmul.in_saved_models(self.engine):
+        standing_in = any(map(has_stand_in, self.masked_kernels))
+        if not standing_in and not _sparse_matmul.in_saved_models(self.engine):
             raise ValueError(
                 f"Layer {self.name!r} computes with numba, which a SavedModel cannot hold. Use "
                 "`kt.export`, or `kt.strip(model).export(…)`; or set its `engine` to "

@@ -47,17 +47,29 @@ def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
     ```
     """
     check_model(sparse_model)
+    return _strip(sparse_model, in_place, dense_layer)
 
+
+def without_masks(sparse_model: keras.Model) -> keras.Model:
+    """The model's own layers without masks; those that store kernels sparsely stay as they are.
+
+    Raises:
+        ValueError: There are masks inside other layers.
+    """
+    return _strip(sparse_model, True, None)
+
+
+def _strip(sparse_model, in_place, from_stored):
     def finish(layer, wrapper):
         if isinstance(layer, SparseDense):
-            return dense_layer(layer)
+            return from_stored(layer) if from_stored else layer
         if isinstance(layer, FusedBatchNormalization):
             return copy_layer(layer, keras.layers.BatchNormalization)
         return layer if in_place else copy_layer(layer, called_as=wrapper)
 
-    found = masks.get_masks(sparse_model)
+    found = {path: each.to_mask() for path, each in _masked(sparse_model).items()}
     plain = unwrap(sparse_model, finish)
-    if inside := masks.kernels_by_path(plain):
+    if inside := masks.kernels_by_path(plain) if from_stored else _masked(plain):
         raise ValueError(
             f"Kernels {list(inside)} belong to Sparse layers inside other "
             "layers, which cannot be stripped. Wrap the outer layers instead."
@@ -68,6 +80,12 @@ def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
             if np.count_nonzero(values[~mask]):
                 kernel.variable.assign(np.where(mask, values, np.zeros_like(values)))
     return plain
+
+
+def _masked(model) -> dict[str, masks.MaskedKernel]:
+    """The kernels with masks, by their paths."""
+    records = masks.kernels_by_path(model).items()
+    return {path: each for path, each in records if isinstance(each, masks.MaskedKernel)}
 
 
 def unwrap(
