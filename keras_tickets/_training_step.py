@@ -147,12 +147,12 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         history = super().fit(x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs)
         if shortfall := self.optimizer.shortfall():
             warn(
-                f"{shortfall}, after {count_text(int(self.optimizer.iterations), 'step')}. The "
+                f"{shortfall}, after {count_text(int(self.optimizer.iterations.numpy()), 'step')}. The "
                 "ramp did not reach its end, or weights of an earlier epoch were restored; see "
                 "`kt.callbacks.AfterUpdates`."
             )
         elif begin.steps_before is not None:
-            self.optimizer.check_calendar(begin.steps_before, int(self.optimizer.iterations))
+            self.optimizer.check_calendar(begin.steps_before, int(self.optimizer.iterations.numpy()))
         for file, shortfall in best.shortfalls():
             warn(
                 f"{file!r} holds the best epoch. {shortfall}: it was before the end of the ramp; "
@@ -254,7 +254,7 @@ class _Begin(keras.callbacks.Callback):
             per_step = self.model.optimizer.batches_per_step
             self.model.set_total_steps(self.params["epochs"] * steps // per_step, steps // per_step)
         else:
-            self.steps_before = int(self.model.optimizer.iterations)
+            self.steps_before = int(self.model.optimizer.iterations.numpy())
 
 
 class _BestEpochs(keras.callbacks.Callback):

@@ -37,6 +37,7 @@ def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys, 
     make_small(benchmark, monkeypatch)
     short = "--models lenet_300_100 --sizes 30000 --steps-per-execution 2 --steps 2 --rounds 2"
     short += " --networks lenet_300_100 --batches 8 --sparsities 0.9 --width 64"
+    short += " --configurations digits/rigl.gin"
     benchmark.main([*short.split(), "--json", str(path)])
     figures = json.loads(path.read_text())
     machine = figures["machine"]
@@ -49,6 +50,7 @@ def test_every_section_runs_and_writes_its_figures(benchmark, tmp_path, capsys, 
     distillation = figures["distill lenet_300_100"]
     assert {"hard labels @2", "teacher @2", "cached logits @2"} < set(distillation)
     levels = figures["levels lenet_300_100"]
+    assert set(figures["input digits/rigl.gin"]) == {"training", "pipeline", "pipeline, control"}
     storage = figures["sparse_training 0.9"]
     assert min(storage["peak_bytes"].values()) > 0 and len(storage["peak_bytes"]) == 4
     for seconds in [

@@ -68,7 +68,7 @@ def runnable(document):
     # These wrap, trace and convert a MobileNetV2, thrice; start a process for two devices; prune
     # level by level, as README.md does too; or train with tensorflow-model-optimization first.
     slow = document.name in (
-        *("finetuning.md", "distribute.md"),
+        *("finetuning.md", "scaling.md"),
         *("rewinding.md", "migrating_from_tfmot.md"),
     )
     return pytest.param(document, id=document.name, marks=[pytest.mark.slow] if slow else [])

@@ -1,4 +1,4 @@
-"""Measures training, distillation, levels, mask updates, memory, and inference without zeros.
+"""Measures training, input, distillation, levels, mask updates, memory, sparse inference.
 
 All figures that are compared come from one run. The things compared take turns in blocks, in an
 order that is rotated from round to round, and a ratio is taken between the blocks of one round, so
@@ -21,6 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 from benchmarks import (
     distillation,
+    inputs,
     levels,
     memory,
     methods,
@@ -39,6 +40,7 @@ SECTIONS = {
     "methods": (methods.benchmark_methods, "models"),
     "distill": (distillation.benchmark_distillation, "models"),
     "levels": (levels.benchmark_levels, "models"),
+    "input": (inputs.benchmark_input, "configurations"),
     "update": (updates.benchmark_updates, "sizes"),
     "memory": (memory.benchmark_memory, "models"),
     "sparse": (sparse_inference.benchmark_inference, "networks"),
@@ -55,6 +57,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument(
         "--sizes", nargs="+", type=int, choices=updates.KERNELS, default=[*updates.KERNELS]
+    )
+    parser.add_argument(
+        "--configurations",
+        nargs="+",
+        default=[*inputs.CONFIGURATIONS],
+        help="whose data and network the section `input` measures; TFDS_DATA_DIR has the data",
     )
     networks = sparse_inference.NETWORKS
     parser.add_argument("--networks", nargs="+", choices=networks, default=[*networks])

@@ -21,8 +21,8 @@ from keras_tickets._files.checkpoints import (
 )
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.schemas import check_schema
-from keras_tickets._same_workers import count_workers
 from keras_tickets._warnings import warn
+from keras_tickets._workers import Workers, count_workers
 from keras_tickets.callbacks._batch_size import BatchSize
 
 SCHEMA = {
@@ -164,6 +164,9 @@ class Checkpoint(keras.callbacks.Callback):
         }
         arrays = [copy for copies in values for copy in copies]
         write_checkpoint(self.directory, epoch + 1, description, arrays, self.keep)
+
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        Workers(self.model.distribute_strategy).wait()  # whoever reads finds the last epoch
 
     def _forget(self):
         self.history, self.epochs, self.seconds = {}, [], 0.0

@@ -222,7 +222,7 @@ class TopologyLogger(keras.callbacks.Callback):
         return getattr(self.model.optimizer, "batches_per_step", 1)
 
     def _steps_taken(self) -> int:
-        return int(self.model.optimizer.iterations)
+        return int(self.model.optimizer.iterations.numpy())
 
     @property
     def _writes(self) -> bool:

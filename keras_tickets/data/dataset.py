@@ -177,6 +177,11 @@ class Dataset:
         """
         return self._in_order(self._test, self.test_batch_size)
 
+    def arrays(self) -> list[np.ndarray]:
+        """The examples in memory: inputs and targets of training, of validation, of the test."""
+        splits = (self._train, self._validation, self._test)
+        return [array for split in splits if split is not None for array in split]
+
     def _epoch(self, epoch):
         """The indices of each batch of an epoch, and the draws for augmenting each example."""
         batches = shuffled_batches(

@@ -14,6 +14,7 @@ from absl import flags
 
 from keras_tickets import _process
 from keras_tickets._version import __version__
+from keras_tickets.experiments import restarts
 
 PROGRAM = "keras-tickets"
 # Errors whose words say what is wrong; of any other the name helps too.
@@ -179,6 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
     assert main(["plan", "--gin_file=no_such_file.gin"]) == 1
     ```
     """
+    own_process = arguments is None
     if arguments is None:
         arguments = sys.argv[1:]
         # Of a process that is this command and nothing else.
@@ -193,6 +195,12 @@ def main(arguments: list[str] | None = None) -> int:
         goes_on = "; the same command resumes" if name == "train" else ""
         print(f"{PROGRAM}: {how}{goes_on}", file=sys.stderr)
         return code
+    except restarts.WorkerLost as lost:
+        if not own_process or not restarts.may_restart():
+            print(f"{PROGRAM}: {lost}; the same command on all of them resumes", file=sys.stderr)
+            return 1
+        print(f"{PROGRAM}: {lost}; starting again, to go on with it", file=sys.stderr)
+        restarts.restart()
     except BrokenPipeError:  # whoever read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -19,7 +19,7 @@ from keras_tickets._checks import (
 )
 from keras_tickets.data.hold_out import count_held_out
 from keras_tickets.data.named import as_source
-from keras_tickets.experiments import task, training_length
+from keras_tickets.experiments import strategies, task, training_length
 from keras_tickets.experiments.procedures.fit import Fit
 from keras_tickets.experiments.procedures.procedure import Procedure
 from keras_tickets.masks import masked_kernels
@@ -27,7 +27,6 @@ from keras_tickets.model import SparseModel
 from keras_tickets.plan import SparsityPlan, summary
 
 PRECISIONS = ("bfloat16", "float16")
-STRATEGIES = {"none": tf.distribute.get_strategy, "mirrored": tf.distribute.MirroredStrategy}
 
 
 @dataclasses.dataclass
@@ -51,7 +50,10 @@ class Experiment:
         seed: Seed of initial weights, masks, order, augmentation and of what the optimizer draws.
         steps_per_execution: Steps per call of the training graph.
         jit_compile: Whether to compile the training step with XLA.
-        strategy: "none", or "mirrored" for all GPUs of the machine.
+        strategy: What shares each batch: "none", "mirrored" (the GPUs of the machine),
+            "multi_worker" (several processes) or "tpu"; see docs/scaling.md.
+        replicas: With "mirrored", how many GPUs are used, or without a GPU how many parts of the
+            processor stand in for them. None: all GPUs.
         procedure: What is done: an object of `keras_tickets.experiments.procedures`, by default one
             training of all weights.
         name: Name of the experiment. None: data set and method, as in "digits/rigl".
@@ -104,6 +106,7 @@ class Experiment:
     steps_per_execution: int = 1
     jit_compile: bool = False
     strategy: str = "none"
+    replicas: int | None = None
     procedure: Procedure = dataclasses.field(default_factory=Fit)
     name: str | None = None
     loss: Any = None
@@ -129,7 +132,7 @@ class Experiment:
         check_number("validation", self.validation, "[0, 1)")
         check_integer("seed", self.seed, 0, 2**31 - 1)
         check_flag("jit_compile", self.jit_compile)
-        check_one_of("strategy", self.strategy, tuple(STRATEGIES))
+        strategies.check_settings(self.strategy, self.replicas)
         check_number("stretch", self.stretch, "(0, inf)")
         check_number("label_smoothing", self.label_smoothing, "[0, 1)")
         if self.mixed_precision is not None:
@@ -200,6 +203,25 @@ class Experiment:
         """The masked kernels of the trained model; where none is masked, those that could be."""
         return summary(model) if masked_kernels(model) else self.plan()
 
+    def in_words(self) -> dict[str, Any]:
+        """The settings by name, as far as they are the same in every process: for a comparison."""
+        plain = str | int | float | bool | None
+        settings = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return {
+            name: value if isinstance(value, plain) else _name_of(value)
+            for name, value in settings.items()
+        }
+
+    def distribution(self) -> tf.distribute.Strategy:
+        """The strategy, made once in this process.
+
+        Raises:
+            ValueError: It cannot be had here, or its replicas do not divide the batch.
+        """
+        strategy = strategies.make(self.strategy, self.replicas)
+        strategies.check_batch(self.batch_size, strategy, self.strategy)
+        return strategy
+
     @contextlib.contextmanager
     def strategy_scope(self) -> Iterator[None]:
         """The scope of the strategy and precision, under which models and optimizers are made."""
@@ -208,7 +230,7 @@ class Experiment:
                 policy = keras.config.dtype_policy()
                 scopes.callback(keras.config.set_dtype_policy, policy)
                 keras.config.set_dtype_policy(f"mixed_{self.mixed_precision}")
-            scopes.enter_context(STRATEGIES[self.strategy]().scope())
+            scopes.enter_context(self.distribution().scope())
             yield
 
     def make_optimizer(self) -> keras.optimizers.Optimizer:
@@ -291,6 +313,10 @@ def _check_makes(name: str, value: Any) -> None:
             f"`{name}` must be a function or class; in a gin file, write its name with `@` "
             f"and without parentheses. Received: {name}={value!r}"
         )
+
+
+def _name_of(value: Any) -> str:
+    return getattr(value, "__qualname__", type(value).__qualname__)
 
 
 def _taken(function: Callable, names: Iterable[str]) -> list[str]:

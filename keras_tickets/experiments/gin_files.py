@@ -4,7 +4,7 @@ import contextlib
 import io
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 import gin
@@ -18,7 +18,10 @@ _NO_PARAMETER = re.compile(r"Configurable '(?:[\w./]*/)?([\w.]+)' doesn't have a
 
 
 def read_experiment(
-    files: Sequence[str], parameters: Sequence[str] = (), modules: Sequence[str] = ()
+    files: Sequence[str],
+    parameters: Sequence[str] = (),
+    modules: Sequence[str] = (),
+    prepare: Callable[[str, int | None], object] = lambda strategy, replicas: None,
 ) -> Experiment:
     """The experiment that configurations describe.
 
@@ -27,6 +30,8 @@ def read_experiment(
             earlier ones.
         parameters: Settings, such as "train.seed=1", which override the files.
         modules: Names of modules that are imported first, as by `import` in a file.
+        prepare: Called with `train.strategy` and `train.replicas` before anything is made of the
+            configuration: some strategies must come before the first tensor.
 
     Raises:
         ValueError: A file, a module or a setting is wrong; the error says which.
@@ -56,6 +61,10 @@ def read_experiment(
             _READER.modules.read(parameter, ".")
             gin.parse_config(parameter)
     gin.finalize()
+    settings = gin.get_bindings("train", resolve_references=False)
+    strategy, replicas = settings.get("strategy", "none"), settings.get("replicas")
+    if isinstance(strategy, str) and isinstance(replicas, int | None):
+        prepare(strategy, replicas)
     try:
         return gin.get_configurable("train")()
     except RecursionError:

@@ -50,6 +50,7 @@ def train(
     steps_per_execution: int = 1,
     jit_compile: bool = False,
     strategy: str = "none",
+    replicas: int | None = None,
     procedure: Procedure | None = None,
     name: str | None = None,
     loss: Any = None,

@@ -29,6 +29,7 @@ ADDED = {
     "train.stretch": 1.0,
     "train.mixed_precision": None,
     "train.label_smoothing": 0.0,
+    "train.replicas": None,
 }
 
 
@@ -37,15 +38,17 @@ class WorkDirectory:
 
     Args:
         path: The directory; need not exist.
+        writes: Whether this process writes: of several workers, the chief alone.
 
     Attributes:
         path: The directory.
+        writes: Whether this process writes.
         checkpoints: Directory of the checkpoints in it.
         tensorboard: Directory of the TensorBoard logs in it.
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = expand_home(path)
+    def __init__(self, path: str | os.PathLike, writes: bool = True):
+        self.path, self.writes = expand_home(path), writes
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
 
@@ -111,7 +114,18 @@ class WorkDirectory:
         return None if differences else self._finished()
 
     def begin(self, config: str) -> None:
-        """Writes `config.gin`, which makes the directory one of this configuration, unfinished."""
+        """Writes `config.gin`, which makes the directory one of this configuration, unfinished.
+
+        Raises:
+            ValueError: Another process writes, and what it wrote is not to be found here.
+        """
+        if not self.writes:
+            if not (self.path / CONFIG).exists():
+                raise ValueError(
+                    f"work directory {str(self.path)!r} must be one that all workers share: this "
+                    "one does not find what worker 0 wrote"
+                )
+            return
         (self.path / SUMMARY).unlink(missing_ok=True)
         replace_file(self.path / CONFIG, config.encode())
 
@@ -122,23 +136,28 @@ class WorkDirectory:
             header: Names of the columns.
             rows: The values.
         """
-        write_csv(self.path / "metrics.csv", header, rows)
+        if self.writes:
+            write_csv(self.path / "metrics.csv", header, rows)
 
     def save_model(self, model: "keras.Model") -> None:
         """Saves the model as `model.keras`."""
+        if not self.writes:
+            return
         with replacing(self.path / MODEL) as temporary:
             model.save(temporary)
 
     def finish(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Writes `summary.json`, which marks the run as finished, and returns the summary."""
-        write_document(self.path / SUMMARY, SUMMARY_KIND, summary)
+        if self.writes:
+            write_document(self.path / SUMMARY, SUMMARY_KIND, summary)
         return summary
 
     def _finished(self):
         file = self.path / SUMMARY
         if not file.exists():
             return None
-        remove_leftovers(self.path)
+        if self.writes:
+            remove_leftovers(self.path)
         return read_summary(file)
 
     def _check_own(self):

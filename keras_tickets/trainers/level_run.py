@@ -55,6 +55,7 @@ class LevelRun:
     ):
         self.model, self.network, self.state = model, network_of(model), TrainingState(model)
         self.settings, self.start, self.training, self.store = settings, start, training, store
+        self.workers = store.workers
         self.rewind_step = settings.rewind_to.resolve(training.steps, training.steps_per_epoch)
         if self.rewind_step >= training.steps:
             raise ValueError(
@@ -119,7 +120,7 @@ class LevelRun:
 
     def _reach_rewind_point(self, report):
         """Trains to step k, unless that is done, and keeps everything that training changes."""
-        if self.store.has_rewind_point():
+        if self.workers.as_chief(self.store.has_rewind_point()):
             return
         set_masks(self.model, self.start.masks)
         self.state.write(self.start.state)
@@ -134,7 +135,7 @@ class LevelRun:
 
     def _level(self, level: int, control: str | None, report: LevelReport) -> None:
         """Trains a level, or a control at a level, unless that is done."""
-        if self.store.result(level, control) is not None:
+        if self.workers.as_chief(self.store.result(level, control) is not None):
             return
         began = time.monotonic()
         start = 0 if control in FROM_STEP_0 else self.rewind_step
@@ -172,7 +173,7 @@ class LevelRun:
         """Sets the state from which a level trains; returns its ticket."""
         at_k, fresh = self.store.read_rewind_point(), self.start.state
         ticket = self.store.ticket(level, control)
-        if ticket is None:
+        if not self.workers.as_chief(ticket is not None):
             masks, weights, parent = self._draw(level, control, at_k)
             self.state.write({path: weights[path] for path in self.state.weights})
             set_masks(self.model, masks)

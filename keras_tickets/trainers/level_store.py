@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_tickets._files.atomic import remove_leftovers
 from keras_tickets._files.checkpoints import (
@@ -22,6 +23,7 @@ from keras_tickets._files.documents import read_document, write_document
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.locks import locked
 from keras_tickets._warnings import warn
+from keras_tickets._workers import Workers
 from keras_tickets.tickets import Ticket, load_ticket, save_ticket
 
 LOCK = ".keras_tickets_levels"
@@ -60,19 +62,29 @@ class LevelStore:
 
     Args:
         path: The directory; need not exist.
+
+    Attributes:
+        workers: The processes that train the levels together: all read, the chief writes.
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = expand_home(path)
+        self.workers = Workers(tf.distribute.get_strategy())
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Locks the store for this process; another process waits until this one is done.
+        """Locks the store for these workers; another process waits until they are done.
 
         Raises:
             ValueError: The directory is not a store; it is left unchanged.
             OSError: It cannot be created or written.
         """
+        with contextlib.ExitStack() as stack:
+            self.workers.chief_alone(lambda: stack.enter_context(self._own()))
+            yield
+
+    @contextlib.contextmanager
+    def _own(self):
         self._check_own()
         self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path / LOCK, busy=self._say_that_it_waits):
@@ -89,7 +101,15 @@ class LevelStore:
             ValueError: The store has other settings (the error names all that differ), or a file is
                 damaged.
         """
+        self.workers.chief_first(lambda: self._open(settings))
+
+    def _open(self, settings):
         if (written := self._settings()) is None:
+            if not self.workers.writes:
+                raise ValueError(
+                    f"Store {str(self.path)!r} must be a directory that all workers share: worker "
+                    f"{self.workers.index} does not find what worker 0 wrote"
+                )
             write_document(self.path / SETTINGS, SETTINGS_KIND, settings)
             return
         before, now = _flat(written), _flat(json.loads(json.dumps(settings)))
@@ -103,7 +123,8 @@ class LevelStore:
                 f"Store {str(self.path)!r} holds levels of another configuration: "
                 f"{'; '.join(differences)}. Choose another directory."
             )
-        self._remove_leftovers()
+        if self.workers.writes:
+            self._remove_leftovers()
 
     def level(self, level: int, control: str | None = None) -> pathlib.Path:
         """Directory of a level, or of a control at that level."""
@@ -153,8 +174,14 @@ class LevelStore:
             provenance: Where the ticket comes from, stored in it.
         """
         file = self.level(level, control) / TICKET
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return save_ticket(file, network, provenance=provenance)
+
+        def write_or_read():
+            if not self.workers.writes:
+                return load_ticket(file)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return save_ticket(file, network, provenance=provenance)
+
+        return self.workers.chief_first(write_or_read)
 
     def write_trained(
         self, level: int, control: str | None, network: keras.Model, provenance: dict
@@ -168,7 +195,7 @@ class LevelStore:
             provenance: Where they come from, stored in the file.
         """
         file = self.level(level, control) / TRAINED
-        if not file.exists():
+        if self.workers.writes and not file.exists():
             save_ticket(file, network, provenance=provenance)
 
     def result(self, level: int, control: str | None = None) -> dict[str, Any] | None:
@@ -195,9 +222,13 @@ class LevelStore:
             history: `{name: one value per epoch}`.
         """
         directory = self.level(level, control)
-        write_csv(directory / METRICS, list(history), zip(*history.values(), strict=True))
-        write_document(directory / RESULT, RESULT_KIND, {**result, "control": control})
-        remove_checkpoints(directory / CHECKPOINTS)
+
+        def write():
+            write_csv(directory / METRICS, list(history), zip(*history.values(), strict=True))
+            write_document(directory / RESULT, RESULT_KIND, {**result, "control": control})
+            remove_checkpoints(directory / CHECKPOINTS)
+
+        self.workers.chief_alone(write)
 
     @property
     def rewind_point(self) -> pathlib.Path:
@@ -210,9 +241,13 @@ class LevelStore:
 
     def write_rewind_point(self, names: list[str], arrays: list[np.ndarray]) -> None:
         """Writes the state at the rewind point: an array for each name."""
-        description = {"names": names, **self._start()}
-        write_checkpoint(self._state, 0, description, arrays, keep=1)
-        remove_checkpoints(self.rewind_point / CHECKPOINTS)
+
+        def write():
+            description = {"names": names, **self._start()}
+            write_checkpoint(self._state, 0, description, arrays, keep=1)
+            remove_checkpoints(self.rewind_point / CHECKPOINTS)
+
+        self.workers.chief_alone(write)
 
     def read_rewind_point(self) -> dict[str, np.ndarray]:
         """What `write_rewind_point` wrote, `{name: array}`.

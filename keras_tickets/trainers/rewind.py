@@ -15,8 +15,8 @@ from keras_tickets._checks import (
     check_some_of,
 )
 from keras_tickets._kernels.find import find_kernels
-from keras_tickets._same_workers import count_workers
 from keras_tickets._training_step import SparseTraining
+from keras_tickets._workers import Workers
 from keras_tickets.masks import kernels_by_path, masked_kernels, whole_kernels
 from keras_tickets.model import with_full_masks
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
@@ -89,8 +89,8 @@ class RewindTrainer(keras.Model):
         control_levels: The levels that get controls; all from 1 on by default. Levels above
             `levels` get theirs once they exist.
         store: Directory that keeps the levels. A finished level is not run again; an interrupted
-            one resumes where it was. Processes that share a directory wait for each other. None: a
-            temporary directory.
+            one resumes where it was. Processes that share a directory wait for each other; the
+            workers of one strategy share it, and their chief writes. None: a temporary directory.
         seed: Non-negative integer, for the draws of controls and the order of arrays.
         name: Name of the trainer.
 
@@ -180,14 +180,15 @@ class RewindTrainer(keras.Model):
 
         Raises:
             ValueError: The optimizer changes masks by itself, or averages weights; or the strategy
-                has several workers.
+                has several workers, and there is no `store`.
         """
-        workers = count_workers(self.model.distribute_strategy)
-        if workers > 1:
+        workers = Workers(self.model.distribute_strategy)
+        if workers.count > 1 and self.store is None:
             raise ValueError(
-                "RewindTrainer works in one process, with any number of devices. Received: a "
-                f"strategy of {workers} workers"
+                "`store` must be given where several workers train: a directory that all of them "
+                f"share. Received: store=None with {workers.count} workers"
             )
+        self.level_store.workers = workers
         self.model.compile(*args, **kwargs)
         optimizer = self.model.optimizer
         if type(optimizer).update_due is not SparseOptimizer.update_due:
@@ -249,7 +250,8 @@ class RewindTrainer(keras.Model):
             raise ValueError("Call `compile` of the trainer before `fit`.")
         if self._start is None:
             self._start = StartingPoint.of(self.model)
-        report = LevelReport(self.levels, verbose)
+        writes = self.level_store.workers.writes
+        report = LevelReport(self.levels, verbose if writes else 0)
         training = ResumableTraining(
             self.model,
             Epochs(

@@ -227,7 +227,7 @@ def test_nan_loss_stops_and_names_the_step(tmp_path, capsys):
         (["--workdir=w", "--gin_param=train.epochs=0"], "`epochs` must be a positive integer"),
         (
             ["--workdir=w", "--gin_param=train.strategy='many'"],
-            "('none', 'mirrored'). Received: strategy='many'",
+            "('none', 'mirrored', 'multi_worker', 'tpu'). Received: strategy='many'",
         ),
         (["--workdir=w", "--gin_param=train.optimizer=@SGD()"], "without parentheses"),
         (["--workdir=w", "--gin_param=RigL.begin='99%'"], "begin"),

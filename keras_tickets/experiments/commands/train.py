@@ -2,14 +2,15 @@
 
 import errno
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from absl import flags
 
 from keras_tickets._optional import import_optional
 from keras_tickets._tables import render_table
 from keras_tickets._warnings import warn
-from keras_tickets.experiments import train
+from keras_tickets._workers import Workers
+from keras_tickets.experiments import restarts, strategies, train
 from keras_tickets.experiments.commands.export import load
 from keras_tickets.experiments.experiment import Experiment
 from keras_tickets.experiments.work_directory import RESULT, WorkDirectory, settings
@@ -19,11 +20,26 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run(values: flags.FlagValues) -> int:
-    """Trains, prints the table of kernels and the accuracy, and returns 0."""
-    experiment = experiment_of(values)
+    """Trains, prints the table of kernels and the accuracy, and returns 0.
+
+    Raises:
+        WorkerLost: Another worker of a run on several machines is gone.
+    """
+    asked = []
+
+    def prepare(strategy: str, replicas: int | None) -> None:
+        asked.append(strategy)
+        strategies.make(strategy, replicas)
+
+    with restarts.lost_workers(lambda: asked == ["multi_worker"]):
+        return _run(values, prepare)
+
+
+def _run(values: flags.FlagValues, prepare: Callable[[str, int | None], None]) -> int:
     if not values.workdir:
         raise ValueError("--workdir is missing: name the directory of the run")
-    from gin import operative_config_str
+    experiment = experiment_of(values, prepare)
+    from gin import config_str, operative_config_str
 
     def describe():
         config = operative_config_str()
@@ -32,8 +48,13 @@ def run(values: flags.FlagValues) -> int:
 
     verbose = 1 if sys.stdout.isatty() else 2
     workdir = WorkDirectory(values.workdir).path
+    workers = Workers(experiment.distribution())
+    if workers.writes and workers.count > 1:
+        print(_shared(experiment, workers))
     try:
-        summary = train.train(experiment, workdir, describe=describe, verbose=verbose)
+        summary = train.train(
+            experiment, workdir, describe=describe, given=config_str(), verbose=verbose
+        )
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -41,6 +62,9 @@ def run(values: flags.FlagValues) -> int:
             f"work directory {str(workdir)!r} cannot be written: {error.strerror}; the same "
             "command resumes once there is room"
         ) from error
+    if not workers.writes:
+        print(f"worker {workers.index} of {workers.count} is done; worker 0 wrote {workdir}")
+        return 0
     try:
         levels = f"{_levels(summary['levels'])}\n\n" if "levels" in summary else ""
         results = "\n".join(_results(summary))
@@ -63,8 +87,26 @@ def _warn_of_unused(parameters: Iterable[str], used: Iterable[str]) -> None:
                 warn(f"--gin_param={parameter!r} changes nothing: this run does not use {path[-2]}")
 
 
-def experiment_of(values: flags.FlagValues) -> Experiment:
-    """The experiment that the flags describe."""
+def _shared(experiment: Experiment, workers: Workers) -> str:
+    """How each batch is shared, in a line."""
+    replicas = experiment.distribution().num_replicas_in_sync
+    size = experiment.batch_size
+    return (
+        f"{workers.count} workers, {replicas} replicas: each batch of {size} is "
+        f"{replicas} x {size // replicas} examples, at the learning rate as it is set"
+    )
+
+
+def experiment_of(
+    values: flags.FlagValues,
+    prepare: Callable[[str, int | None], object] = lambda strategy, replicas: None,
+) -> Experiment:
+    """The experiment that the flags describe.
+
+    Args:
+        values: The flags of a configuration.
+        prepare: As in `read_experiment`.
+    """
     if not values.gin_file and not values.gin_param:
         raise ValueError(
             "--gin_file is missing: name a configuration; `keras-tickets configs` lists those that "
@@ -73,7 +115,7 @@ def experiment_of(values: flags.FlagValues) -> Experiment:
     import_optional("gin", "gin-config", "Configurations")
     from keras_tickets.experiments.gin_files import read_experiment
 
-    return read_experiment(values.gin_file, values.gin_param, values.module)
+    return read_experiment(values.gin_file, values.gin_param, values.module, prepare)
 
 
 def _results(summary: dict) -> Iterator[str]:

@@ -158,6 +158,6 @@ class Distill:
         dataset = run.dataset
         assert isinstance(dataset, data.Dataset)  # `make` refuses data that is streamed
         file = run.directory.path / "teacher_logits.safetensors"
-        logits = cache_logits(file, teachers, dataset.train_once())
+        logits = run.workers.chief_first(lambda: cache_logits(file, teachers, dataset.train_once()))
         targets = {"teacher_logits": logits.lookup_all(dataset.train_once())}
         return lambda epoch: dataset.train(epoch, targets=targets)

@@ -60,7 +60,7 @@ class Fit:
         model, experiment, dataset, directory = made, run.experiment, run.dataset, run.directory
         checkpoint = Checkpoint(directory.checkpoints)
         start = checkpoint.initial_epoch
-        if start:
+        if start and run.workers.writes:
             print(f"Resuming {directory.path} after epoch {start}.")
         model.fit(
             dataset.train(start_epoch=start),

@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from keras_tickets import data
+from keras_tickets._workers import Workers
 from keras_tickets.experiments.work_directory import WorkDirectory
 from keras_tickets.plan import SparsityPlan
 
@@ -20,12 +21,14 @@ class Run:
         directory: Where.
         dataset: The data.
         verbose: As in `keras.Model.fit`.
+        workers: The processes that run it together.
     """
 
     experiment: "Experiment"
     directory: WorkDirectory
     dataset: data.Batches
     verbose: int | str
+    workers: Workers
 
     def chosen_on(self):
         """The examples that choices are made on: those held out, or where none are the test set."""

@@ -26,7 +26,12 @@ def watchers(
         model: What is trained.
         place: Where in the work directory the training is: "." or that of a level.
         gradients: Whether gradients are taken around the updates of the masks.
+
+    Returns:
+        The callbacks; of several workers, the chief alone has them.
     """
+    if not run.workers.writes:
+        return []
     logs = run.directory.tensorboard / place
     found: list[keras.callbacks.Callback] = [keras.callbacks.TensorBoard(logs, write_graph=False)]
     if masked_kernels(model):
