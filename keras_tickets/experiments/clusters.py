@@ -14,7 +14,7 @@ PORT = 8470
 WORKERS = ("chief", "worker")
 
 
-def resolve() -> resolvers.ClusterResolver:
+def resolve() -> "tf.distribute.cluster_resolver.ClusterResolver":
     """What tells a strategy the addresses of all workers, and which of them this one is.
 
     `TF_CONFIG` comes first; then a job step of Slurm (`srun`); then Kubernetes, where
@@ -70,10 +70,10 @@ def read_tf_config() -> tuple[dict[str, list[str]], dict[str, Any]]:
             f"TF_CONFIG has jobs {unknown}, and all processes are workers here: only "
             f"{' and '.join(WORKERS)} can be named"
         )
-    kind, index = (task.get(k) if isinstance(task, dict) else None for k in ("type", "index"))
+    task = task if isinstance(task, dict) else {}
+    kind, index = task.get("type"), task.get("index")
     size = len(jobs.get(kind, ())) if isinstance(kind, str) else 0
-    whole = isinstance(index, int) and not isinstance(index, bool)
-    if not size or not whole or not 0 <= index < size:
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < size:
         known = ", ".join(f"{job} 0 to {len(tasks) - 1}" for job, tasks in jobs.items())
         raise ValueError(
             f'TF_CONFIG: its "task" must be one of the cluster: {known}. Received: type={kind!r}, '
@@ -82,7 +82,7 @@ def read_tf_config() -> tuple[dict[str, list[str]], dict[str, Any]]:
     return jobs, {"type": kind, "index": index}
 
 
-def slurm() -> resolvers.ClusterResolver:
+def slurm() -> "tf.distribute.cluster_resolver.ClusterResolver":
     """The tasks of this job step of Slurm, as TensorFlow's resolver finds them.
 
     Every process uses the devices that Slurm lets it see.
@@ -111,7 +111,7 @@ def slurm() -> resolvers.ClusterResolver:
     return _resolver({kind: addresses}, kind, index)
 
 
-def kubernetes(client: Any = None) -> resolvers.ClusterResolver:
+def kubernetes(client: Any = None) -> "tf.distribute.cluster_resolver.ClusterResolver":
     """The pods of the label selector in `KERAS_TICKETS_PODS`, as TensorFlow's resolver finds them.
 
     They are one to a node: TensorFlow reaches them at their nodes' addresses. `HOST_IP` says which
@@ -150,7 +150,7 @@ def _kubernetes_client():
     return package.client.CoreV1Api()
 
 
-def _resolver(jobs, kind, index) -> resolvers.ClusterResolver:
+def _resolver(jobs, kind, index) -> "tf.distribute.cluster_resolver.ClusterResolver":
     gpus = len(tf.config.list_physical_devices("GPU"))
     return resolvers.SimpleClusterResolver(
         tf.train.ClusterSpec(jobs),

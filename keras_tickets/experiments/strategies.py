@@ -87,14 +87,14 @@ def _mirrored(replicas: int | None) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
 
 
-def _multi_worker(replicas: None) -> tf.distribute.Strategy:
+def _multi_worker(replicas: int | None) -> tf.distribute.Strategy:
     resolver = clusters.resolve()
     return _at_start(
         lambda: tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver), "multi_worker"
     )
 
 
-def _tpu(replicas: None) -> tf.distribute.Strategy:
+def _tpu(replicas: int | None) -> tf.distribute.Strategy:
     name = os.environ.get("TPU_NAME") or "local"
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(name)

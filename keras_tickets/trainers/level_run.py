@@ -172,8 +172,8 @@ class LevelRun:
     def _begin(self, level: int, control: str | None) -> Ticket:
         """Sets the state from which a level trains; returns its ticket."""
         at_k, fresh = self.store.read_rewind_point(), self.start.state
-        ticket = self.store.ticket(level, control)
-        if not self.workers.as_chief(ticket is not None):
+        found = self.store.ticket(level, control)
+        if not self.workers.as_chief(found is not None):
             masks, weights, parent = self._draw(level, control, at_k)
             self.state.write({path: weights[path] for path in self.state.weights})
             set_masks(self.model, masks)
@@ -181,6 +181,8 @@ class LevelRun:
                 level, control, self.network, self._provenance(level, control, parent)
             )
         else:
+            assert found is not None  # The chief has it, and all share the store.
+            ticket = found
             ticket.apply(self.network)
         slots = at_k if self.settings.optimizer_state == "restore" else fresh
         at_start = fresh if control in FROM_STEP_0 else at_k
