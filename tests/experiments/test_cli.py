@@ -275,7 +275,7 @@ def test_interrupt_says_that_it_resumes(capsys, tmp_path, monkeypatch):
 
 
 def test_a_setting_that_the_run_does_not_use_is_said(tmp_path, monkeypatch, capsys):
-    def make_and_stop(experiment, workdir, *, describe, verbose):
+    def make_and_stop(experiment, workdir, *, describe, given, verbose):
         experiment.make_optimizer()
         describe()
         raise ValueError("that is enough")
