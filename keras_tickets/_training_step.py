@@ -145,14 +145,15 @@ class SparseTraining(_keras_compat.DistributedTrainer):
         if self.optimizer is not None and self.optimizer.track_exploration:
             callbacks = self.with_callback(_LogExploration(), callbacks)
         history = super().fit(x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs)
+        steps = int(self.optimizer.iterations.numpy())
         if shortfall := self.optimizer.shortfall():
             warn(
-                f"{shortfall}, after {count_text(int(self.optimizer.iterations.numpy()), 'step')}. The "
+                f"{shortfall}, after {count_text(steps, 'step')}. The "
                 "ramp did not reach its end, or weights of an earlier epoch were restored; see "
                 "`kt.callbacks.AfterUpdates`."
             )
         elif begin.steps_before is not None:
-            self.optimizer.check_calendar(begin.steps_before, int(self.optimizer.iterations.numpy()))
+            self.optimizer.check_calendar(begin.steps_before, steps)
         for file, shortfall in best.shortfalls():
             warn(
                 f"{file!r} holds the best epoch. {shortfall}: it was before the end of the ramp; "
