@@ -3,9 +3,11 @@
     python tools/profiled_flops.py
 
 Prints a Markdown table: what `kt.flops` counts, what the profiler counts on the frozen graph for
-products of matrices and convolutions, and what it counts in all. Takes a minute.
+products of matrices and convolutions, and what it counts in all. Takes a minute. A network of
+keras-hub is among them where that is installed.
 """
 
+import importlib.util
 import math
 import unittest.mock
 from collections.abc import Callable, Iterator
@@ -34,6 +36,18 @@ def encoder(tokens: int = 128, width: int = 256, blocks: int = 4) -> keras.Model
     return keras.Model(inputs, keras.layers.Dense(8000)(x), name="encoder")
 
 
+def hub_decoder() -> keras.Model:
+    """The same of the layers of keras-hub: decoders, and logits by the table of the tokens."""
+    import keras_hub
+
+    tokens = keras.Input((128,), dtype="int32")
+    embedding = keras_hub.layers.TokenAndPositionEmbedding(8000, 128, 256, tie_weights=True)
+    x = embedding(tokens)
+    for _ in range(4):
+        x = keras_hub.layers.TransformerDecoder(1024, 4)(x)
+    return keras.Model(tokens, embedding.token_embedding(x, reverse=True), name="decoder")
+
+
 def _application(name: str) -> Callable[[], keras.Model]:
     return lambda: getattr(keras.applications, name)(weights=None)
 
@@ -45,6 +59,8 @@ NETWORKS: dict[str, Callable[[], keras.Model]] = {
     },
     "transformer, 4 blocks of width 256, 128 tokens": encoder,
 }
+if importlib.util.find_spec("keras_hub"):
+    NETWORKS["the same of keras-hub, table of tokens shared"] = hub_decoder
 
 
 def profiled(model: keras.Model) -> dict[str, int]:
