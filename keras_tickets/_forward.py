@@ -72,7 +72,13 @@ def run_with(
 
 
 def gradient_norms(
-    model: keras.Model, x: Any, y: Any, loss: Callable, training: bool = True
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    loss: Callable,
+    training: bool = True,
+    order: int = 2,
+    others: Iterable[tuple[keras.Variable, tf.Tensor]] = (),
 ) -> dict[str, float]:
     """The norm of the gradient of each masked kernel over its mask; the model does not change.
 
@@ -82,6 +88,8 @@ def gradient_norms(
         y: Batch of targets.
         loss: Function of targets and outputs; its mean is differentiated.
         training: Whether the model runs in training mode.
+        order: 2 for the Euclidean norm, 1 for the sum of absolute values.
+        others: Values in place of those of other variables.
 
     Returns:
         `{kernel path: norm}`, in layer order.
@@ -91,11 +99,12 @@ def gradient_norms(
     kernels = [tf.convert_to_tensor(variable) for variable in variables]
     with tf.GradientTape() as tape:
         tape.watch(kernels)
-        with _keras_compat.masked_scope(list(zip(variables, kernels, strict=True)), model):
+        mapping = [*zip(variables, kernels, strict=True), *others]
+        with _keras_compat.masked_scope(mapping, model):
             outputs = model(x, training=training)
         result = tf.reduce_mean(loss(y, outputs))
     gradients = tape.gradient(result, kernels, unconnected_gradients="zero")
     return {
-        path: float(np.linalg.norm(gradient.numpy().astype(np.float64)))
+        path: float(np.linalg.norm(gradient.numpy().astype(np.float64).reshape(-1), order))
         for path, gradient in zip(records, gradients, strict=True)
     }

@@ -66,9 +66,10 @@ def name(document):
 
 def runnable(document):
     # These wrap, trace and convert a MobileNetV2, thrice; start a process for two devices; prune
-    # level by level, as README.md does too; or train with tensorflow-model-optimization first.
+    # level by level, as README.md does too; train with tensorflow-model-optimization first; or
+    # train networks for every measure.
     slow = document.name in (
-        *("finetuning.md", "scaling.md"),
+        *("finetuning.md", "scaling.md", "insight.md"),
         *("rewinding.md", "migrating_from_tfmot.md"),
     )
     return pytest.param(document, id=document.name, marks=[pytest.mark.slow] if slow else [])

@@ -1,12 +1,25 @@
-"""Measurements of tickets: distance, connectivity, stability and overlap."""
+"""Measurements of sparse networks: distance, connectivity, stability, topology, curvature."""
 
 from keras_tickets.analysis import figures
 from keras_tickets.analysis.connectivity import Connectivity, barrier, connectivity
+from keras_tickets.analysis.curvature import Curvature, curvature
+from keras_tickets.analysis.degrees import DegreeChange, Degrees, degree_change, degrees
 from keras_tickets.analysis.disagreement import disagreement
 from keras_tickets.analysis.distance import Distance, Travel, distance, distance_travelled
-from keras_tickets.analysis.gradient_flow import gradient_flow
-from keras_tickets.analysis.overlap import Overlap, OverlapRow, overlap
+from keras_tickets.analysis.effective_sparsity import (
+    EffectiveRow,
+    EffectiveSparsity,
+    effective_sparsity,
+)
+from keras_tickets.analysis.gradient_flow import effective_gradient_flow, gradient_flow
+from keras_tickets.analysis.hessian import Hessian
+from keras_tickets.analysis.hutchinson import Estimate, hutchinson
+from keras_tickets.analysis.input_connections import input_connections
+from keras_tickets.analysis.lanczos import Lanczos, lanczos
+from keras_tickets.analysis.mask_history import MaskCourse, MaskHistory, mask_history
+from keras_tickets.analysis.overlap import Overlap, OverlapRow, Overlaps, overlap, overlaps
 from keras_tickets.analysis.random_masks import random_masks
+from keras_tickets.analysis.sensitivity import Sensitivity, SensitivityRow, sensitivity
 from keras_tickets.analysis.stability import (
     Distances,
     MaskStability,
@@ -15,26 +28,52 @@ from keras_tickets.analysis.stability import (
     pruning_distances,
     stability,
 )
+from keras_tickets.analysis.suggestion import Suggestion
 
 __all__ = [
     "Connectivity",
+    "Curvature",
+    "DegreeChange",
+    "Degrees",
     "Distance",
     "Distances",
+    "EffectiveRow",
+    "EffectiveSparsity",
+    "Estimate",
+    "Hessian",
+    "Lanczos",
+    "MaskCourse",
+    "MaskHistory",
     "MaskStability",
     "Overlap",
     "OverlapRow",
+    "Overlaps",
+    "Sensitivity",
+    "SensitivityRow",
     "Stability",
+    "Suggestion",
     "Travel",
     "barrier",
     "connectivity",
+    "curvature",
+    "degree_change",
+    "degrees",
     "disagreement",
     "distance",
     "distance_travelled",
+    "effective_gradient_flow",
+    "effective_sparsity",
     "figures",
     "gradient_flow",
+    "hutchinson",
+    "input_connections",
+    "lanczos",
+    "mask_history",
     "order_distances",
     "overlap",
+    "overlaps",
     "pruning_distances",
     "random_masks",
+    "sensitivity",
     "stability",
 ]

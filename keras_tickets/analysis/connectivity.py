@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets import _keras_compat
-from keras_tickets._checks import check_integer, check_loss, check_model, check_one_of
+from keras_tickets._checks import check_integer, check_model, check_one_of
 from keras_tickets._kernels.paths import weight_paths
-from keras_tickets.analysis.batches import Data, batches, map_tensors
+from keras_tickets.analysis.batches import Data, batches
+from keras_tickets.analysis.evaluation import Evaluation
 from keras_tickets.analysis.networks import Network, masks_of, weights_of
 from keras_tickets.analysis.statistics import RecomputedStatistics, statistics_paths
 from keras_tickets.masks import whole_kernels
@@ -140,7 +140,7 @@ def connectivity(
         raise ValueError('`batch_norm="recompute"` needs `train_data`. Received: None')
     named = data if isinstance(data, Mapping) else {"data": data}
     line = _Line(model_a, model_b, keep=batch_norm != "interpolate")
-    evaluate = _evaluation(model_a, line.variables, loss)
+    evaluate = Evaluation(model_a, line.variables, loss)
     recompute = None
     if batch_norm == "recompute":
         recompute = RecomputedStatistics(model_a, line.variables)
@@ -151,7 +151,7 @@ def connectivity(
         if recompute is not None and train_data is not None:
             values = recompute(values, batches(train_data, batch_size))
         for name, each in named.items():
-            results[name].append(_mean(evaluate, values, batches(each, batch_size), name))
+            results[name].append(evaluate(values, batches(each, batch_size), name))
     errors = {name: np.array([error for error, _ in found]) for name, found in results.items()}
     losses = {name: np.array([value for _, value in found]) for name, found in results.items()}
     known = not np.isnan([value[0] for value in losses.values()]).any()
@@ -197,42 +197,3 @@ def _between(a, b, alpha):
         return tf.constant(b if alpha else a, a.dtype)
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
     return tf.constant((a64 + alpha * (b64 - a64)).astype(a.dtype))
-
-
-def _evaluation(model, variables, loss):
-    """A compiled function: number of wrong answers and sum of the loss, for values and a batch."""
-    loss = loss if loss is not None else getattr(model, "loss", None)
-    loss = check_loss(loss) if loss is not None else None
-
-    @tf.function(reduce_retracing=True, autograph=False)
-    def evaluate(values, x, y):
-        with _keras_compat.masked_scope(list(zip(variables, values, strict=True)), model):
-            outputs = model(x, training=False)
-        shape: tuple = getattr(outputs, "shape", ())
-        if len(shape) != 2 or shape[-1] < 2:
-            shapes = [tuple(output.shape) for output in keras.tree.flatten(outputs)]
-            raise ValueError(
-                "The model must have one output of shape (batch, classes), of two classes or more. "
-                f"Received: outputs of shapes {', '.join(map(str, shapes))}"
-            )
-        classes = tf.argmax(outputs, axis=-1)
-        labels = tf.argmax(y, axis=-1) if y.shape[1:] == outputs.shape[1:] else tf.reshape(y, [-1])
-        wrong = tf.reduce_sum(tf.cast(classes != tf.cast(labels, tf.int64), tf.int64))
-        if loss is None:
-            return wrong, tf.constant(np.nan)
-        size = tf.cast(tf.shape(outputs)[0], tf.float64)
-        return wrong, tf.cast(tf.reduce_mean(loss(y, outputs)), tf.float64) * size
-
-    return evaluate
-
-
-def _mean(evaluate, values, found, name):
-    wrong, total, size = 0, 0.0, 0
-    for x, y in found:
-        if y is None:
-            raise ValueError(f"Data {name!r} must have targets: batches (x, y). Received: x alone")
-        counts = evaluate(values, map_tensors(x), tf.convert_to_tensor(y))
-        wrong, total, size = wrong + int(counts[0]), total + float(counts[1]), size + len(y)
-    if not size:
-        raise ValueError(f"Data {name!r} has no examples.")
-    return wrong / size, total / size

@@ -1,6 +1,9 @@
 """How much two sets of masks have in common."""
 
 import dataclasses
+import itertools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -135,6 +138,82 @@ def overlap(a: Masks, b: Masks) -> Overlap:
         for name in ("size", "a", "b", "both", "expected_both")
     }
     return Overlap(rows, OverlapRow("total", **sums))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Overlaps:
+    """The overlap of each pair among several sets of masks, over all kernels.
+
+    Attributes:
+        names: What the sets are called, such as seeds.
+        iou: (sets, sets) intersection over union.
+        expected_iou: (sets, sets) the same for random masks with the same number of weights in each
+            kernel; 1 on the diagonal, where a set meets itself.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import keras_tickets as kt
+
+    found = kt.analysis.overlaps({seed: {"fc": np.eye(3)} for seed in range(4)})
+    assert found.iou.min() == found.mean == 1
+    ```
+    """
+
+    names: list
+    iou: np.ndarray
+    expected_iou: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """The mean of `iou` over the pairs of different sets."""
+        return self._mean(self.iou)
+
+    @property
+    def expected_mean(self) -> float:
+        """The mean of `expected_iou` over the pairs of different sets."""
+        return self._mean(self.expected_iou)
+
+    def _mean(self, values):
+        return float(values[np.triu_indices(len(self.names), 1)].mean())
+
+
+def overlaps(networks: Mapping[Any, Masks]) -> Overlaps:
+    """Measures the overlap of each pair of networks, such as those of different seeds.
+
+    Args:
+        networks: `{name: masks}` of two or more networks with the same kernels, as in `overlap`.
+
+    Returns:
+        The pairs as matrices, and their means.
+
+    Raises:
+        ValueError: There are fewer than two; kernels or shapes differ.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+
+    dense = kt.models.lenet_300_100((8,), classes=3)
+    found = kt.analysis.overlaps({seed: kt.sparsify(dense, 0.9, seed=seed) for seed in range(3)})
+    assert abs(found.mean - found.expected_mean) < 0.02
+    ```
+
+    References:
+        - [Liu et al., 2020, "Topological insights into sparse neural networks"
+          ](https://arxiv.org/abs/2006.14085), for comparing topologies of different seeds
+    """
+    if len(networks) < 2:
+        raise ValueError(f"`networks` must be two or more. Received: {len(networks)}")
+    masks = [masks_of(network) for network in networks.values()]
+    iou, expected = np.eye(len(masks)), np.eye(len(masks))
+    for i, j in itertools.combinations(range(len(masks)), 2):
+        total = overlap(masks[i], masks[j]).total
+        iou[i, j] = iou[j, i] = total.iou
+        expected[i, j] = expected[j, i] = total.expected_iou
+    return Overlaps(list(networks), iou, expected)
 
 
 def _row(path, a, b):

@@ -1,12 +1,29 @@
 """`Call`: one call of a layer in a graph, and its effect on the channels around it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from keras_tickets._kernels.copies import copy_layer
 from keras_tickets.compact.channels import Channels
+
+
+class Connection(NamedTuple):
+    """Pairs of channels of two tensors, the second of which reads the first.
+
+    Attributes:
+        source: The tensor that is read.
+        target: The tensor that reads it.
+        own: Indices of channels of `source`.
+        there: Indices of the channels of `target` that read them.
+    """
+
+    source: Channels
+    target: Channels
+    own: np.ndarray
+    there: np.ndarray
 
 
 class Call:
@@ -67,6 +84,25 @@ class Call:
     def drop_branches(self) -> bool:
         """Removes inputs that add nothing to the kept channels; returns whether there were any."""
         return False
+
+    def connections(self) -> list[Connection] | None:
+        """Which output channels read which input channels; `None` if each may read all."""
+        return None
+
+    def on_paths(
+        self, reached: Mapping[Channels, np.ndarray], needed: Mapping[Channels, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """The places of kernels that lie between reached inputs and needed outputs, by attribute.
+
+        Args:
+            reached: Boolean array for each tensor: the channels that depend on the model's inputs.
+            needed: The same: the channels on which the model's outputs depend.
+
+        Returns:
+            Boolean arrays that broadcast to the shapes of the kernels; empty if all of the layer's
+            weights may lie there.
+        """
+        return {}
 
     def stayed(self) -> Iterator[tuple[int, str]]:
         """Pairs of (number of dead channels that stay because of this call, reason)."""

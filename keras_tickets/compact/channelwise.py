@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_tickets.compact.activations import is_elementwise, map_constants
-from keras_tickets.compact.call import Call
+from keras_tickets.compact.call import Call, Connection
 
 PADDED = "a constant other than 0 meets zero padding"
 
@@ -25,6 +25,10 @@ class Channelwise(Call):
         """For each input, indices of its channels and of the corresponding output channels."""
         channels = np.arange(self.inputs[0].kept.size)
         return [(channels, channels)]
+
+    def connections(self):
+        tensors = zip(self.inputs, self.links(), strict=True)
+        return [Connection(channels, self.outputs[0], *pair) for channels, pair in tensors]
 
     def infer(self):
         self.outputs[0].constant = self.inputs[0].constant.copy()
@@ -143,6 +147,16 @@ class DepthwiseConvolution(Channelwise):
     def links(self):
         there = np.arange(self.outputs[0].kept.size)
         return [(there // self.layer.depth_multiplier, there)]
+
+    def connections(self):
+        ((own, there),) = self.links()
+        kernel = self.layer.kernel.numpy().reshape((-1, there.size))
+        reads = kernel.any(axis=0)
+        return [Connection(self.inputs[0], self.outputs[0], own[reads], there[reads])]
+
+    def on_paths(self, reached, needed):
+        shape = self.layer.kernel.shape[-2:]
+        return {"kernel": reached[self.inputs[0]][:, None] & needed[self.outputs[0]].reshape(shape)}
 
     def infer(self):
         kernel = self.layer.kernel.numpy()

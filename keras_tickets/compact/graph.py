@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_tickets import _keras_compat
-from keras_tickets.compact.call import Call
+from keras_tickets.compact.call import Call, Connection
 from keras_tickets.compact.channels import Channels
 from keras_tickets.compact.families import understand
 
@@ -78,6 +79,11 @@ class _Boundary(Call):
     def infer(self):
         for source, target in zip(self.inputs, self.outputs, strict=True):
             target.constant = source.constant.copy()
+
+    def connections(self):
+        every = [np.arange(channels.kept.size) for channels in self.inputs]
+        ends = zip(self.inputs, self.outputs, every, every, strict=True)
+        return [Connection(*end) for end in ends]
 
     def keep(self):
         for source, target in zip(self.inputs, self.outputs, strict=True):

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from keras_tickets.compact.activations import is_elementwise, map_constants
-from keras_tickets.compact.call import Call
+from keras_tickets.compact.call import Call, Connection
 from keras_tickets.compact.channelwise import PADDED, is_unpadded
 
 
@@ -71,6 +71,20 @@ class Mixing(Call):
             kernel = self.kernel()[..., rows, :].astype("float64")
             bias += constant[rows] @ kernel.sum(axis=tuple(range(kernel.ndim - 2)))
         return bias
+
+    def connections(self):
+        reads = self._reads
+        if not is_elementwise(self.layer.activation):
+            reads = np.broadcast_to(reads.any(axis=1, keepdims=True), reads.shape)
+        return [Connection(self.inputs[0], self.outputs[0], *np.nonzero(reads))]
+
+    def on_paths(self, reached, needed):
+        read = needed[self.outputs[0]]
+        if not is_elementwise(self.layer.activation):
+            read = np.full_like(read, read.any())
+        pairs = reached[self.inputs[0]][:, None] & read
+        axes = tuple(range(len(self.layer.kernel.shape) - 2))
+        return {"kernel": self.orient(np.expand_dims(pairs, axes))}
 
     def infer(self):
         if is_elementwise(self.layer.activation):
@@ -157,6 +171,18 @@ class SeparableConvolution(Mixing):
         pointwise = self.layer.pointwise_kernel.numpy()
         pointwise = pointwise.reshape((*depthwise.shape[-2:], -1))
         return np.einsum("...im,imo->...io", depthwise, pointwise)
+
+    def on_paths(self, reached, needed):
+        depthwise = self.layer.depthwise_kernel.numpy()
+        channels = depthwise.shape[-2:]
+        made = depthwise.any(axis=tuple(range(depthwise.ndim - 2)))
+        made &= reached[self.inputs[0]][:, None]
+        pointwise = self.layer.pointwise_kernel.numpy().reshape((made.size, -1))
+        read = (pointwise[:, needed[self.outputs[0]]] != 0).any(axis=1).reshape(channels)
+        return {
+            "depthwise_kernel": made & read,
+            "pointwise_kernel": made.reshape(-1, 1) & needed[self.outputs[0]],
+        }
 
     def sliced_kernels(self):
         depthwise = self.layer.depthwise_kernel.numpy()

@@ -1,7 +1,4 @@
-"""Figures of lottery tickets, drawn from plain numbers. They need matplotlib.
-
-Each function returns a `matplotlib.figure.Figure`: `figure.savefig("accuracy.png", dpi=150)`.
-"""
+"""Figures of lottery tickets: accuracy by level, stability by rewind step, barriers."""
 
 from __future__ import annotations
 
@@ -10,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from keras_tickets.analysis.figures._drawing import curve, new_figure
 
-__all__ = ["accuracy", "against_rewind_step", "barriers", "early_stop"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Runs = Mapping[str, Sequence[Mapping]]
 
@@ -99,10 +95,10 @@ def against_rewind_step(
     figure = kt.analysis.figures.against_rewind_step(distances, quantity="L2 distance")
     ```
     """
-    figure, axes = _figure(values, "values")
+    figure, axes = new_figure(values, "values")
     for label, by_step in values.items():
         steps = sorted(by_step)
-        _curve(axes, label, steps, [by_step[step] for step in steps])
+        curve(axes, label, steps, [by_step[step] for step in steps])
     positive = [step for by_step in values.values() for step in by_step if step > 0]
     axes.set_xscale("symlog", linthresh=min(positive, default=1))
     axes.set(xlabel="rewind step", ylabel=quantity)
@@ -138,7 +134,7 @@ def barriers(
     figure = kt.analysis.figures.barriers({"k = 0": (alphas, 0.1 + alphas * (1 - alphas))})
     ```
     """
-    figure, axes = _figure(lines, "lines")
+    figure, axes = new_figure(lines, "lines")
     for label, (alphas, errors) in lines.items():
         errors = 100 * np.atleast_2d(errors)
         if errors.shape[-1] != len(alphas):
@@ -157,7 +153,7 @@ def barriers(
 
 
 def _by_level(runs, field, label_of_axis, factor):
-    figure, axes = _figure(runs, "runs")
+    figure, axes = new_figure(runs, "runs")
     ticks: list[float] = []
     for label, summaries in runs.items():
         densities: dict[int, list[float]] = {}
@@ -169,7 +165,7 @@ def _by_level(runs, field, label_of_axis, factor):
             values.setdefault(row["level"], []).append(factor * row[field])
         levels = sorted(values)
         x = [float(np.mean(densities[level])) for level in levels]
-        _curve(axes, label, x, [values[level] for level in levels])
+        curve(axes, label, x, [values[level] for level in levels])
         ticks = max(ticks, x, key=len)
     ticks = ticks[:: -(-len(ticks) // 8) or 1]
     axes.set_xscale("log")
@@ -179,25 +175,3 @@ def _by_level(runs, field, label_of_axis, factor):
     axes.set(xlabel="weights remaining (%)", ylabel=label_of_axis)
     axes.legend()
     return figure
-
-
-def _curve(axes, label, x, values):
-    mean = np.array([np.mean(each) for each in values])
-    low = mean - [np.min(each) for each in values]
-    high = [np.max(each) for each in values] - mean
-    axes.errorbar(x, mean, yerr=np.maximum([low, high], 0), label=label, marker="o", capsize=2)
-
-
-def _figure(curves, argument) -> tuple[Figure, Axes]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "Figures need matplotlib: pip install 'keras-tickets[figures]'"
-        ) from error
-    if not curves or not all(len(each) for each in curves.values()):
-        raise ValueError(f"`{argument}` has nothing to draw. Received: {argument}={curves!r}")
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    axes = figure.subplots()
-    axes.grid(alpha=0.3)
-    return figure, axes
