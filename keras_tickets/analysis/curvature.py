@@ -87,7 +87,7 @@ def curvature(
 ) -> Curvature:
     """Measures the Hessian of the loss by its live weights: extreme eigenvalues, density, trace.
 
-    It takes `draws * steps + probes` products with the Hessian, each about as much work as four
+    It takes `draws * steps + probes` products with the Hessian, each about as much work as three
     gradients over the data. See `kt.analysis.Hessian` for what is differentiated: the mean loss of
     the data in inference mode, by all trainable weights on their masks.
 

@@ -48,7 +48,19 @@ def test_low_rank_ends_early_and_exactly(rank):
     found = kt.analysis.lanczos(lambda v: values * v, 50, steps=40)
     assert len(found.values) == rank + 1
     np.testing.assert_allclose(found.values, [*range(rank, 0, -1), 0], atol=1e-12)
-    assert found.errors.max() == 0
+    assert found.errors.max() < 1e-12
+
+
+def test_errors_cover_products_that_are_rounded():
+    symmetric = matrix(60, 2)
+
+    def rounded(vector):
+        return (symmetric @ vector).astype(np.float16)
+
+    found = kt.analysis.lanczos(rounded, 60, steps=60)
+    distances = np.abs(found.values[:, None] - np.linalg.eigvalsh(symmetric)).min(axis=1)
+    assert 1e-4 < found.errors[0] < 0.1
+    assert (distances <= found.errors).all()
 
 
 def test_density_counts_eigenvalues():
