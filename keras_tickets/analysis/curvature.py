@@ -127,9 +127,9 @@ def curvature(
 
     References:
         - [Ghorbani et al., 2019, "An investigation into neural net optimization via Hessian
-          eigenvalue density", section 2](https://arxiv.org/abs/1901.10159)
-        - [Yao et al., 2020, "PyHessian: neural networks through the lens of the Hessian", section
-          III](https://arxiv.org/abs/1912.07145)
+          eigenvalue density"](https://arxiv.org/abs/1901.10159)
+        - [Yao et al., 2020, "PyHessian: neural networks through the lens of the Hessian"
+          ](https://arxiv.org/abs/1912.07145)
     """
     check_integer("draws", draws, low=1)
     check_seed(seed)

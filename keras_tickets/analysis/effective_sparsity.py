@@ -146,7 +146,7 @@ def effective_sparsity(model: keras.Model) -> EffectiveSparsity:
 
     References:
         - [Vysogorets and Kempe, 2023, "Connectivity matters: neural network pruning through the
-          lens of effective sparsity", section 3](https://arxiv.org/abs/2107.02306)
+          lens of effective sparsity"](https://arxiv.org/abs/2107.02306)
     """
     check_model(model)
     if not _keras_compat.is_graph(_keras_compat.called_layer(model)):

@@ -117,7 +117,7 @@ def effective_gradient_flow(
 
     References:
         - [Tessera et al., 2021, "Keep the gradients flowing: using gradient flow to study sparse
-          network optimization", section 3](https://arxiv.org/abs/2102.01670)
+          network optimization"](https://arxiv.org/abs/2102.01670)
     """
     flow = gradient_flow(model, x, y, loss, training=training, order=order)
     return float(np.mean(list(flow.values())))

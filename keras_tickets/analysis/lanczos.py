@@ -88,7 +88,7 @@ def lanczos(product: Product, size: int, steps: int, *, seed: int = 0) -> Lanczo
         - [Golub and Welsch, 1969, "Calculation of Gauss quadrature rules"
           ](https://doi.org/10.1090/S0025-5718-69-99647-1), for the weights
         - [Ghorbani et al., 2019, "An investigation into neural net optimization via Hessian
-          eigenvalue density", section 2](https://arxiv.org/abs/1901.10159)
+          eigenvalue density"](https://arxiv.org/abs/1901.10159)
     """
     check_integer("size", size, low=1)
     check_integer("steps", steps, low=1)
