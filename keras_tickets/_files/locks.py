@@ -5,6 +5,7 @@ import errno
 import os
 import pathlib
 import stat
+import time
 import types
 from collections.abc import Callable, Iterator
 
@@ -15,6 +16,8 @@ except ImportError:  # Windows has none: users must make sure that only one proc
     fcntl = None
 
 _HELD = (errno.EWOULDBLOCK, errno.EACCES)
+# Seconds after which a lock that is still held is not that of somebody who asks whether it is.
+_ASKING = 0.05
 
 
 @contextlib.contextmanager
@@ -62,14 +65,47 @@ def _acquire(path, busy) -> int:
         descriptor = open_lock(path, os.O_CREAT)
         try:
             if try_lock(descriptor) is False:
-                busy()
-                try_lock(descriptor, wait=True)
+                time.sleep(_ASKING)
+                if try_lock(descriptor) is False:
+                    busy()
+                    try_lock(descriptor, wait=True)
         except BaseException:
             os.close(descriptor)
             raise
         if os.fstat(descriptor).st_nlink:
             return descriptor
         os.close(descriptor)  # The process that held it has removed the file in the meantime.
+
+
+def is_locked(path: pathlib.Path) -> bool | None:
+    """Whether a process holds a lock file; `None` if the file system has no locks.
+
+    Nothing is written, and a file that is missing, or that no process may read, is not locked.
+
+    Args:
+        path: The lock file.
+
+    Example:
+
+    ```python
+    import pathlib, tempfile
+    from keras_tickets._files.locks import is_locked, locked
+
+    path = pathlib.Path(tempfile.mkdtemp()) / ".lock"
+    with locked(path, busy=lambda: None):
+        assert is_locked(path)
+    assert not is_locked(path)
+    ```
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        free = _flock(descriptor, shared=True)
+    finally:
+        os.close(descriptor)
+    return None if free is None else not free
 
 
 def open_lock(path: pathlib.Path, flags: int) -> int:
@@ -102,10 +138,16 @@ def try_lock(descriptor: int, wait: bool = False) -> bool | None:
         descriptor: The file.
         wait: Whether to wait until no other process holds it.
     """
+    return _flock(descriptor, wait=wait)
+
+
+def _flock(descriptor, wait=False, shared=False) -> bool | None:
+    """As `try_lock`; with `shared`, a lock that others who ask may hold at the same time."""
     if fcntl is None:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
         return False if error.errno in _HELD else None
     return True

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_tickets._version import __version__
 from keras_tickets._workers import Workers
 from keras_tickets.data.digest import digest_of_data
+from keras_tickets.experiments.error_lines import one_line
 from keras_tickets.experiments.experiment import Experiment
 from keras_tickets.experiments.procedures import Run
 from keras_tickets.experiments.procedures.watching import log_configuration
@@ -32,7 +33,8 @@ def train(
     `tensorboard/` and, when all is done, `model.keras` and `summary.json`. A run that was killed is
     resumed from its last finished epoch and ends as if it had not been killed; one that is finished
     is left as it is. Several workers run it together: each calls it with the same arguments, and
-    the chief alone writes.
+    the chief alone writes. One that fails leaves its reason, in
+    `failure.json`.
 
     Args:
         experiment: What to run.
@@ -82,6 +84,11 @@ def train(
         workers.check_same({"data set": digest_of_data(experiment.source, dataset)})
     with contextlib.ExitStack() as stack:
         workers.chief_alone(lambda: stack.enter_context(directory.in_use()))
+        finished = workers.chief_first(lambda: directory.open(config, procedure.extends))
+        if finished is not None:
+            print(f"{directory.path} has been finished by another process; nothing to do.")
+            return finished
+        stack.enter_context(_noted_failure(directory))
         workers.chief_first(lambda: directory.begin(config))
         if workers.writes:
             log_configuration(directory.tensorboard, settings(config), config)
@@ -93,6 +100,16 @@ def train(
         summary = {**summary, "config": settings(config), "versions": versions()}
         workers.chief_alone(lambda: directory.finish(summary))
     return summary
+
+
+@contextlib.contextmanager
+def _noted_failure(directory: WorkDirectory) -> Iterator[None]:
+    """Leaves a line in the directory that says why a run failed; one that is killed leaves none."""
+    try:
+        yield
+    except Exception as error:
+        directory.fail(one_line(error))
+        raise
 
 
 def versions() -> dict[str, str]:

@@ -12,7 +12,7 @@ from keras_tickets._files.atomic import remove_leftovers, replace_file, replacin
 from keras_tickets._files.csv_files import write_csv
 from keras_tickets._files.documents import read_document, write_document
 from keras_tickets._files.home import expand_home
-from keras_tickets._files.locks import locked
+from keras_tickets._files.locks import is_locked, locked
 from keras_tickets._files.run_files import CONFIG, MODEL, SUMMARY, SUMMARY_KIND, SUMMARY_SCHEMA
 
 if TYPE_CHECKING:  # whoever lists runs does not wait for TensorFlow
@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # whoever lists runs does not wait for TensorFlow
 
 LOCK = ".keras_tickets_run"
 MOST_SHOWN = 5
+FAILURE, FAILURE_KIND, FAILURE_SCHEMA = "failure.json", "keras_tickets failure 1", {"reason": str}
+PROGRESS, PROGRESS_KIND = "progress.json", "keras_tickets progress 1"
+PROGRESS_SCHEMA = {"step": int, "steps": int}
 RESULT = "test_"
 # Settings that runs of version 0.1.0 do not have, with the values that they were run with.
 ADDED = {
@@ -127,6 +130,8 @@ class WorkDirectory:
                 )
             return
         (self.path / SUMMARY).unlink(missing_ok=True)
+        if self.failure() is not None:
+            (self.path / FAILURE).unlink()
         replace_file(self.path / CONFIG, config.encode())
 
     def write_metrics(self, header: Sequence[str], rows: Iterable[Sequence]) -> None:
@@ -150,7 +155,38 @@ class WorkDirectory:
         """Writes `summary.json`, which marks the run as finished, and returns the summary."""
         if self.writes:
             write_document(self.path / SUMMARY, SUMMARY_KIND, summary)
+            if self.progress() is not None:
+                (self.path / PROGRESS).unlink()
         return summary
+
+    def fail(self, reason: str) -> None:
+        """Writes down, in one line, why the run has failed; that it begins again removes it."""
+        if not self.writes:
+            return
+        with contextlib.suppress(OSError):  # the failure may be a disk that is full
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_document(self.path / FAILURE, FAILURE_KIND, {"reason": reason})
+
+    def failure(self) -> str | None:
+        """Why the run has failed; None where it has not, or the file is not one of ours."""
+        found = _read_note(self.path / FAILURE, FAILURE_KIND, FAILURE_SCHEMA)
+        return found["reason"] if found else None
+
+    def note_progress(self, step: int, steps: int) -> None:
+        """Writes down how far the run is: `step` of `steps`; that it finishes removes it."""
+        if not self.writes:
+            return
+        with contextlib.suppress(OSError):  # what must be written will say that it cannot
+            write_document(self.path / PROGRESS, PROGRESS_KIND, {"step": step, "steps": steps})
+
+    def progress(self) -> tuple[int, int] | None:
+        """The step, and the steps of the whole run; None where nothing says so."""
+        found = _read_note(self.path / PROGRESS, PROGRESS_KIND, PROGRESS_SCHEMA)
+        return (found["step"], found["steps"]) if found else None
+
+    def is_in_use(self) -> bool | None:
+        """Whether a process trains in it; None where the file system does not say."""
+        return is_locked(self.path / LOCK)
 
     def _finished(self):
         file = self.path / SUMMARY
@@ -166,7 +202,8 @@ class WorkDirectory:
             return
         rooms = {path.name for path in rooms_in(self.path)}
         names = {path.name for path in self.path.iterdir()}
-        others = sorted(names - rooms - {LOCK})
+        own = {LOCK} if self.failure() is None else {LOCK, FAILURE}
+        others = sorted(names - rooms - own)
         if others and CONFIG not in names:
             raise ValueError(
                 f"work directory {str(self.path)!r} holds {others[0]!r} but no run: choose an "
@@ -189,6 +226,14 @@ def read_summary(file: str | os.PathLike) -> dict[str, Any]:
     if not results or not all(isinstance(value, int | float) for value in results.values()):
         raise ValueError(f"file {str(file)!r} is damaged: its results are {results!r}")
     return summary
+
+
+def _read_note(file: pathlib.Path, kind: str, schema: dict) -> dict[str, Any] | None:
+    """What a small file beside the run says, which nothing depends on; None without it."""
+    try:
+        return read_document(file, kind, schema)
+    except (OSError, ValueError):
+        return None
 
 
 def _read(file: pathlib.Path) -> str:

@@ -77,3 +77,17 @@ def levels_with_controls(values: int | Iterable[int] | None) -> list[int] | None
         return None
     levels = values if isinstance(values, Iterable) else [values]
     return [check_integer("control_levels", level, low=0) for level in levels]
+
+
+def planned_controls(
+    levels: int, names: Iterable[str], at: Iterable[int] | None
+) -> list[tuple[int, str]]:
+    """The controls to train, each with its level.
+
+    Args:
+        levels: Number of prunings.
+        names: Names of the controls.
+        at: The levels that get them. None: all but level 0.
+    """
+    chosen = range(1, levels + 1) if at is None else at
+    return [(level, name) for level in chosen if level <= levels for name in names]

@@ -34,6 +34,7 @@ from keras_tickets.trainers.level_settings import (
     REWINDS,
     LevelSettings,
     levels_with_controls,
+    planned_controls,
 )
 from keras_tickets.trainers.level_store import LevelStore
 from keras_tickets.trainers.resumable_training import ResumableTraining
@@ -267,7 +268,8 @@ class RewindTrainer(keras.Model):
             verbose=report.verbose_fit,
         )
         run = LevelRun(self.model, self.settings, self._start, training, self.level_store)
-        run.run(self.levels, self._controls(), report)
+        controls = planned_controls(self.levels, self.control, self.control_levels)
+        run.run(self.levels, controls, report)
         settle_counts(self.model, masked_kernels(self.model))
         history = keras.callbacks.History()
         history.set_model(self.model)
@@ -308,12 +310,6 @@ class RewindTrainer(keras.Model):
             reached = [row["level"] for row in self.results]
             raise ValueError(f"There is no ticket of {which}. Finished levels: {reached}")
         return ticket
-
-    def _controls(self) -> list[tuple[int, str]]:
-        """The controls to train, each with its level."""
-        every = range(1, self.levels + 1)
-        levels = every if self.control_levels is None else self.control_levels
-        return [(level, name) for level in levels if level <= self.levels for name in self.control]
 
     def get_config(self):
         return {

@@ -125,7 +125,7 @@ class Distill:
         return Distillation(before, trainer, teachers)
 
     def run(self, made: Distillation, run: Run) -> dict:
-        run_levels(made.before, run, run.dataset.train)
+        run_levels(made.before, run, run.dataset.train, last=made.student)
         if self.teacher is None:
             trained = made.before.level_store.trained(0).weights
             for path, weight in weight_paths(made.teachers[0]).items():

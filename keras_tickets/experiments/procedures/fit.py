@@ -9,6 +9,7 @@ import keras
 from keras_tickets.callbacks import Checkpoint, StopOnNaN
 from keras_tickets.experiments.procedures.procedure import Run
 from keras_tickets.experiments.procedures.summary import summarize
+from keras_tickets.experiments.procedures.time_left import TimeLeft
 from keras_tickets.experiments.procedures.watching import watchers
 from keras_tickets.experiments.starts import Dense, Pruned, Start
 from keras_tickets.experiments.work_directory import WorkDirectory
@@ -62,6 +63,7 @@ class Fit:
         start = checkpoint.initial_epoch
         if start and run.workers.writes:
             print(f"Resuming {directory.path} after epoch {start}.")
+        steps = experiment.epochs * dataset.steps_per_epoch
         model.fit(
             dataset.train(start_epoch=start),
             steps_per_epoch=dataset.steps_per_epoch,
@@ -75,6 +77,7 @@ class Fit:
                 *watchers(run, model, gradients=True),
                 checkpoint,
                 _MetricsFile(directory, checkpoint, dataset.steps_per_epoch),
+                TimeLeft(directory, steps, run.verbose).callback(dataset.steps_per_epoch),
             ],
             verbose=run.verbose,
         )
@@ -84,7 +87,6 @@ class Fit:
             )
         results = model.evaluate(dataset.test(), verbose=0, return_dict=True)
         directory.save_model(model)
-        steps = experiment.epochs * dataset.steps_per_epoch
         scored = self.start.scored_examples if isinstance(self.start, Pruned) else 0
         method = self._method(model)
         summary = summarize(run, model, method, results, steps, checkpoint.seconds, scored)

@@ -6,29 +6,42 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from keras_tickets.callbacks import StopOnNaN
+from keras_tickets.experiments.procedures.level_lengths import LevelLengths
 from keras_tickets.experiments.procedures.procedure import Run
 from keras_tickets.experiments.procedures.summary import summarize
+from keras_tickets.experiments.procedures.time_left import TimeLeft
 from keras_tickets.experiments.procedures.watching import watchers
 from keras_tickets.trainers import RewindTrainer
 from keras_tickets.trainers.state import network_of
 
 
-def run_levels(trainer: RewindTrainer, run: Run, batches: Callable[[int], tf.data.Dataset]) -> None:
+def run_levels(
+    trainer: RewindTrainer,
+    run: Run,
+    batches: Callable[[int], tf.data.Dataset],
+    last: RewindTrainer | None = None,
+) -> None:
     """Runs the levels of a trainer that are missing.
 
     Args:
         trainer: Compiled trainer with the work directory as its store.
         run: The run.
         batches: Function from an epoch to the training batches from there on.
+        last: The trainer with the last levels of the run. None: this one.
     """
-    directory = run.directory
+    directory, lengths = run.directory, LevelLengths(last or trainer, run)
+    left = TimeLeft(directory, lengths.total, run.verbose)
 
     def callbacks(level):
         place = pathlib.Path(level).relative_to(directory.path)
+        left_of_it = left.callback(
+            run.dataset.steps_per_epoch, lengths.before(), lengths.start_of(place.name)
+        )
         return [
             StopOnNaN(),
             *run.experiment.make_callbacks(),
             *watchers(run, trainer.model, place),
+            left_of_it,
         ]
 
     trainer.fit(
