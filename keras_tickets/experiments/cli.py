@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import os
-import re
 import signal
 import sys
 import textwrap
@@ -15,15 +14,11 @@ from absl import flags
 from keras_tickets import _process
 from keras_tickets._version import __version__
 from keras_tickets.experiments import restarts
+from keras_tickets.experiments.error_lines import one_line
 
 PROGRAM = "keras-tickets"
-# Errors whose words say what is wrong; of any other the name helps too.
-EXPLAINED = (ValueError, TypeError, OSError, ImportError, RuntimeError, flags.Error)
-# What gin appends to an error, with the address of a function that nobody wants.
-_IN_CALL = re.compile(r" In call to configurable '([\w./]+)' \(<[^>]*>\)")
-
-# The lines in which TensorFlow says where in the code a graph was made.
-_IN_GRAPH = re.compile(r'^(Graph execution error|Detected at node|\s*File ").*$', re.MULTILINE)
+# Commands that go on where they were interrupted.
+RESUMED = ("train", "sweep")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +65,26 @@ def _module_flag(values: flags.FlagValues) -> None:
 
 def _work_directory_flag(values: flags.FlagValues) -> None:
     flags.DEFINE_string("workdir", None, "Directory of the run. Required.", values)
+
+
+def _sweep_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("workdir", None, "Directory of the sweep. Required.", values)
+    flags.DEFINE_string(
+        "sweep_file", None, "What to run, in TOML; the flags add to it and override it.", values
+    )
+    flags.DEFINE_multi_string(
+        "grid", [], "Values to try of one setting, such as train.sparsity=[0.8,0.9].", values
+    )
+    flags.DEFINE_string("seeds", None, "Seeds of each run, such as 0,1,2.", values)
+    text = "How many combinations of the grid are drawn at random, instead of all."
+    flags.DEFINE_integer("choose", None, text, flag_values=values)
+    text = "How many runs at once. None: one on each GPU, or else on each core."
+    flags.DEFINE_integer("jobs", None, text, flag_values=values)
+    flags.DEFINE_boolean("dry_run", False, "Print the runs and their commands.", values)
+    flags.DEFINE_boolean("slurm", False, "Print a script for sbatch: an array of runs.", values)
+    flags.DEFINE_boolean("submit", False, "Submit that script.", values)
+    text = "Option of sbatch, such as --gres=gpu:1."
+    flags.DEFINE_multi_string("slurm_option", [], text, values)
 
 
 def _export_flags(values: flags.FlagValues) -> None:
@@ -137,6 +152,12 @@ COMMANDS = {
         "train --gin_file=FILE --workdir=DIR [--gin_param=NAME=VALUE]",
         (_configuration_flags, _module_flag, _work_directory_flag),
     ),
+    "sweep": Command(
+        "Train what is missing of a grid, a list or random choices of settings.",
+        "sweep --sweep_file=FILE --workdir=DIR [--jobs=N]",
+        (_configuration_flags, _module_flag, _sweep_flags),
+        needs_package=False,
+    ),
     "plan": Command(
         "Print the table of kernels, before any training.",
         "plan --gin_file=FILE [--gin_param=NAME=VALUE]",
@@ -151,6 +172,12 @@ COMMANDS = {
         "Put many runs on one page, or in a table for a paper.",
         "report DIR … [--output=report.html] [--format=FORMAT]",
         (_report_flags,),
+        needs_package=False,
+        takes_words=True,
+    ),
+    "list": Command(
+        "Show the runs below a directory: finished, running, interrupted and failed.",
+        "list [DIR …]",
         needs_package=False,
         takes_words=True,
     ),
@@ -192,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(name, values, arguments)
     except (KeyboardInterrupt, _Ended) as stop:
         how, code = ("ended", 143) if isinstance(stop, _Ended) else ("interrupted", 130)
-        goes_on = "; the same command resumes" if name == "train" else ""
+        goes_on = "; the same command resumes" if name in RESUMED else ""
         print(f"{PROGRAM}: {how}{goes_on}", file=sys.stderr)
         return code
     except restarts.WorkerLost as lost:
@@ -207,7 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # whatever a user's file, flag or disk can cause
         if values.is_parsed() and values.traceback:
             raise
-        print(f"{PROGRAM}: {_one_line(error)}", file=sys.stderr)
+        print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
         return 1
 
 
@@ -276,11 +303,3 @@ def _describe(flag: flags.Flag) -> str:
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     print(f"{PROGRAM}: warning: {' '.join(str(message).split())}", file=sys.stderr)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(_IN_GRAPH.sub("", str(error)).split())
-    text = _IN_CALL.sub(r" (in \1)", text)
-    if isinstance(error, EXPLAINED) and text:
-        return text
-    return f"{type(error).__name__}: {text} (--traceback shows where)"

@@ -3,6 +3,7 @@ import errno
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -120,7 +121,7 @@ def test_what_a_run_prints(tmp_path, capsys):
     assert cli.main(command(workdir=run)) == 0
     out = capsys.readouterr().out
     accuracy = json.loads((run / "summary.json").read_text())["test_accuracy"]
-    assert "Epoch 3/3" in out
+    assert "Epoch 3/3" in out and re.search(r"Step 14 of 21; about \d+ s left", out)
     for word in ("fc1/kernel", "target", "actual", "FLOPs", f"test accuracy: {accuracy:.4f}"):
         assert word in out
     for name in ("summary.json", "metrics.csv", "model.keras", "tensorboard"):
@@ -242,7 +243,7 @@ def test_bad_input_is_one_line(arguments, message, capsys, tmp_path, monkeypatch
 
 
 def test_bad_commands(capsys, tmp_path):
-    assert "one of train, plan, export, report, configs. Received: 'trian'" in fail(
+    assert "one of train, sweep, plan, export, report, list, configs. Received: 'trian'" in fail(
         capsys, ["trian"]
     )
     assert "--gin_file is missing" in fail(capsys, ["plan"])

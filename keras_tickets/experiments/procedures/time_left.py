@@ -81,8 +81,10 @@ class _Watch(keras.callbacks.Callback):
         self.whole.say(self.before + self._trained)
 
     def on_train_batch_end(self, batch, logs=None):
-        self._trained += batch + 1 - self._of_epoch
-        self._of_epoch = batch + 1
+        # The last call of an epoch may be told of more batches than there were.
+        done = min(batch + 1, (self.params or {}).get("steps") or batch + 1)
+        self._trained += done - self._of_epoch
+        self._of_epoch = done
         if not self._timed:
             self._timed, self._began, self._counted = True, time.monotonic(), self._trained
         if time.monotonic() - self._noted > _NOTED_EVERY and self._writes:

@@ -1,0 +1,1 @@
+"""Sweeps: many runs of the training binary, from a small description."""
