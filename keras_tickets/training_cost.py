@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 
@@ -246,20 +246,30 @@ def _read(directory: str | os.PathLike):
     path = expand_home(directory)
     summary = read_document(path / SUMMARY, SUMMARY_KIND, SUMMARY_SCHEMA)
     known = {name: summary.get(name) for name in ("steps", "batch_size", "scored_examples")}
-    levels = list(_levels(LevelStore(path), summary.get("levels", ())))
+    levels = level_masks(LevelStore(path), summary.get("levels", ()))
     if levels:
         known["steps"] = sum(steps for steps, _ in levels)
     return keras.models.load_model(path / MODEL), known, levels
 
 
-def _levels(store: LevelStore, rows: Sequence[dict]) -> Iterator[tuple[int, Mapping]]:
-    """Steps and masks: of the way to the rewind point, of all levels and of their controls."""
+def level_masks(store: LevelStore, rows: Sequence[dict]) -> list[tuple[int, Mapping]]:
+    """Steps and masks: of the way to the rewind point, of all levels and of their controls.
+
+    Args:
+        store: Where the levels are kept.
+        rows: Their results.
+
+    Returns:
+        `(steps, {kernel path: mask})` for each training; a kernel without a mask has all weights.
+    """
     if not rows:
-        return
+        return []
     settings = read_document(store.path / SETTINGS, SETTINGS_KIND, SETTINGS_SCHEMA)
+    found: list[tuple[int, Mapping]] = []
     if settings["rewind_to"]:
-        yield settings["rewind_to"], {}
+        found.append((settings["rewind_to"], {}))
     for row in rows:
         for control, result in {None: row, **row.get("controls", {})}.items():
             ticket = store.ticket(row["level"], control)
-            yield result["steps"], ticket.masks if ticket else {}
+            found.append((result["steps"], ticket.masks if ticket else {}))
+    return found

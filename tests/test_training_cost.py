@@ -217,5 +217,6 @@ def test_levels_of_pruning_cost_all_of_their_trainings(tmp_path):
             total += each["steps"] * 3 * kt.flops(network).inference
             steps += each["steps"]
     assert cost.steps == steps
+    assert summary["training_flops"] == cost.total
     assert cost.per_sample == pytest.approx(total / steps, rel=0.01)  # a control has other masks
     assert 0.3 < cost.ratio < 1

@@ -12,7 +12,9 @@ from keras_tickets.experiments.procedures.summary import summarize
 from keras_tickets.experiments.procedures.time_left import TimeLeft
 from keras_tickets.experiments.procedures.watching import watchers
 from keras_tickets.trainers import RewindTrainer
+from keras_tickets.trainers.level_store import LevelStore
 from keras_tickets.trainers.state import network_of
+from keras_tickets.training_cost import level_masks
 
 
 def run_levels(
@@ -78,7 +80,9 @@ def level_summary(trainers: Sequence[RewindTrainer], run: Run, method: str) -> d
         for name, value in levels[-1].items()
         if name.startswith("test_")
     }
-    summary = summarize(run, network_of(last.model), method, results, steps, seconds)
+    masks = level_masks(LevelStore(run.directory.path), rows)
+    network = network_of(last.model)
+    summary = summarize(run, network, method, results, steps, seconds, levels=masks)
     return {**summary, "levels": levels}
 
 

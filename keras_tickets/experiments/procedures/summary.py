@@ -1,5 +1,7 @@
 """What `summary.json` says of every run."""
 
+from collections.abc import Mapping, Sequence
+
 import keras
 
 from keras_tickets._costs import LAYERS
@@ -15,7 +17,8 @@ def summarize(
     results: dict,
     steps: int,
     seconds: float,
-    scored_examples: int | None = None,
+    scored_examples: int = 0,
+    levels: Sequence[tuple[int, Mapping]] = (),
 ) -> dict:
     """The summary of a run.
 
@@ -26,8 +29,8 @@ def summarize(
         results: `loss` and the metrics on the test set, by name.
         steps: Training steps that were taken.
         seconds: Time that they took.
-        scored_examples: Examples that the masks were chosen by before training; `None` if there was
-            more than one training.
+        scored_examples: Examples that the masks were chosen by before training.
+        levels: Steps and masks of the trainings, if they were several.
 
     Returns:
         The fields that every `summary.json` has; values that JSON knows.
@@ -35,12 +38,8 @@ def summarize(
     experiment = run.experiment
     kernels, counted = experiment.plan_of(model), count_model(model, LAYERS)
     operations = flops_of(model, counted)
-    course = {}
-    if scored_examples is not None:
-        cost = cost_of(model, counted, steps, experiment.batch_size, scored_examples)
-        course = {"training_flops": cost.total, "training_course_ratio": cost.ratio}
-    if scored_examples:
-        course["scored_examples"] = scored_examples
+    trained = sum(steps for steps, _ in levels) if levels else steps
+    cost = cost_of(model, counted, trained, experiment.batch_size, scored_examples, levels)
     return {
         "experiment": experiment.name or f"{experiment.source.name}/{method}",
         "dataset": experiment.source.name,
@@ -64,7 +63,9 @@ def summarize(
         "inference_flops": operations.inference,
         "inference_flops_ratio": operations.inference_ratio,
         "training_flops_ratio": operations.training_ratio,
-        **course,
+        "training_flops": cost.total,
+        "training_course_ratio": cost.ratio,
+        **({"scored_examples": scored_examples} if scored_examples else {}),
         "wall_seconds": seconds,
         "steps_per_second": steps / seconds,
     }
