@@ -99,6 +99,17 @@ def count_text(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def bytes_text(size: float) -> str:
+    """A number of bytes in three digits or a little more: `83.9 MB`."""
+    if size < 1000:
+        return f"{size:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 1000:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1000:,.1f} TB"
+
+
 def _width(columns, rows, index) -> int:
     return max([cell_len(columns[index]), *(cell_len(row[index]) for row in rows)])
 

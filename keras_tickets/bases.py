@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from keras_tickets._checks import check_sparsity
-from keras_tickets._counts import nonzeros
 from keras_tickets._kernels.paths import weight_paths
-from keras_tickets._ranking import highest
+from keras_tickets._selection.counts import nonzeros
+from keras_tickets._selection.ranking import highest
 
 __all__ = [
     "Basis",

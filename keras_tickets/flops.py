@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import keras
 
+from keras_tickets._accounting.costs import LAYERS, Convention, Cost, find_uses, get_convention
 from keras_tickets._checks import check_model
-from keras_tickets._costs import LAYERS, Convention, Cost, find_uses, get_convention
 from keras_tickets._kernels.find import Kernel, multiplied_kernels
 from keras_tickets._kernels.tracing import InputShape
-from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets._tables import count_text, fill, render_table, shape_text
 from keras_tickets._warnings import warn
 from keras_tickets.masks import MaskedKernel, masked_kernels

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from keras_tickets._sparse_matmul import OuterProduct
+from keras_tickets._sparse_storage import OuterProduct
 from keras_tickets.layers._masked_values import collect_masked_values
 from keras_tickets.masks import record_of
 

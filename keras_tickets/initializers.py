@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_tickets._checks import check_number, check_one_of, check_seed
 from keras_tickets._kernels.find import all_kernels
-from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets.masks import masked_kernels
 
 __all__ = ["SparseVarianceScaling", "initialize"]

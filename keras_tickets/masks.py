@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_tickets import _keras_compat
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets._randomness import random_scores
-from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets.structures import Layout
 
 __all__ = ["get_masks", "set_masks"]

@@ -6,14 +6,14 @@ import math
 import keras
 
 from keras_tickets import distributions, masks, structures
+from keras_tickets._accounting.costs import find_uses
+from keras_tickets._accounting.memory import KernelSize, Memory, memory_of, slots_per_weight
+from keras_tickets._accounting.sizes import FORMATS, itemsize, stored_kernel, stored_sizes
 from keras_tickets._allocation import allocate
 from keras_tickets._checks import check_model, check_one_of
-from keras_tickets._costs import find_uses
 from keras_tickets._kernels.find import Filters, Skipped, find_kernels
-from keras_tickets._memory import KernelSize, Memory, bytes_text, memory_of, slots_per_weight
-from keras_tickets._sizes import FORMATS, itemsize, stored_kernel, stored_sizes
 from keras_tickets._storage import STORAGES, why_masked
-from keras_tickets._tables import fill, list_text, render_table, shape_text
+from keras_tickets._tables import bytes_text, fill, list_text, render_table, shape_text
 
 __all__ = ["Memory", "PlanRow", "SparsityPlan", "plan", "summary"]
 

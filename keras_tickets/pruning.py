@@ -7,9 +7,9 @@ import numpy as np
 
 from keras_tickets import _keras_compat, masks, scoring
 from keras_tickets._checks import check_integer, check_model, check_one_of, check_sparsity
-from keras_tickets._counts import nonzeros, sparsity_of
 from keras_tickets._kernels.find import Filters, all_kernels
-from keras_tickets._ranking import check_scores, highest
+from keras_tickets._selection.counts import nonzeros, sparsity_of
+from keras_tickets._selection.ranking import check_scores, highest
 from keras_tickets._warnings import warn
 from keras_tickets.layers.sparse import Sparse
 from keras_tickets.model import SparseModel, with_full_masks

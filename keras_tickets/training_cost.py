@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
+from keras_tickets._accounting.costs import LAYERS, Convention, Phase, get_convention
 from keras_tickets._checks import check_integer
-from keras_tickets._costs import LAYERS, Convention, Phase, get_convention
 from keras_tickets._files.documents import read_document
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.run_files import MODEL, SUMMARY, SUMMARY_KIND, SUMMARY_SCHEMA

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keras_tickets import distributions
 from keras_tickets._checks import check_sparsity
-from keras_tickets._counts import sparsity_of
+from keras_tickets._selection.counts import sparsity_of
 from keras_tickets.distributions import ER, ERK, Custom, Global, Uniform, nonzeros
 from keras_tickets.distributions.erdos_renyi import solve
 

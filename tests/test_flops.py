@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_tickets as kt
-from keras_tickets._costs import Cost
+from keras_tickets._accounting.costs import Cost
 from keras_tickets.flops import training_flops
 
 layers = keras.layers

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_tickets._workers import Workers
+from keras_tickets._workers.workers import Workers
 
 
 class Threads(Workers):

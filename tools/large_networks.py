@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 import keras_tickets as kt
-from keras_tickets._memory import bytes_text
+from keras_tickets._tables import bytes_text
 from keras_tickets.masks import masked_kernels
 
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 import keras
 
 import keras_tickets as kt
-from keras_tickets import _costs
+from keras_tickets._accounting.costs import CONVENTIONS, Cost, find_uses
+from keras_tickets._accounting.sizes import StoredKernel, stored_sizes
 from keras_tickets._allocation import allocate
 from keras_tickets._kernels.find import Kernel, all_kernels
-from keras_tickets._sizes import StoredKernel, stored_sizes
 from keras_tickets.flops import training_flops
 
-RIGL = _costs.CONVENTIONS["rigl"]
+RIGL = CONVENTIONS["rigl"]
 SPARSITIES = (0.8, 0.9, 0.95, 0.965)
 EVERY, STEPS, END = 100, 32_000, 25_000  # of RigL on ImageNet
 FIRST_TOO = kt.distributions.Uniform(dense_first_conv=False)
@@ -34,13 +34,13 @@ class Network:
     """
 
     kernels: list[Kernel]
-    costs: Mapping[str, _costs.Cost]
+    costs: Mapping[str, Cost]
 
     @classmethod
     def of(cls, model: keras.Model) -> "Network":
         """The network of a built model."""
         kernels = all_kernels(model)
-        uses = _costs.find_uses(model, kernels).kernels
+        uses = find_uses(model, kernels).kernels
         return cls(kernels, {path: cost for path, cost in uses.items() if cost is not None})
 
     @property
@@ -230,7 +230,7 @@ def printed_table(network: Network) -> str:
     return table(["", "distribution", "sparsity", "printed", "counted", "", "and 1 more"], rows)
 
 
-def notebook_costs() -> dict[str, tuple[int, _costs.Cost]]:
+def notebook_costs() -> dict[str, tuple[int, Cost]]:
     """Sizes and costs of the kernels of MobileNet as the published notebook counts them.
 
     Its layers with a stride read an image that is padded on two sides and padded again for the
@@ -241,7 +241,7 @@ def notebook_costs() -> dict[str, tuple[int, _costs.Cost]]:
     side, channels = 112, 32
 
     def add(name, size, positions, outputs):
-        found[name] = size, _costs.Cost(positions, outputs, True, True)
+        found[name] = size, Cost(positions, outputs, True, True)
 
     add("conv1", 27 * 32, 113**2, 113**2 * 32)
     for index, (filters, stride) in enumerate(BLOCKS, start=1):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_tickets._files.mask_bits import pack_mask
-from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets.masks import MaskedKernel
 
 

@@ -22,7 +22,7 @@ from keras_tickets._files.checkpoints import (
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.schemas import check_schema
 from keras_tickets._warnings import warn
-from keras_tickets._workers import Workers, count_workers
+from keras_tickets._workers.workers import Workers, count_workers
 from keras_tickets.callbacks._batch_size import BatchSize
 
 SCHEMA = {

@@ -1,6 +1,6 @@
 """How a sparsity is shared among the kernels of a model."""
 
-from keras_tickets._counts import nonzeros
+from keras_tickets._selection.counts import nonzeros
 from keras_tickets.distributions._get import get
 from keras_tickets.distributions.custom import Custom
 from keras_tickets.distributions.distribution import Allocation, Distribution

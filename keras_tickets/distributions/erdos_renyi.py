@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from keras_tickets._checks import check_number, check_sparsity
-from keras_tickets._counts import nonzeros
 from keras_tickets._kernels.find import Kernel
+from keras_tickets._selection.counts import nonzeros
 from keras_tickets.distributions.distribution import Allocation, Distribution
 
 

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from keras_tickets._checks import check_sparsity
-from keras_tickets._counts import nonzeros, sparsity_of
 from keras_tickets._kernels.find import Kernel
-from keras_tickets._ranking import check_scores, highest
+from keras_tickets._selection.counts import nonzeros, sparsity_of
+from keras_tickets._selection.ranking import check_scores, highest
 from keras_tickets.distributions.distribution import Allocation, Distribution
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets._version import __version__
-from keras_tickets._workers import Workers
+from keras_tickets._workers.workers import Workers
 from keras_tickets.data.digest import digest_of_data
 from keras_tickets.experiments.error_lines import one_line
 from keras_tickets.experiments.experiment import Experiment

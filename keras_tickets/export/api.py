@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from keras_tickets._checks import check_flag, check_model
 from keras_tickets._kernels.tracing import InputShape
-from keras_tickets._positions import LARGEST_DENSE
-from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._sparse_storage.kernel import SparseKernel
+from keras_tickets._sparse_storage.positions import LARGEST_DENSE
 from keras_tickets.export import advice, apart, placing
 from keras_tickets.export.calibration import check_wanted, read_examples
 from keras_tickets.export.formats import find_format

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_tickets import _keras_compat
-from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets.export import advice, apart, saved_model
 from keras_tickets.export.interface import Interface
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets.export.converted import convert
 from keras_tickets.export.interface import Interface, unique_names
 from keras_tickets.export.litert_file import IDENTIFIER

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
-from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets.export.interface import Interface, is_flat, name_outputs
 from keras_tickets.export.packed_weights import PackedWeight, gets_smaller
 from keras_tickets.layers._stand_ins import standing_in

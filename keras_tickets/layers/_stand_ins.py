@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import tensorflow as tf
 
-from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._sparse_storage.kernel import SparseKernel
 
 
 class _Scope(threading.local):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets import _keras_compat, _sparse_matmul
+from keras_tickets import _keras_compat, _sparse_storage
 from keras_tickets._checks import (
     check_flag,
     check_integer,
@@ -14,9 +14,9 @@ from keras_tickets._checks import (
     check_seed,
     check_sparsity,
 )
-from keras_tickets._counts import nonzeros
-from keras_tickets._positions import check_positions, draw_positions
-from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._selection.counts import nonzeros
+from keras_tickets._sparse_storage.kernel import SparseKernel
+from keras_tickets._sparse_storage.positions import check_positions, draw_positions
 from keras_tickets._storage import SPARSE_DTYPES
 from keras_tickets.initializers import SparseVarianceScaling
 from keras_tickets.layers._masked_values import collect
@@ -116,7 +116,7 @@ class SparseDense(_keras_compat.AskedBeforeSavedModel, keras.layers.Layer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.seed = check_seed(seed)
-        self.engine = check_one_of("engine", engine, _sparse_matmul.ENGINES)
+        self.engine = check_one_of("engine", engine, _sparse_storage.ENGINES)
         if self.variable_dtype not in SPARSE_DTYPES or self.quantization_mode:
             raise ValueError(
                 f"`dtype` must have variables of one of {SPARSE_DTYPES} for sparse storage. "
@@ -194,9 +194,9 @@ class SparseDense(_keras_compat.AskedBeforeSavedModel, keras.layers.Layer):
         if (kernel := stand_in(record)) is not None:
             product = tf.matmul(tf.cast(x, kernel.dtype), kernel, transpose_b=True)
         else:
-            pattern = _sparse_matmul.Pattern(indices, *record.shape)
-            engine = _sparse_matmul.find_engine(self.engine)
-            product = _sparse_matmul.multiply(engine, pattern, values, x)
+            pattern = _sparse_storage.Pattern(indices, *record.shape)
+            engine = _sparse_storage.find_engine(self.engine)
+            product = _sparse_storage.multiply(engine, pattern, values, x)
         collect(record, product, x)
         outputs = tf.cast(product, self.compute_dtype)
         if inputs.shape.rank != 2:
@@ -210,7 +210,7 @@ class SparseDense(_keras_compat.AskedBeforeSavedModel, keras.layers.Layer):
 
     def check_saved_model(self):
         standing_in = any(map(has_stand_in, self.masked_kernels))
-        if not standing_in and not _sparse_matmul.in_saved_models(self.engine):
+        if not standing_in and not _sparse_storage.in_saved_models(self.engine):
             raise ValueError(
                 f"Layer {self.name!r} computes with numba, which a SavedModel cannot hold. Use "
                 "`kt.export`, or `kt.strip(model).export(…)`; or set its `engine` to "

@@ -12,7 +12,7 @@ from keras_tickets import _keras_compat, masks
 from keras_tickets._checks import check_model
 from keras_tickets._kernels.calls import last_call, tensor_arguments
 from keras_tickets._kernels.graphs import graph_of
-from keras_tickets._training_step import SparseTraining
+from keras_tickets._training_step.training import SparseTraining
 from keras_tickets.layers._sparse_root import SparseRoot, root_of
 from keras_tickets.layers.sparse import Sparse
 from keras_tickets.layers.sparse_dense import SparseDense

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
-from keras_tickets._sparse_matmul import OuterProduct
+from keras_tickets._sparse_storage import OuterProduct
 from keras_tickets.masks import record_of
 from keras_tickets.optimizers._kernel_state import KernelState
 

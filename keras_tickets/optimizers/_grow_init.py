@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets._checks import check_number, check_one_of
-from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets.masks import MaskedKernel
 
 CHOICES = (

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets.masks import apply_mask, record_of
 
 # Their step leaves a weight at 0 as long as its gradient is 0 and its slots are at rest.

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-from keras_tickets._costs import Phase
-from keras_tickets._sparse_kernel import SparseKernel
+from keras_tickets._accounting.costs import Phase
+from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets.masks import MaskedKernel
 from keras_tickets.optimizers._kernel_state import KernelState
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_tickets import _search, _selection
 from keras_tickets._randomness import scores_at, stream
-from keras_tickets._sparse_kernel import SparseKernel
-from keras_tickets._sparse_matmul import OuterProduct, Pattern, find_engine
+from keras_tickets._selection import exact, search
+from keras_tickets._sparse_storage import OuterProduct, Pattern, find_engine
+from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets.optimizers._grow_init import GRADIENTS, grown_values, random_stream
 from keras_tickets.optimizers._kernel_state import KernelState
 
@@ -36,7 +36,7 @@ def drop_and_grow(method, state: KernelState, fraction: tf.Tensor, step: tf.Tens
         start = tf.convert_to_tensor(given.pop(0)) if given else None
         old, weights = tf.convert_to_tensor(indices), tf.convert_to_tensor(values)
         dropped = tf.cast(tf.cast(count, tf.float32) * fraction, tf.int32)
-        kept = _selection.choose(method.drop_scores(weights), count - dropped)
+        kept = exact.choose(method.drop_scores(weights), count - dropped)
         taken = tf.gather(old, tf.where(kept)[:, 0])
         grown = method.grow_positions(state, product, taken, dropped, step)
         new = tf.ensure_shape(tf.sort(tf.concat([taken, grown], 0)), (count,))
@@ -120,7 +120,7 @@ def search_products(
         block: A `block_size` of whole rows.
         taken: int64 tensor, sorted: the positions that are kept.
     """
-    gradient = _search.product_scores_from(*product, block // state.masked.shape[1])
-    return _search.best_positions(
+    gradient = search.product_scores_from(*product, block // state.masked.shape[1])
+    return search.best_positions(
         lambda start: scores(gradient(start)), state.masked.size, count, block=block, taken=taken
     )

@@ -6,8 +6,8 @@ import tensorflow as tf
 from keras_tickets import _keras_compat, schedules
 from keras_tickets._checks import check_integer, check_seed
 from keras_tickets._randomness import random_scores
-from keras_tickets._sparse_kernel import SparseKernel
-from keras_tickets._sparse_matmul import OuterProduct
+from keras_tickets._sparse_storage import OuterProduct
+from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets.optimizers import _stored_kernels
 from keras_tickets.optimizers._grow_init import (
     GRADIENTS,

@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets import _keras_compat, _selection, schedules
+from keras_tickets import _keras_compat, schedules
 from keras_tickets._checks import check_one_of
-from keras_tickets._counts import sparsity_of
+from keras_tickets._selection import exact
+from keras_tickets._selection.counts import sparsity_of
 from keras_tickets._tables import count_text
 from keras_tickets._warnings import warn
 from keras_tickets.optimizers._kernel_state import update_on_devices
@@ -198,7 +199,7 @@ class MagnitudePruning(PeriodicOptimizer):
         among = None
         if not self.trains_off_mask:
             among = flat([tf.convert_to_tensor(record.mask) for record in records])
-        chosen = _selection.choose(
+        chosen = exact.choose(
             flat([_magnitudes(record) for record in records]),
             self.schedule.left(sum(sizes), self._total_sparsity(step)),
             among=among,

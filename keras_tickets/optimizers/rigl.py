@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from keras_tickets._checks import check_integer
 from keras_tickets._randomness import random_positions
-from keras_tickets._search import is_taken
-from keras_tickets._selection import choose
+from keras_tickets._selection.exact import choose
+from keras_tickets._selection.search import is_taken
 from keras_tickets.optimizers._growth_signal import MeanOfBatches
 from keras_tickets.optimizers._stored_kernels import gradient_at, search_products
 from keras_tickets.optimizers.drop_and_grow import DropAndGrow

@@ -2,9 +2,9 @@
 
 import keras
 
-from keras_tickets import _search
-from keras_tickets._positions import LARGEST_DENSE
 from keras_tickets._randomness import random_scores
+from keras_tickets._selection import search
+from keras_tickets._sparse_storage.positions import LARGEST_DENSE
 from keras_tickets.optimizers.drop_and_grow import DropAndGrow
 
 
@@ -63,7 +63,7 @@ class SET(DropAndGrow):
     def grow_positions(self, state, gradient, taken, count, step):
         kernel = state.masked
         if kernel.size > LARGEST_DENSE:
-            return _search.draw_free_positions(
+            return search.draw_free_positions(
                 kernel.size,
                 count,
                 taken=taken,
@@ -72,8 +72,8 @@ class SET(DropAndGrow):
                 step=step,
             )
         block = self.block_size(kernel)
-        scores = _search.random_scores_from(kernel.name, self.seed, step, block)
-        return _search.best_positions(scores, kernel.size, count, block=block, taken=taken)
+        scores = search.random_scores_from(kernel.name, self.seed, step, block)
+        return search.best_positions(scores, kernel.size, count, block=block, taken=taken)
 
     def grow_scores(self, state, gradient, step):
         return random_scores(state.masked.kernel.shape, state.masked.name, self.seed, step)

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from keras_tickets import _selection
 from keras_tickets._checks import check_number
 from keras_tickets._kernels.find import Kernel
+from keras_tickets._selection import exact
 from keras_tickets.structures.structure import Layout, Matrix, Structure
 
 
@@ -81,20 +81,20 @@ class _Neurons(Layout):
         drop, grow = self.matrix.of(drop_scores), self.matrix.of(grow_scores)
         count = tf.math.count_nonzero(active, dtype=tf.int32)
         dropped = tf.cast(tf.cast(count, tf.float32) * fraction, tf.int32)
-        kept = _selection.choose(drop, count - dropped, among=active, method=method)
-        salient = kept | _selection.choose(grow, dropped, method=method)
+        kept = exact.choose(drop, count - dropped, among=active, method=method)
+        salient = kept | exact.choose(grow, dropped, method=method)
         live = self._live(salient, target, method)
         fan_in = tf.minimum(target // tf.math.count_nonzero(live, dtype=tf.int32), self.units)
-        kept = _selection.choose(drop, count - dropped, among=active & live[:, None], method=method)
-        kept = _selection.choose_rows(drop, fan_in, among=kept)
+        kept = exact.choose(drop, count - dropped, among=active & live[:, None], method=method)
+        kept = exact.choose_rows(drop, fan_in, among=kept)
         missing = fan_in - tf.math.count_nonzero(kept, axis=1, dtype=tf.int32)
         missing = tf.where(live, missing, 0)
-        return self.matrix.to_kernel(kept | _selection.choose_rows(grow, missing, among=~kept))
+        return self.matrix.to_kernel(kept | exact.choose_rows(grow, missing, among=~kept))
 
     def _live(self, salient, target, method):
         """Marks neurons with enough salient weights, at least as many as can hold the target."""
         counts = tf.math.count_nonzero(salient, axis=1, dtype=tf.int32)
         share = self.ablation * (target // self.groups) if self.ablation < 1 else self.ablation
         needed = min(target // self.units + 1, self.groups)
-        most = _selection.kth_largest(tf.cast(counts, tf.float32), needed, method=method)
+        most = exact.kth_largest(tf.cast(counts, tf.float32), needed, method=method)
         return counts >= tf.minimum(max(int(share), 1), tf.cast(most, tf.int32))

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from keras_tickets._counts import sparsity_of
 from keras_tickets._kernels.find import Kernel
+from keras_tickets._selection.counts import sparsity_of
 from keras_tickets.structures.structure import Layout, Matrix, Structure
 
 

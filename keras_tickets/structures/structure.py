@@ -6,10 +6,10 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets import _selection
-from keras_tickets._counts import nonzeros
 from keras_tickets._kernels.axes import is_depthwise
 from keras_tickets._kernels.find import Kernel
+from keras_tickets._selection import exact
+from keras_tickets._selection.counts import nonzeros
 
 
 class Structure(abc.ABC):
@@ -215,9 +215,7 @@ class Layout(abc.ABC):
         active = self.pool(mask)
         count = tf.math.count_nonzero(active, dtype=tf.int32)
         dropped = tf.cast(tf.cast(count, tf.float32) * fraction, tf.int32)
-        kept = _selection.choose(
-            self.pool(drop_scores), count - dropped, among=active, method=method
-        )
+        kept = exact.choose(self.pool(drop_scores), count - dropped, among=active, method=method)
         if self.groups > 1:
             missing = _count_rows(active) - _count_rows(kept)
         else:
@@ -227,8 +225,8 @@ class Layout(abc.ABC):
 
     def _best(self, scores, left, among, method):
         if self.groups > 1:
-            return _selection.choose_rows(scores, left, among=among)
-        return _selection.choose(scores, left, among=among, method=method)
+            return exact.choose_rows(scores, left, among=among)
+        return exact.choose(scores, left, among=among, method=method)
 
 
 class Matrix:

@@ -11,7 +11,7 @@ from keras_tickets import _keras_compat
 from keras_tickets._checks import check_logit_shapes, check_number
 from keras_tickets._resolved_steps import ResolvedSteps
 from keras_tickets._tables import count_text
-from keras_tickets._training_step import SparseTraining
+from keras_tickets._training_step.training import SparseTraining
 from keras_tickets._warnings import warn
 from keras_tickets.losses import SoftLabels
 from keras_tickets.step import Step

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_tickets import _keras_compat
-from keras_tickets._same_workers import without_names
+from keras_tickets._training_step.same_workers import without_names
 from keras_tickets.masks import kernels_by_path, set_masks, whole_kernels
 from keras_tickets.tickets import Ticket
 from keras_tickets.trainers.controls import CONTROLS, FROM_STEP_0

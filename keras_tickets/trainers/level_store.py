@@ -23,7 +23,7 @@ from keras_tickets._files.documents import read_document, write_document
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.locks import locked
 from keras_tickets._warnings import warn
-from keras_tickets._workers import Workers
+from keras_tickets._workers.workers import Workers
 from keras_tickets.tickets import Ticket, load_ticket, save_ticket
 
 LOCK = ".keras_tickets_levels"

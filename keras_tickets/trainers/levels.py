@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from keras_tickets._checks import check_number, compile_regex
-from keras_tickets._counts import sparsity_of
-from keras_tickets._ranking import highest
+from keras_tickets._selection.counts import sparsity_of
+from keras_tickets._selection.ranking import highest
 from keras_tickets._warnings import warn
 from keras_tickets.masks import MaskedKernel
 

@@ -15,8 +15,8 @@ from keras_tickets._checks import (
     check_some_of,
 )
 from keras_tickets._kernels.find import find_kernels
-from keras_tickets._training_step import SparseTraining
-from keras_tickets._workers import Workers
+from keras_tickets._training_step.training import SparseTraining
+from keras_tickets._workers.workers import Workers
 from keras_tickets.masks import kernels_by_path, masked_kernels, whole_kernels
 from keras_tickets.model import with_full_masks
 from keras_tickets.optimizers.magnitude_pruning import SCOPES

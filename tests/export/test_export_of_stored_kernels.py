@@ -40,8 +40,8 @@ def refuse_whole_kernels(monkeypatch):
         raise AssertionError("a dense kernel is formed")
 
     monkeypatch.setattr(stripping, "dense_layer", refuse)
-    monkeypatch.setattr("keras_tickets._sparse_kernel.spread", refuse)
-    monkeypatch.setattr("keras_tickets._sparse_kernel.mask_of", refuse)
+    monkeypatch.setattr("keras_tickets._sparse_storage.kernel.spread", refuse)
+    monkeypatch.setattr("keras_tickets._sparse_storage.kernel.mask_of", refuse)
     monkeypatch.setattr(NonZeros, "whole", refuse)
 
 

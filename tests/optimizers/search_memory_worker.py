@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_tickets as kt
-from keras_tickets._sparse_matmul import OuterProduct
+from keras_tickets._sparse_storage import OuterProduct
 
 BATCH = 32
 STATUS = pathlib.Path("/proc/self/status")

@@ -11,7 +11,7 @@ from networks import LOSS, labeled, mlp
 from slow_cases import slow_unless
 
 import keras_tickets as kt
-from keras_tickets._sparse_matmul import OuterProduct
+from keras_tickets._sparse_storage import OuterProduct
 from keras_tickets.masks import masked_kernels
 from keras_tickets.optimizers import rigl as rigl_module
 from keras_tickets.optimizers import set as set_module

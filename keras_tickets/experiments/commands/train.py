@@ -9,7 +9,7 @@ from absl import flags
 from keras_tickets._optional import import_optional
 from keras_tickets._tables import render_table
 from keras_tickets._warnings import warn
-from keras_tickets._workers import Workers
+from keras_tickets._workers.workers import Workers
 from keras_tickets.experiments import restarts, strategies, train
 from keras_tickets.experiments.commands.export import load
 from keras_tickets.experiments.experiment import Experiment

@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from keras_tickets import data
-from keras_tickets._workers import Workers
+from keras_tickets._workers.workers import Workers
 from keras_tickets.experiments.work_directory import WorkDirectory
 from keras_tickets.plan import SparsityPlan
 

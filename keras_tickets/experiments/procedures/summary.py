@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from keras_tickets._costs import LAYERS
+from keras_tickets._accounting.costs import LAYERS
 from keras_tickets.experiments.procedures.procedure import Run
 from keras_tickets.flops import count_model, flops_of
 from keras_tickets.training_cost import cost_of

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_tickets._randomness import PERMUTED_AT_ONCE, permutation, scores_at, stream
-from keras_tickets._selection import EXCLUDED, choose_keys, sort_keys
+from keras_tickets._selection.exact import EXCLUDED, choose_keys, sort_keys
 
 
 def best_positions(
@@ -23,7 +23,7 @@ def best_positions(
 ) -> tf.Tensor:
     """Finds the `k` positions with the highest scores, exactly, in graph.
 
-    The choice is that of `_selection.choose`: ties go to the lowest position.
+    The choice is that of `choose`: ties go to the lowest position.
 
     Args:
         scores_from: Given an int64 scalar `start`, the scores of the positions from it on: float32,
@@ -39,7 +39,7 @@ def best_positions(
     Example:
 
     >>> import tensorflow as tf
-    >>> from keras_tickets._search import best_positions
+    >>> from keras_tickets._selection.search import best_positions
     >>> scores = tf.constant([0.0, 3.0, 2.0, 3.0, 1.0, 2.0])
     >>> best_positions(lambda start: tf.slice(scores, [start], [2]), 6, 3, block=2).numpy().tolist()
     [1, 2, 3]

@@ -6,7 +6,7 @@ They are flat and row-major, `input * units + unit`, in ascending order, as int6
 import numpy as np
 
 from keras_tickets._randomness import random_positions
-from keras_tickets._search import best_positions, random_scores_from
+from keras_tickets._selection.search import best_positions, random_scores_from
 
 LARGEST_DENSE = 2**31 - 1  # weights of a kernel that is ever formed or ranked as a whole
 _BLOCK = 2**20

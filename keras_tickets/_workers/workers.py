@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets._digests import digest_words
+from keras_tickets._workers.digests import digest_words
 
 Result = TypeVar("Result")
 ADVICE = "Start all of them with the same configuration, seed and data."

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
-from keras_tickets._same_workers import SameOnAllWorkers
 from keras_tickets._tables import count_text
+from keras_tickets._training_step.same_workers import SameOnAllWorkers
 from keras_tickets._warnings import warn
 from keras_tickets.gradients import DenseGradientTape
 from keras_tickets.layers._masked_values import kernels_at_rest

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_tickets._sparse_matmul.pattern import Pattern
+from keras_tickets._sparse_storage.pattern import Pattern
 
 _BLOCK = 2**15
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 from slow_cases import slow_unless
 
-from keras_tickets import _selection
+from keras_tickets._selection import exact
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 2.5, -2.5, np.inf, -np.inf, np.nan, -np.nan]
 DENORMAL = [1e-45, -1e-45, 3e-39, 3.1e-39, -3e-39, 1.1754944e-38]
@@ -53,7 +53,7 @@ def choices(draw):
 @hypothesis.settings(max_examples=30, deadline=None)
 def test_chooses_as_a_stable_sort_does(method, case):
     scores, k, among = case
-    chosen = _selection.choose(scores, k, among=among, method=method).numpy()
+    chosen = exact.choose(scores, k, among=among, method=method).numpy()
     np.testing.assert_array_equal(chosen, expected(scores, k, among))
 
 
@@ -62,7 +62,7 @@ def compiled(shape, method, jit_compile, masked):
 
     @tf.function(jit_compile=jit_compile, input_signature=signature)
     def run(scores, k, among):
-        return _selection.choose(scores, k, among=among if masked else None, method=method)
+        return exact.choose(scores, k, among=among if masked else None, method=method)
 
     return run
 
@@ -134,7 +134,7 @@ def test_zeros_of_both_signs_are_equal_and_nans_are_last(method):
     scores = [np.nan, -np.inf, -0.0, 0.0, -np.nan, -0.0]
     order = [2, 3, 5, 1, 0, 4]
     for k in range(7):
-        chosen = _selection.choose(scores, k, method=method)
+        chosen = exact.choose(scores, k, method=method)
         assert np.flatnonzero(chosen).tolist() == sorted(order[:k])
 
 
@@ -143,7 +143,7 @@ def test_zeros_of_both_signs_are_equal_and_nans_are_last(method):
 def test_other_float_types_are_compared_in_float32(method, dtype):
     scores = tf.cast(np.random.default_rng(5).normal(size=(40, 7)), dtype)
     want = expected(tf.cast(scores, tf.float32).numpy(), 60)
-    np.testing.assert_array_equal(_selection.choose(scores, 60, method=method), want)
+    np.testing.assert_array_equal(exact.choose(scores, 60, method=method), want)
 
 
 @pytest.mark.parametrize("method", BODIES)
@@ -156,7 +156,7 @@ def test_kth_largest_is_the_kth_of_a_sort(method, case):
     descending = np.sort(np.where(np.isnan(allowed), -np.inf, allowed).astype(np.float64))[::-1]
     nans = int(np.isnan(allowed).sum())
     rank = max(k, 1)
-    value = _selection.kth_largest(scores, k, among=among, method=method).numpy()
+    value = exact.kth_largest(scores, k, among=among, method=method).numpy()
     assert value.dtype == np.float32
     if rank > allowed.size - nans:
         assert np.isnan(value)
@@ -173,7 +173,7 @@ def compiled_rows(shape, jit_compile, masked, each):
 
     @tf.function(jit_compile=jit_compile, input_signature=signature)
     def run(scores, k, among):
-        return _selection.choose_rows(scores, k, among=among if masked else None)
+        return exact.choose_rows(scores, k, among=among if masked else None)
 
     return run
 
@@ -214,8 +214,8 @@ def test_chooses_from_each_row_as_a_stable_sort_does(shape, masked, each):
 
 
 def test_rows_without_columns_have_nothing_to_choose():
-    assert _selection.choose_rows(tf.zeros((3, 0)), 2).shape == (3, 0)
-    assert _selection.choose_rows(tf.zeros((0, 3)), 2).shape == (0, 3)
+    assert exact.choose_rows(tf.zeros((3, 0)), 2).shape == (3, 0)
+    assert exact.choose_rows(tf.zeros((0, 3)), 2).shape == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_rows_without_columns_have_nothing_to_choose():
 )
 def test_wrong_arguments_for_rows_are_named(error, words, scores, k, options):
     with pytest.raises(error, match=words):
-        _selection.choose_rows(scores, k, **options)
+        exact.choose_rows(scores, k, **options)
 
 
 def test_compiled_search_has_static_shapes_and_calls_nothing_on_the_host():
@@ -256,9 +256,9 @@ def test_nothing_is_sorted_and_float64_is_not_used():
 
 @pytest.mark.parametrize("method", BODIES)
 def test_an_empty_tensor_has_nothing_to_choose(method):
-    assert _selection.choose(tf.zeros((3, 0)), 2, method=method).shape == (3, 0)
+    assert exact.choose(tf.zeros((3, 0)), 2, method=method).shape == (3, 0)
     with pytest.raises(ValueError, match="`scores` must not be empty"):
-        _selection.kth_largest(tf.zeros((3, 0)), 2, method=method)
+        exact.kth_largest(tf.zeros((3, 0)), 2, method=method)
 
 
 @pytest.mark.parametrize(
@@ -273,14 +273,14 @@ def test_an_empty_tensor_has_nothing_to_choose(method):
     ],
 )
 def test_wrong_arguments_are_named(error, words, scores, k, options):
-    for function in (_selection.choose, _selection.kth_largest):
+    for function in (exact.choose, exact.kth_largest):
         with pytest.raises(error, match=words):
             function(scores, k, **options)
 
 
 def test_an_unknown_shape_is_refused():
     run = tf.function(
-        lambda scores: _selection.choose(scores, 1), input_signature=[tf.TensorSpec([None])]
+        lambda scores: exact.choose(scores, 1), input_signature=[tf.TensorSpec([None])]
     )
     with pytest.raises(ValueError, match="`scores` must have a static shape"):
         run(tf.zeros(3))

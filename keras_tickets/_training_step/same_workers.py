@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_tickets import masks
-from keras_tickets._workers import Workers
+from keras_tickets._workers.workers import Workers
 
 ADVICE = "Build model, masks, optimizer and data with the same seeds and arguments on all workers."
 

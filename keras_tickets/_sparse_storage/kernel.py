@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_tickets._positions import check_positions, mask_of, spread
+from keras_tickets._sparse_storage.positions import check_positions, mask_of, spread
 
 
 class SparseKernel:

@@ -9,7 +9,7 @@ from slow_cases import slow_unless
 from small_models import nested, subclassed
 
 import keras_tickets as kt
-from keras_tickets import _positions
+from keras_tickets._sparse_storage import positions
 
 X, Y = labeled(96, inputs=12)
 ENGINES = ("tensorflow", "numba")
@@ -231,7 +231,7 @@ def test_what_needs_whole_kernels_says_so(monkeypatch):
         sparse.compile("sgd", LOSS, jit_compile=True)
     with pytest.raises(ValueError, match="GradualMagnitude needs whole kernels"):
         sparse.compile(METHODS["GradualMagnitude"].make("sgd"), LOSS)
-    monkeypatch.setattr(_positions, "LARGEST_DENSE", 100)
+    monkeypatch.setattr(positions, "LARGEST_DENSE", 100)
     for run in (kt.strip, kt.get_masks, kt.Ticket.of):
         with pytest.raises(ValueError, match="none of more than 100 is formed as a whole"):
             run(sparse)

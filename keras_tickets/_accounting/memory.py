@@ -108,17 +108,6 @@ def slots_per_weight(model: keras.Model) -> int | None:
     return sum(tuple(slot.shape) == (2, 3) for _, slot, _ in slots)
 
 
-def bytes_text(size: float) -> str:
-    """A number of bytes in three digits or a little more: `83.9 MB`."""
-    if size < 1000:
-        return f"{size:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        size /= 1000
-        if size < 1000:
-            return f"{size:.1f} {unit}"
-    return f"{size / 1000:,.1f} TB"
-
-
 def _dense(kernel: KernelSize) -> tuple[int, int, int, int]:
     """Bytes of weights, of masks in memory and on disk, and the number of gradients."""
     return kernel.size * kernel.itemsize, 0, 0, 1

@@ -8,8 +8,8 @@ import tensorflow as tf
 from hypothesis import strategies as st
 from slow_cases import slow_unless
 
-from keras_tickets import _search, _selection
 from keras_tickets._randomness import random_scores
+from keras_tickets._selection import exact, search
 
 
 def from_array(scores, block):
@@ -33,7 +33,7 @@ def searches(draw):
 @hypothesis.settings(max_examples=60, deadline=None)
 def test_blocks_find_what_a_sort_of_all_finds(case):
     scores, taken, k, block = case
-    found = _search.best_positions(
+    found = search.best_positions(
         from_array(scores, block),
         scores.size,
         k,
@@ -47,8 +47,8 @@ def test_blocks_find_what_a_sort_of_all_finds(case):
 def test_special_scores_rank_as_in_a_mask(special):
     scores = np.random.default_rng(0).choice([special, 0.0, 1.0, -1.0], 50).astype(np.float32)
     for k in (1, 17, 30, 50):
-        found = _search.best_positions(from_array(scores, 7), 50, k, block=7).numpy()
-        np.testing.assert_array_equal(found, np.flatnonzero(_selection.choose(scores, k)))
+        found = search.best_positions(from_array(scores, 7), 50, k, block=7).numpy()
+        np.testing.assert_array_equal(found, np.flatnonzero(exact.choose(scores, k)))
 
 
 @pytest.mark.parametrize(
@@ -68,20 +68,20 @@ def test_products_in_blocks_are_the_dense_gradient(block_rows, fraction):
     rows = min(block_rows, 30)
 
     @tf.function
-    def search(x, dy, taken, k):
-        products = _search.product_scores_from(x, dy, rows)
-        return _search.best_positions(
+    def find(x, dy, taken, k):
+        products = search.product_scores_from(x, dy, rows)
+        return search.best_positions(
             lambda start: tf.abs(products(start)), 600, k, block=rows * 20, taken=taken
         )
 
-    found = search(x, dy, tf.constant(np.flatnonzero(taken)), tf.constant(k))
+    found = find(x, dy, tf.constant(np.flatnonzero(taken)), tf.constant(k))
     scores = np.abs(x.T @ dy).ravel()
     np.testing.assert_array_equal(found, np.flatnonzero(oracle.top(scores, k, ~taken)))
 
 
 def test_random_scores_in_blocks_are_those_of_the_whole_kernel():
     step = tf.constant(2**40 + 3, tf.int64)
-    scores = _search.random_scores_from("a/kernel", 2**35, step, block=100)
+    scores = search.random_scores_from("a/kernel", 2**35, step, block=100)
     whole = random_scores((1000,), "a/kernel", 2**35, step).numpy()
     for start in (0, 100, 900):
         part = scores(tf.constant(start, tf.int64)).numpy()
@@ -95,7 +95,7 @@ def test_free_positions_are_drawn_without_repetition(seed, weights, share):
     k = int(weights * share)
     rng = np.random.default_rng(seed)
     taken = np.sort(rng.choice(size, weights - k, replace=False))
-    found = _search.draw_free_positions(
+    found = search.draw_free_positions(
         size, tf.constant(k), taken=tf.constant(taken), path="a", seed=seed, step=1
     ).numpy()
     assert found.size == k == len(set(found.tolist()))

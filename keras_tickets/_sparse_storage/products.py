@@ -6,8 +6,8 @@ gradient is written with them, and no engine needs to know of derivatives.
 
 import tensorflow as tf
 
-from keras_tickets._sparse_matmul.engines import Engine
-from keras_tickets._sparse_matmul.pattern import Pattern
+from keras_tickets._sparse_storage.engines import Engine
+from keras_tickets._sparse_storage.pattern import Pattern
 
 
 def multiply(engine: Engine, pattern: Pattern, values: tf.Tensor, x: tf.Tensor) -> tf.Tensor:

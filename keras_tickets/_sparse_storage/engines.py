@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from keras_tickets._checks import check_one_of
 from keras_tickets._optional import import_optional
-from keras_tickets._sparse_matmul import tensorflow_engine
-from keras_tickets._sparse_matmul.pattern import Pattern
+from keras_tickets._sparse_storage import tensorflow_engine
+from keras_tickets._sparse_storage.pattern import Pattern
 
 ENGINES = ("auto", "tensorflow", "numba")
 
@@ -85,4 +85,4 @@ def _numba_installed() -> bool:
 
 def _numba_engine() -> Engine:
     import_optional("numba", "keras-tickets[cpu]", 'Layers with engine="numba"')
-    return importlib.import_module("keras_tickets._sparse_matmul.numba_engine")
+    return importlib.import_module("keras_tickets._sparse_storage.numba_engine")

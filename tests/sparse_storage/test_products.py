@@ -10,8 +10,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_tickets import _sparse_matmul
-from keras_tickets._sparse_matmul import Pattern, find_engine, multiply
+from keras_tickets import _sparse_storage
+from keras_tickets._sparse_storage import Pattern, find_engine, multiply
 
 ENGINES = ("tensorflow", "numba")
 pytest.importorskip("numba")
@@ -105,7 +105,7 @@ def test_numba_never_leaves_the_kernel(indices):
 
 def test_numba_kernels_take_turns():
     """Not all of numba's threading layers allow two parallel loops at once."""
-    engine = pytest.importorskip("keras_tickets._sparse_matmul.numba_engine")
+    engine = pytest.importorskip("keras_tickets._sparse_storage.numba_engine")
     running, most = 0, 0
 
     def kernel(*arguments):
@@ -124,7 +124,7 @@ def test_numba_kernels_take_turns():
 
 
 def test_auto_takes_numba_where_it_is_installed(monkeypatch):
-    engines = _sparse_matmul.engines
+    engines = _sparse_storage.engines
     assert find_engine("auto") is find_engine("numba")
     monkeypatch.setattr(engines, "_numba_installed", lambda: False)
     assert find_engine("auto") is find_engine("tensorflow")
@@ -138,7 +138,7 @@ def test_numba_is_refused_on_several_replicas(monkeypatch):
         find_engine("numba")
 
 
-@pytest.mark.parametrize("engine", _sparse_matmul.ENGINES)
+@pytest.mark.parametrize("engine", _sparse_storage.ENGINES)
 def test_xla_is_refused(engine):
     @tf.function(jit_compile=True)
     def compiled(x):

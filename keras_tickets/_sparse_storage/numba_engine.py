@@ -8,8 +8,8 @@ import numba
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets._sparse_matmul import numba_kernels
-from keras_tickets._sparse_matmul.pattern import Pattern
+from keras_tickets._sparse_storage import numba_kernels
+from keras_tickets._sparse_storage.pattern import Pattern
 
 # TensorFlow runs operations side by side. Kernels take turns: each uses all cores, two at once take
 # twice the time of one after the other, and not all of numba's threading layers allow it.

@@ -54,8 +54,8 @@ def choose(
 
     Example:
 
-    >>> from keras_tickets import _selection
-    >>> _selection.choose([0.5, 2.0, -1.0, 0.5], 2).numpy().tolist()
+    >>> from keras_tickets._selection import exact
+    >>> exact.choose([0.5, 2.0, -1.0, 0.5], 2).numpy().tolist()
     [True, True, False, False]
     """
     scores, k, among = _check(scores, k, among, method)
@@ -113,8 +113,8 @@ def choose_rows(
 
     Example:
 
-    >>> from keras_tickets import _selection
-    >>> _selection.choose_rows([[1.0, 3.0, 2.0], [5.0, 5.0, 5.0]], 2).numpy().tolist()
+    >>> from keras_tickets._selection import exact
+    >>> exact.choose_rows([[1.0, 3.0, 2.0], [5.0, 5.0, 5.0]], 2).numpy().tolist()
     [[False, True, True], [True, True, False]]
     """
     scores = tf.convert_to_tensor(scores)
@@ -168,8 +168,8 @@ def kth_largest(
 
     Example:
 
-    >>> from keras_tickets import _selection
-    >>> float(_selection.kth_largest([0.5, 2.0, -1.0, 0.5], 2))
+    >>> from keras_tickets._selection import exact
+    >>> float(exact.kth_largest([0.5, 2.0, -1.0, 0.5], 2))
     0.5
     """
     scores, k, among = _check(scores, k, among, method)

@@ -1,0 +1,1 @@
+"""Which weights are the best: exactly, in graph, in blocks, and how many a sparsity leaves."""

@@ -1,9 +1,0 @@
-"""Products with a kernel that is held as values and positions: one interface, two engines."""
-
-from keras_tickets._sparse_matmul.engines import ENGINES as ENGINES
-from keras_tickets._sparse_matmul.engines import Engine as Engine
-from keras_tickets._sparse_matmul.engines import find_engine as find_engine
-from keras_tickets._sparse_matmul.engines import in_saved_models as in_saved_models
-from keras_tickets._sparse_matmul.pattern import OuterProduct as OuterProduct
-from keras_tickets._sparse_matmul.pattern import Pattern as Pattern
-from keras_tickets._sparse_matmul.products import multiply as multiply

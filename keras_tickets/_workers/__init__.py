@@ -1,0 +1,1 @@
+"""Processes that train together: who writes, and what they compare."""
