@@ -145,7 +145,7 @@ def kubernetes(client: Any = None) -> "tf.distribute.cluster_resolver.ClusterRes
 
 def _kubernetes_client():
     """The client inside of a cluster; TensorFlow's resolver makes that of a machine outside."""
-    package = import_optional("kubernetes", "kubernetes", "Workers in Kubernetes")
+    package = import_optional("kubernetes", "keras-tickets[kubernetes]", "Workers in Kubernetes")
     package.config.load_incluster_config()
     return package.client.CoreV1Api()
 
