@@ -35,7 +35,8 @@ def render_runs(states: Sequence[RunState], below: pathlib.Path | None = None) -
             break
         index = columns.index(column)
         columns, rows = _without(columns, index), [_without(row, index) for row in rows]
-    lines = [render_table(columns, rows, droppable=("method", "seed", "sparsity"))]
+    droppable = [name for name in ("method", "seed", "sparsity") if name in columns]
+    lines = [render_table(columns, rows, droppable)]
     lines += [fill(f"{name}: {state.reason}") for name, state in named if state.reason]
     return "\n".join(lines)
 

@@ -10,7 +10,8 @@ import pytest
 from faults import kill, start
 
 from keras_tickets.experiments import cli
-from keras_tickets.experiments.run_states import find_runs, main_metric, state_of
+from keras_tickets.experiments.run_states import RunState, find_runs, main_metric, state_of
+from keras_tickets.experiments.run_table import render_runs
 from keras_tickets.experiments.work_directory import LOCK, WorkDirectory
 
 CONFIG = "train.seed = 3\ntrain.optimizer = @RigL\ntrain.sparsity = 0.9\ntrain.epochs = 4\n"
@@ -189,3 +190,14 @@ def test_list_needs_no_tensorflow(tmp_path):
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_columns_that_names_repeat_leave_room_for_the_others(tmp_path):
+    states = [
+        RunState(tmp_path / name, "finished", None, 14, 14, "accuracy", 0.9, method, 0, 0.95)
+        for method in ("rigl", "static")
+        for name in (f"digits-{method}_sparsity=0.95_seed=0",)
+    ]
+    text = render_runs(states, tmp_path)
+    assert "digits-static_sparsity=0.95_seed=0" in text and "method" not in text
+    assert max(map(len, text.splitlines())) <= 80
