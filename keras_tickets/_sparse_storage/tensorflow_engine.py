@@ -63,4 +63,6 @@ def _dot_rows(rows, columns, x, dy):
     def dot(pair):
         return tf.reduce_sum(tf.gather(x, pair[0]) * tf.gather(dy, pair[1]), axis=1)
 
-    return tf.reshape(tf.map_fn(dot, pairs, fn_output_signature=x.dtype), [-1])[:count]
+    dots = tf.reshape(tf.map_fn(dot, pairs, fn_output_signature=x.dtype), [-1])[:count]
+    # `products` has the derivatives. A tape that watches would have XLA hand out lists otherwise.
+    return tf.stop_gradient(dots)

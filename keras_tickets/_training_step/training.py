@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
+from keras_tickets._sparse_storage.positions import check_positions
 from keras_tickets._tables import count_text
 from keras_tickets._training_step.same_workers import SameOnAllWorkers
 from keras_tickets._warnings import warn
@@ -91,14 +92,32 @@ class SparseTraining(_keras_compat.DistributedTrainer):
 
         Args:
             weights: Arrays, as returned by `get_weights` of this model or of the dense one.
+
+        Raises:
+            ValueError: Their number or shapes are not those of the model, or what is given for the
+                indices of a kernel that is stored sparsely cannot be its positions.
         """
-        masks.forget_first(self)
         size, variables = len(self.weights), self._mask_variables
         found = weights[size:] if len(weights) == size + len(variables) else []
+        if len(weights) - len(found) == size:
+            self._check_indices(weights[:size])
+        masks.forget_first(self)
         super().set_weights(weights[:size] if found else weights)
         for variable, mask in zip(variables, found, strict=False):
             variable.assign(mask)
         self.rest()
+
+    def _check_indices(self, weights):
+        given = {id(variable): array for variable, array in zip(self.weights, weights, strict=True)}
+        for record in masks.masked_kernels(self):
+            if record.storage == "sparse" and id(record.support) in given:
+                try:
+                    check_positions(given[id(record.support)], record.shape, record.count())
+                except ValueError as error:
+                    raise ValueError(
+                        f"`weights` must hold indices for kernel {record.name!r} that can be its "
+                        f"positions: {error}"
+                    ) from error
 
     def compile_from_config(self, config):
         """Compiles the model as it was when it was saved, for `keras.models.load_model`."""

@@ -138,20 +138,26 @@ class SparseDense(_keras_compat.AskedBeforeSavedModel, keras.layers.Layer):
         shape = (inputs, self.units)
         name = self.kernel_name or f"{self.name}/kernel"
         count = nonzeros(inputs * self.units, self.sparsity)
-        positions = None
-        if tf.executing_eagerly():
-            # In a graph the variables hold nothing yet, and any values will do.
-            positions = draw_positions(shape, count, name, self.seed)
+        drawn = None
+
+        def positions():
+            nonlocal drawn
+            # In a graph the variables hold nothing yet, and any values will do. Keras may build in
+            # a graph and ask for the values later.
+            if drawn is None and tf.executing_eagerly():
+                drawn = draw_positions(shape, count, name, self.seed)
+            return drawn
+
         self.values = self.add_weight(
             shape=(count,),
-            initializer=lambda _, dtype: self._first_values(positions, count, shape, dtype, name),
+            initializer=lambda _, dtype: self._first_values(positions(), count, shape, dtype, name),
             regularizer=self.kernel_regularizer,
             autocast=False,
             name="kernel",
         )
         self.indices = self.add_weight(
             shape=(count,),
-            initializer=lambda _, dtype: np.arange(count) if positions is None else positions,
+            initializer=lambda _, dtype: np.arange(count) if positions() is None else positions(),
             dtype="int64",
             trainable=False,
             autocast=False,

@@ -229,3 +229,26 @@ def test_moved_positions_take_values_and_slots_along():
     with pytest.raises(ValueError, match="stored sparsely and always has"):
         kt.set_masks(model, {"fc1/kernel": np.ones_like(mask)})
     np.testing.assert_array_equal(record.to_mask(), mask)
+
+
+@pytest.mark.parametrize("begin", ["call", "fit", "graph"])
+def test_weights_of_a_subclassed_model_are_those_of_a_layer_built_at_once(begin):
+    """Keras builds its layers in a graph and asks for their values later."""
+
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.fc1 = kt.layers.SparseDense(16, 0.8, name="fc1", seed=1)
+
+        def call(self, inputs):
+            return self.fc1(inputs)
+
+    x, model = RNG.normal(size=(4, 12)), Subclassed()
+    if begin == "fit":
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+        model.fit(x, np.zeros((4, 16)), verbose=0)
+    else:
+        (tf.function(model) if begin == "graph" else model)(tf.constant(x))
+    wanted = network().get_layer("fc1")
+    np.testing.assert_array_equal(model.fc1.indices, wanted.indices)
+    np.testing.assert_array_equal(model.fc1.values, wanted.values)

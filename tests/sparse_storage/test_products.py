@@ -55,7 +55,7 @@ def test_products_and_gradients_are_those_of_the_whole_kernel(engine, data):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_second_derivatives_in_a_graph_of_unknown_batch_size(engine):
+def test_second_derivatives_eagerly_and_in_a_graph_of_unknown_batch_size(engine):
     indices, values, x, dy, kernel = problem(0, 5, 7, 9, 20, "float64")
     pattern = Pattern(tf.constant(indices), 7, 9)
 
@@ -69,19 +69,22 @@ def test_second_derivatives_in_a_graph_of_unknown_batch_size(engine):
             penalty = tf.add_n([tf.reduce_sum(part**3) for part in first])
         return outer.gradient(penalty, [values, x])
 
-    @tf.function(
-        input_signature=[tf.TensorSpec([20], tf.float64), tf.TensorSpec([None, 7], tf.float64)]
-    )
     def ours(values, x):
         engine_found = find_engine(engine)
         return with_derivatives(lambda v, x: multiply(engine_found, pattern, v, x), values, x)
+
+    in_graph = tf.function(
+        ours,
+        input_signature=[tf.TensorSpec([20], tf.float64), tf.TensorSpec([None, 7], tf.float64)],
+    )
 
     def whole(values):
         return tf.reshape(tf.scatter_nd(indices[:, None], values, [63]), (7, 9))
 
     expected = with_derivatives(lambda v, x: x @ whole(v), tf.constant(values), tf.constant(x))
-    for found, wanted in zip(ours(values, x), expected, strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-9)
+    for run in (in_graph, ours):
+        for found, wanted in zip(run(tf.constant(values), tf.constant(x)), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-9)
 
 
 def test_numba_sums_alike_with_any_number_of_threads():

@@ -244,3 +244,17 @@ def test_wrong_arguments():
         kt.sparsify(mlp(), 0.5, storage="sparse", mask="ones")
     with pytest.raises(TypeError, match="`layer` must be a Keras layer that is not sparse"):
         kt.layers.Sparse(kt.layers.SparseDense(4, 0.5), 0.5)
+
+
+def test_indices_that_cannot_be_positions_are_not_set():
+    model = network("sparse")
+    before = model.get_weights()
+    place = next(i for i, array in enumerate(before) if array.dtype == np.int64)
+    swapped, twice = before[place][::-1], np.repeat(before[place][::2], 2)[: before[place].size]
+    for indices in (swapped, twice, before[place] + 0.5, before[place] - 1000):
+        given = [*before[:place], indices, *before[place + 1 :]]
+        given[0] = given[0] + 1
+        with pytest.raises(ValueError, match="`weights` must hold indices for kernel 'fc1/kernel'"):
+            model.set_weights(given)
+    for now, then in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
