@@ -102,6 +102,10 @@ REFUSED = {
     "loss": ("5", "'no_such_loss'", "[1]", "True"),
     "metrics": ("5", "'mse'", "['no_such_metric']", "True", "@RandomNormal()"),
     "callbacks": ("5", "'x'", "['x']", "None", "True"),
+    "replicas": ("0", "1.5", "'2'", "2", "True"),
+    "stretch": ("0", "-1.0", "'2'", "None", "True", "[2]", "@SGD"),
+    "mixed_precision": ("5", "'float8'", "'float32'", "True", "[1]"),
+    "label_smoothing": ("-0.1", "1.0", "'0.1'", "None", "True", "[0.1]"),
 }
 ONLY_WHEN_MADE = ("initializer", "mask")  # the plan does not look at them
 OTHERS = [
