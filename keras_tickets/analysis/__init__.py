@@ -1,6 +1,8 @@
 """Measurements of sparse networks: distance, connectivity, stability, topology, curvature."""
 
 from keras_tickets.analysis import figures
+from keras_tickets.analysis.bezier import BezierCurve
+from keras_tickets.analysis.bezier_training import bezier_curve
 from keras_tickets.analysis.connectivity import Connectivity, barrier, connectivity
 from keras_tickets.analysis.curvature import Curvature, curvature
 from keras_tickets.analysis.degrees import DegreeChange, Degrees, degree_change, degrees
@@ -31,6 +33,7 @@ from keras_tickets.analysis.stability import (
 from keras_tickets.analysis.suggestion import Suggestion
 
 __all__ = [
+    "BezierCurve",
     "Connectivity",
     "Curvature",
     "DegreeChange",
@@ -54,6 +57,7 @@ __all__ = [
     "Suggestion",
     "Travel",
     "barrier",
+    "bezier_curve",
     "connectivity",
     "curvature",
     "degree_change",

@@ -1,4 +1,4 @@
-"""Linear mode connectivity: the error along the line between two networks."""
+"""Mode connectivity: the error along the line, or a curve, between two networks."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -10,8 +10,9 @@ import tensorflow as tf
 from keras_tickets._checks import check_integer, check_model, check_one_of
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.analysis.batches import Data, batches
+from keras_tickets.analysis.bezier import BezierCurve, line_between
 from keras_tickets.analysis.evaluation import Evaluation
-from keras_tickets.analysis.networks import Network, masks_of, weights_of
+from keras_tickets.analysis.networks import Network
 from keras_tickets.analysis.statistics import RecomputedStatistics, statistics_paths
 from keras_tickets.masks import whole_kernels
 
@@ -20,7 +21,7 @@ BATCH_NORM = ("interpolate", "keep", "recompute")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Connectivity:
-    """Errors and losses along the line between two networks.
+    """Errors and losses along the line, or a curve, between two networks.
 
     Attributes:
         alphas: (points,) from 0 (the first network) to 1 (the second).
@@ -78,13 +79,14 @@ def connectivity(
     model_b: Network,
     data: Data | Mapping[str, Data],
     *,
+    curve: BezierCurve | None = None,
     points: int = 30,
     batch_norm: str = "interpolate",
     train_data: Data | None = None,
     loss: Callable | str | None = None,
     batch_size: int = 256,
 ) -> Connectivity:
-    """Evaluates networks on the line between two trained ones.
+    """Evaluates networks on the line between two trained ones, or on a curve.
 
     All weights are interpolated, including those on only one of the masks. Two networks are
     connected (in the paper: stable) if the error barrier is small, say below 2 %. Neither model is
@@ -101,6 +103,8 @@ def connectivity(
             time; or `{name: data}` for several data sets. `x` may be a dict or a list of arrays for
             a model with several inputs. Targets are integers, or vectors in the shape of the
             outputs.
+        curve: A curve between the two networks, from `kt.analysis.bezier_curve`; by default, the
+            straight line.
         points: Number of points from one end to the other, at least 2.
         batch_norm: "interpolate", "keep" or "recompute".
         train_data: Training data, as `data`, for recomputing the statistics.
@@ -112,8 +116,8 @@ def connectivity(
 
     Raises:
         TypeError: The data or a network has an unsupported type.
-        ValueError: The paths or shapes of the networks differ; an argument is out of range; the
-            outputs have fewer than two classes; there is no data.
+        ValueError: The paths or shapes of the networks differ; the curve has other ends; an
+            argument is out of range; the outputs have fewer than two classes; there is no data.
 
     Example:
 
@@ -131,6 +135,8 @@ def connectivity(
     References:
         - [Frankle et al., 2020, "Linear mode connectivity and the lottery ticket hypothesis",
           section 2](https://arxiv.org/abs/1912.05671)
+        - [Garipov et al., 2018, "Loss surfaces, mode connectivity, and fast ensembling of DNNs",
+          section 3](https://arxiv.org/abs/1802.10026), for curves
     """
     check_model(model_a)
     check_integer("points", points, low=2)
@@ -139,15 +145,18 @@ def connectivity(
     if batch_norm == "recompute" and train_data is None:
         raise ValueError('`batch_norm="recompute"` needs `train_data`. Received: None')
     named = data if isinstance(data, Mapping) else {"data": data}
-    line = _Line(model_a, model_b, keep=batch_norm != "interpolate")
-    evaluate = Evaluation(model_a, line.variables, loss)
+    line = line_between(model_a, model_b)
+    if curve is not None:
+        _check_ends(curve, line)
+    along = _Points(model_a, line if curve is None else curve, keep=batch_norm != "interpolate")
+    evaluate = Evaluation(model_a, along.variables, loss)
     recompute = None
     if batch_norm == "recompute":
-        recompute = RecomputedStatistics(model_a, line.variables)
+        recompute = RecomputedStatistics(model_a, along.variables)
     alphas = np.linspace(0.0, 1.0, points)
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in named}
     for alpha in alphas:
-        values = line.at(alpha)
+        values = along.at(alpha)
         if recompute is not None and train_data is not None:
             values = recompute(values, batches(train_data, batch_size))
         for name, each in named.items():
@@ -158,42 +167,34 @@ def connectivity(
     return Connectivity(alphas, errors, losses if known else {}, batch_norm)
 
 
-class _Line:
-    """The line between two networks, as values for the first one's variables.
+class _Points:
+    """The points of a curve, as values for the first network's variables.
 
     Attributes:
         variables: Weights, then masks.
     """
 
-    def __init__(self, model, other, keep):
-        variables = weight_paths(model)
-        self._a, self._b = weights_of(model), weights_of(other)
-        kept = statistics_paths(model) if keep else ()
-        for path, value in self._a.items():
-            if path not in self._b or np.shape(self._b[path]) != value.shape:
-                found = np.shape(self._b[path]) if path in self._b else "none"
-                raise ValueError(
-                    f"Weight {path!r} has shape {value.shape} in the first network; in the second: "
-                    f"{found}."
-                )
-            if path in kept or value.dtype.kind in "iu":
-                self._b[path] = value
-        self.variables = list(variables.values())
-        own = {} if isinstance(other, Mapping) else masks_of(other)
-        self._masks = []
-        for path, record in whole_kernels(model, "A line between networks").items():
-            mask = own.get(path, self._b[path] != 0)
-            self.variables.append(record.mask)
-            self._masks.append(tf.constant(record.mask.numpy() | mask))
+    def __init__(self, model, curve, keep):
+        weights, records = weight_paths(model), whole_kernels(model, "A line between networks")
+        self._curve, self._paths = curve, list(weights)
+        self._kept = {p: curve.points[0][p] for p in statistics_paths(model)} if keep else {}
+        self.variables = [*weights.values(), *(record.mask for record in records.values())]
+        self._masks = [tf.constant(curve.masks[path]) for path in records]
 
     def at(self, alpha):
-        """The values of `variables` at a point of the line; at its ends, those of the networks."""
-        weights = [_between(a, self._b[path], alpha) for path, a in self._a.items()]
-        return [*weights, *self._masks]
+        """The values of `variables`."""
+        values = self._curve.at(alpha) | self._kept
+        return [*(tf.constant(values[path]) for path in self._paths), *self._masks]
 
 
-def _between(a, b, alpha):
-    if alpha in (0.0, 1.0):
-        return tf.constant(b if alpha else a, a.dtype)
-    a64, b64 = a.astype(np.float64), b.astype(np.float64)
-    return tf.constant((a64 + alpha * (b64 - a64)).astype(a.dtype))
+def _check_ends(curve, line):
+    for which, found, end in (
+        ("first", curve.points[0], line.points[0]),
+        ("second", curve.points[-1], line.points[-1]),
+    ):
+        for path, value in end.items():
+            if path not in found or not np.array_equal(found[path], value):
+                raise ValueError(
+                    f"`curve` must be one between these two networks: weight {path!r} of the "
+                    f"{which} network is another at the end of the curve."
+                )

@@ -76,6 +76,21 @@ def test_barriers():
     assert corners[:, 1].min() == pytest.approx(10) and corners[:, 1].max() == pytest.approx(70)
 
 
+def test_losses_along_lines_and_curves():
+    alphas = np.linspace(0, 1, 3)
+    lines = {
+        "line": (alphas, np.array([[0.1, 2.0, 0.1], [0.3, 4.0, 0.1]])),
+        "curve": (alphas, [0] * 3),
+    }
+    (axes,) = figures.losses(lines).axes
+    drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
+    np.testing.assert_allclose(drawn["line"], [0.2, 3.0, 0.1])
+    np.testing.assert_allclose(drawn["curve"], 0)
+    assert axes.get_ylabel() == "training loss"
+    with pytest.raises(ValueError, match="has 3 alphas and 2 losses"):
+        figures.losses({"line": (alphas, [0.0, 1.0])})
+
+
 @pytest.mark.parametrize("name", ["accuracy", "early_stop"])
 def test_figures_are_written(name, tmp_path):
     getattr(figures, name)({"IMP": [summary(0.98, 0.97)]}).savefig(tmp_path / "figure.png")

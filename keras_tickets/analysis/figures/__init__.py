@@ -15,6 +15,7 @@ from keras_tickets.analysis.figures.tickets import (
     against_rewind_step,
     barriers,
     early_stop,
+    losses,
 )
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "barriers",
     "degrees",
     "early_stop",
+    "losses",
     "over_time",
     "pictures",
     "sensitivity",

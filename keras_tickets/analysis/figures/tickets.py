@@ -134,18 +134,55 @@ def barriers(
     figure = kt.analysis.figures.barriers({"k = 0": (alphas, 0.1 + alphas * (1 - alphas))})
     ```
     """
+    return _along(lines, quantity, factor=100)
+
+
+def losses(
+    lines: Mapping[str, tuple[Sequence[float], np.ndarray]], *, quantity: str = "training loss"
+) -> Figure:
+    """Plots losses along lines and curves between two networks.
+
+    Args:
+        lines: `{label: (alphas, losses)}`, one curve per label, such as `alphas` and
+            `losses["train"]` of `kt.analysis.Connectivity`; losses of shape (points,), or (pairs,
+            points) for the mean over pairs with a band from minimum to maximum.
+        quantity: What the losses are, for the axis.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: There is nothing to draw, or the numbers of points differ.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+    import numpy as np
+
+    alphas = np.linspace(0, 1, 5)
+    line, curve = 0.1 + 2 * alphas * (1 - alphas), np.full(5, 0.1)
+    figure = kt.analysis.figures.losses({"line": (alphas, line), "curve": (alphas, curve)})
+    ```
+    """
+    return _along(lines, quantity, factor=1)
+
+
+def _along(lines, quantity, factor):
     figure, axes = new_figure(lines, "lines")
-    for label, (alphas, errors) in lines.items():
-        errors = 100 * np.atleast_2d(errors)
-        if errors.shape[-1] != len(alphas):
+    for label, (alphas, values) in lines.items():
+        values = factor * np.atleast_2d(values)
+        if values.shape[-1] != len(alphas):
+            what = "errors" if factor == 100 else "losses"
             raise ValueError(
-                f"`lines[{label!r}]` has {len(alphas)} alphas and {errors.shape[-1]} errors."
+                f"`lines[{label!r}]` has {len(alphas)} alphas and {values.shape[-1]} {what}."
             )
-        (line,) = axes.plot(alphas, errors.mean(axis=0), label=label)
-        if len(errors) > 1:
+        (line,) = axes.plot(alphas, values.mean(axis=0), label=label)
+        if len(values) > 1:
             color = line.get_color()
             axes.fill_between(
-                alphas, errors.min(axis=0), errors.max(axis=0), color=color, alpha=0.2
+                alphas, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2
             )
     axes.set(xlabel="α, from one network to the other", ylabel=quantity, xlim=(0, 1))
     axes.legend()
