@@ -8,6 +8,7 @@ from rich.cells import cell_len, chop_cells
 WIDTH = 80
 GAP = "  "
 NARROWEST_TEXT = 24
+_CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], "\ufffd")
 _TEXT_COLUMNS = ("", "kernel", "shape")
 
 
@@ -29,7 +30,7 @@ def render_table(
     Returns:
         The lines of the table, none longer than 80 columns.
     """
-    rows = [[" ".join(cell.split()) for cell in row] for row in rows]
+    rows = [[plain(cell) for cell in row] for row in rows]
     kept = list(range(len(columns)))
     order = [list(columns).index(name) for name in droppable]
     order += [index for index in reversed(kept[1:]) if index not in order]
@@ -54,6 +55,20 @@ def render_table(
     return "\n".join(aligned)
 
 
+def plain(text: str) -> str:
+    """The text on one line, without what a terminal would obey or could not print.
+
+    Example:
+
+    ```python
+    from keras_tickets._tables import plain
+
+    assert plain("a  b" + chr(27) + "[2J") == "a b\ufffd[2J"
+    ```
+    """
+    return " ".join(text.split()).encode(errors="replace").decode().translate(_CONTROLS)
+
+
 def shorten(text: str, width: int) -> str:
     """The text, with "…" in place of its middle if it takes more than `width` columns."""
     if cell_len(text) <= width:
@@ -65,7 +80,7 @@ def shorten(text: str, width: int) -> str:
 
 def fill(text: str) -> str:
     """The text in lines of at most 80 columns, all but the first indented."""
-    words = [shorten(word, WIDTH - 2) for word in text.split()]
+    words = [shorten(word, WIDTH - 2) for word in plain(text).split()]
     lines = textwrap.wrap(
         " ".join(words),
         WIDTH,

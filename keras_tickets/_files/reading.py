@@ -28,3 +28,18 @@ def open_file(path: str | os.PathLike) -> Iterator[tuple[io.BufferedReader, int]
         raise OSError(f"{str(path)!r} is not a regular file")
     with open(descriptor, "rb") as file:
         yield file, status.st_size
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """The text of a regular file in UTF-8.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        OSError: It cannot be read, or is not a regular file.
+        UnicodeDecodeError: It is no text.
+    """
+    with open_file(path) as (file, _):
+        return file.read().decode()

@@ -70,23 +70,25 @@ class GeneratedBatches:
 
     def epoch(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The checked batches of an epoch."""
-        made = iter(self._own(self._make_epoch, f"epoch {epoch}", epoch))
+        made = self._own(self._make_epoch, f"epoch {epoch}", epoch)
         for index in range(self.steps_per_epoch):
             where = f"batch {index} of epoch {epoch}"
             yield self._checked(self._next(made, where), where, self.batch_size)
 
     def test_batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The checked batches of the test set."""
-        made, count = iter(self._own(self._make_test, "the test set")), 0
+        made, count = self._own(self._make_test, "the test set"), 0
+        examples = 0
         while (batch := self._next(made, f"test batch {count}", None)) is not None:
-            yield self._checked(batch, f"test batch {count}", None)
-            count += 1
-        if not count:
-            raise ValueError(f"data set {self.name!r} has no test batches")
+            inputs, targets = self._checked(batch, f"test batch {count}", None)
+            yield inputs, targets
+            count, examples = count + 1, examples + len(targets)
+        if not examples:
+            raise ValueError(f"data set {self.name!r} has no test examples, in {count} batches")
 
     def _own(self, function, where, *arguments):
         try:
-            return function(*arguments)
+            return iter(function(*arguments))
         except Exception as error:  # whatever the user's code raises
             raise self._failed(where, error) from error
 

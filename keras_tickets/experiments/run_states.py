@@ -2,12 +2,14 @@
 
 import csv
 import dataclasses
+import io
 import os
 import pathlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from keras_tickets._files.reading import read_text
 from keras_tickets._files.run_files import CONFIG, SUMMARY
 from keras_tickets.experiments.work_directory import (
     FAILURE,
@@ -159,14 +161,15 @@ def main_metric(summary: dict[str, Any]) -> str:
 def _asked_for(path: pathlib.Path) -> dict[str, Any]:
     """The settings of a run; none where its configuration cannot be read."""
     try:
-        return settings((path / CONFIG).read_text(encoding="utf-8"))
+        return settings(read_text(path / CONFIG))
     except (OSError, ValueError):
         return {}
 
 
 def _method(asked: dict[str, Any]) -> str | None:
     """The name of the method that settings ask for, as its summary will have it."""
-    if (procedure := asked.get("train.procedure")) in PROCEDURES:
+    procedure = asked.get("train.procedure")
+    if isinstance(procedure, str) and procedure in PROCEDURES:
         return PROCEDURES[procedure]
     if scores := asked.get("train.scores"):
         return _last(scores)
@@ -184,14 +187,13 @@ def _last(reference: Any) -> str:
 def _from_metrics(path: pathlib.Path, asked: dict[str, Any]) -> tuple[int | None, int | None]:
     """Progress of a run of an older version, which wrote down none but its metrics."""
     try:
-        with open(path / "metrics.csv", newline="", encoding="utf-8") as file:
-            *_, last = csv.DictReader(file)
+        *_, last = csv.DictReader(io.StringIO(read_text(path / "metrics.csv")))
         step, epoch = int(last["step"]), int(last["epoch"])
         return step, step // epoch * int(asked["train.epochs"])
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError, csv.Error):
         return None, None
 
 
 def _number(value: Any, kind: type) -> Any:
-    whole = isinstance(value, int) and not isinstance(value, bool)
+    whole = type(value) is int and abs(value) < 2**63
     return value if whole or kind is float and isinstance(value, float) else None

@@ -124,7 +124,7 @@ def check_fits(
 
     Args:
         source: The data set.
-        model: Built model; what is not a graph with one input and one output is not looked into.
+        model: Built model; what is not a graph of layers is not looked into.
         loss: The loss.
         metrics: The setting; those that are functions are tried.
 
@@ -132,8 +132,13 @@ def check_fits(
         ValueError: A shape or dtype does not fit.
     """
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
-    if not inputs or not outputs or len(inputs) > 1 or len(outputs) > 1:
+    if not inputs or not outputs:
         return
+    _check(
+        len(inputs) == len(outputs) == 1,
+        "`model` must have one input and one output, as data sets have. Received: a model of "
+        f"{len(inputs)} and {len(outputs)}",
+    )
     takes, gives = tuple(inputs[0].shape[1:]), tuple(outputs[0].shape[1:])
     _check(
         len(takes) == len(source.inputs.shape)

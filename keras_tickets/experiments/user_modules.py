@@ -54,6 +54,11 @@ class UserModules:
         Raises:
             ImportError: It cannot be found or imported.
         """
+        if name.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
+            raise ImportError(
+                "a module goes by its name, such as my_models, without its folder and without .py. "
+                f"Received: {name!r}"
+            )
         look_in(directory)
         try:
             self.modules[name] = importlib.import_module(name)

@@ -13,7 +13,16 @@ from keras_tickets._files.csv_files import write_csv
 from keras_tickets._files.documents import read_document, write_document
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.locks import is_locked, locked
-from keras_tickets._files.run_files import CONFIG, MODEL, SUMMARY, SUMMARY_KIND, SUMMARY_SCHEMA
+from keras_tickets._files.reading import read_text
+from keras_tickets._files.run_files import (
+    CONFIG,
+    MODEL,
+    SUMMARY,
+    SUMMARY_FIELDS,
+    SUMMARY_KIND,
+    SUMMARY_SCHEMA,
+)
+from keras_tickets._files.schemas import check_schema
 
 if TYPE_CHECKING:  # whoever lists runs does not wait for TensorFlow
     import keras
@@ -23,6 +32,7 @@ MOST_SHOWN = 5
 FAILURE, FAILURE_KIND, FAILURE_SCHEMA = "failure.json", "keras_tickets failure 1", {"reason": str}
 PROGRESS, PROGRESS_KIND = "progress.json", "keras_tickets progress 1"
 PROGRESS_SCHEMA = {"step": int, "steps": int}
+_MOST_STEPS, _MOST_BITS = 2**63, 1000
 RESULT = "test_"
 # Settings that runs of version 0.1.0 do not have, with the values that they were run with.
 ADDED = {
@@ -182,7 +192,8 @@ class WorkDirectory:
     def progress(self) -> tuple[int, int] | None:
         """The step, and the steps of the whole run; None where nothing says so."""
         found = _read_note(self.path / PROGRESS, PROGRESS_KIND, PROGRESS_SCHEMA)
-        return (found["step"], found["steps"]) if found else None
+        possible = found and 0 <= found["step"] <= _MOST_STEPS and 0 < found["steps"] <= _MOST_STEPS
+        return (found["step"], found["steps"]) if found and possible else None
 
     def is_in_use(self) -> bool | None:
         """Whether a process trains in it; None where the file system does not say."""
@@ -222,10 +233,29 @@ def read_summary(file: str | os.PathLike) -> dict[str, Any]:
         ValueError: It is damaged, or another file of that name.
     """
     summary = read_document(file, SUMMARY_KIND, SUMMARY_SCHEMA)
+    known = {name: SUMMARY_FIELDS[name] for name in SUMMARY_FIELDS if name in summary}
+    try:
+        check_schema(summary, known)
+        for row in summary.get("levels", ()):
+            check_schema(row.get("controls", {}), {str: dict}, "a level's controls")
+        _check_values(summary)
+    except ValueError as error:
+        raise ValueError(f"file {str(file)!r} is damaged, or of another kind: {error}") from error
     results = {name: value for name, value in summary.items() if name.startswith(RESULT)}
     if not results or not all(isinstance(value, int | float) for value in results.values()):
         raise ValueError(f"file {str(file)!r} is damaged: its results are {results!r}")
     return summary
+
+
+def _check_values(value: Any) -> None:
+    """Checks that what is in a summary can be written as text, and its numbers as floats."""
+    if isinstance(value, str):
+        value.encode()  # half of a surrogate pair is an error
+    elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise ValueError(f"it has a number of {value.bit_length()} bits")
+    elif isinstance(value, dict | list):
+        for one in [*value, *value.values()] if isinstance(value, dict) else value:
+            _check_values(one)
 
 
 def _read_note(file: pathlib.Path, kind: str, schema: dict) -> dict[str, Any] | None:
@@ -238,7 +268,7 @@ def _read_note(file: pathlib.Path, kind: str, schema: dict) -> dict[str, Any] | 
 
 def _read(file: pathlib.Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read_text(file)
     except UnicodeDecodeError as error:
         raise ValueError(f"file {str(file)!r} is damaged: {error}") from error
 

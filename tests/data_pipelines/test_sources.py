@@ -268,7 +268,7 @@ def write(name, content):
         (lambda: load(inputs=(2,)), "`Wrong.inputs` must be a tf.TensorSpec"),
         (lambda: load(examples=None), "`Wrong.examples` must be a positive integer"),
         (lambda: load(test_batches=lambda: []), "`Wrong.test_batches` must be a method that takes"),
-        (lambda: load(test_batches=lambda size: []), "has no test batches"),
+        (lambda: load(test_batches=lambda size: []), "has no test examples, in 0 batches"),
         (lambda: load(train_batch=lambda **k: 5), "a batch must be [(]inputs, targets[)]"),
         (
             lambda: load(train_batch=lambda size, **k: (np.ones((size, 3)), np.ones(size))),

@@ -44,6 +44,16 @@ class Forgetful(Squares):
         return self.draw(np.random.default_rng(), size)
 
 
+class Untested(Squares):
+    def test_batches(self, size):
+        return None
+
+
+class Empty(Squares):
+    def test_batches(self, size):
+        yield self.draw(np.random.default_rng(0), 0)
+
+
 class Incomplete:
     name = "incomplete"
     inputs = targets = tf.TensorSpec((), tf.float32)
@@ -118,6 +128,12 @@ def any_net(**given):
 
 def fixed_net():
     return net((8, 8, 1), 3, seed=1)
+
+
+def two_outputs(input_shape, classes):
+    inputs = keras.Input(input_shape)
+    flat = keras.layers.Flatten()(inputs)
+    return keras.Model(inputs, [keras.layers.Dense(classes, name=name)(flat) for name in "ab"])
 
 
 def cubic(targets, outputs):

@@ -168,6 +168,24 @@ def test_latex_of_names_with_its_own_characters(tmp_path):
     assert r"a\_b & " in text and r"50\%\&\{c\} & " in text
 
 
+def test_no_line_break_and_no_formula_gets_out_of_a_table(tmp_path):
+    write_run(tmp_path / "a", method="=1+1\n|x\x1b", masks=False)
+    write_run(tmp_path / "b", masks=False)
+    groups = group(collect([tmp_path]))
+    assert "| '=1+1" not in tables.as_markdown(groups)
+    assert r"| =1+1 \|x� |" in tables.as_markdown(groups)
+    assert len(tables.as_markdown(groups).splitlines()) == 4
+    rows = list(csv.DictReader(io.StringIO(tables.as_csv(groups))))
+    assert [row["method"] for row in rows] == ["'=1+1\n|x\x1b", "rigl"]
+
+
+def test_levels_without_a_finite_result_are_left_out(tmp_path):
+    levels = [level(0, float("nan")), level(1, 0.8, reinit=float("inf"))]
+    write_run(tmp_path / "a", levels=levels, masks=False)
+    (one,) = group(collect([tmp_path]))
+    assert [(row["branch"], row["level"]) for row in figures.levels_of(one)] == [("ticket", 1)]
+
+
 def test_a_task_without_accuracy_has_its_own_metric(tmp_path):
     for seed, error in enumerate((0.5, 0.25)):
         run = {"test_mean_absolute_error": error, "test_loss": error**2, "seed": seed}

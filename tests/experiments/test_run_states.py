@@ -166,6 +166,68 @@ def test_damaged_and_older_runs_are_one_line_each(tmp_path, capsys):
     assert "summary.json' is damaged" in " ".join(out.split())
 
 
+# Fields of a summary, of types and sizes that no run writes.
+STRANGE = {
+    "method": 5,
+    "seed": [1],
+    "config": "x",
+    "sizes": {"bit_mask": "x"},
+    "levels": [None],
+    "test_accuracy": 10**400,
+    "dataset": "\ud800",
+}
+
+
+@pytest.mark.parametrize("field", STRANGE)
+def test_strange_summaries_hide_no_other_run(field, tmp_path, capsys):
+    finished(tmp_path / "good", dataset="digits", model="m", config={"train.epochs": 1})
+    finished(tmp_path / "strange")
+    text = json.dumps({**SUMMARY, field: STRANGE[field]})
+    (tmp_path / "strange" / "summary.json").write_text(text)
+    assert cli.main(["list", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "0.9712" in out and out.endswith("1 finished, 1 failed\n")
+    with pytest.warns(UserWarning, match="strange.*is damaged, or of another kind"):
+        assert cli.main(["report", str(tmp_path), "--format=csv"]) == 0
+    assert capsys.readouterr().out.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("config.gin", "train.procedure = []\n"),
+        ("config.gin", f"train.sparsity = {'9' * 400}\n"),
+        ("metrics.csv", "epoch,step\n1,2,3\n"),
+        ("metrics.csv", "epoch,step\n" + "x" * 200_000),
+        ("progress.json", '{"step": 1, "steps": 0}'),
+        ("config.gin", None),
+        ("metrics.csv", None),
+    ],
+)
+def test_strange_files_hide_no_other_run(name, content, tmp_path, capsys):
+    finished(tmp_path / "good")
+    begun(tmp_path / "strange")
+    file = tmp_path / "strange" / name
+    file.unlink(missing_ok=True)
+    if content is None:
+        os.mkfifo(file)  # reading it would never end
+    else:
+        file.write_text(content)
+    assert cli.main(["list", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith("1 finished, 1 interrupted\n")
+    with pytest.warns(UserWarning, match="strange"):
+        assert cli.main(["report", str(tmp_path), "--format=csv"]) == 0
+
+
+def test_a_terminal_obeys_nothing_that_a_run_says(tmp_path, capsys):
+    begun(tmp_path / "a\x1b[2J").fail("red \x1b[31m\nnext\rline")
+    begun(tmp_path / os.fsdecode(b"b\xff"))
+    assert cli.main(["list", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "red \ufffd[31m next line" in out and "a\ufffd[2J" in out and "b?" in out
+    assert out.isascii() or not {*"\x1b\r\xff"} & {*out}
+
+
 @pytest.mark.parametrize("words, message", [(["empty"], "no run below"), (["no"], "no directory")])
 def test_nothing_to_list(words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

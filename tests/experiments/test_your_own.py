@@ -252,6 +252,9 @@ def test_a_stream(here, capsys):
         ),
         (["train.loss=@study.cubic"], "`loss` cubic does not fit: data set 'squares' has targets"),
         (["train.metrics=[@study.net]"], "`metrics` net does not fit: data set 'squares'"),
+        (["train.model=@study.two_outputs"], "one input and one output, as data sets have"),
+        (["train.dataset=@study.Empty()"], "'squares' has no test examples, in 1 batches"),
+        (["train.dataset=@study.Untested()"], "the test set: TypeError: 'NoneType' object is not"),
         (["train.model=@study.hidden_net"], "`model` has a layer of class Hidden, which Keras wou"),
         (["train.loss='squared'"], "`loss`: Keras has no 'squared'"),
         (["train.metrics='mse'"], "`metrics` must be a list"),
@@ -284,6 +287,13 @@ def test_a_module_that_cannot_be_imported(source, words, here, capsys):
         (here / "broken.py").write_text(source)
     (here / "mine.gin").write_text("import broken\n" + MINE)
     assert words in line_of(capsys)
+
+
+@pytest.mark.parametrize("name", ["study.py", "../study", ""])
+def test_a_module_goes_by_its_name(name, here, capsys):
+    assert cli.main(["plan", "--gin_file=mine.gin", f"--module={name}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "without its folder and without .py" in line and repr(name) in line
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import sysconfig
 import venv
 
 import pytest
+from guide import LEARNED, commands
 
 ROOT = pathlib.Path(__file__).parents[2]
 MAKE_A_SAVED_MODEL = """
@@ -108,6 +109,28 @@ def test_commands_of_the_wheel_work_in_an_empty_folder(wheel, new_environment):
     model = "--model=run/model.keras"
     run("python", "-m", "keras_tickets", "export", model, "--output=m.tflite", "--format=litert")
     assert (run.folder / "m.tflite").is_file()
+
+
+STUDY = """
+gin_param = ["train.epochs=1", "train.steps_per_epoch=2"]
+seeds = [0, 1]
+[grid]
+gin_file = ["digits/set.gin", "digits/rigl.gin"]
+"""
+
+
+def test_the_guide_and_a_sweep_with_the_wheel_in_an_empty_folder(wheel, new_environment):
+    run = new_environment
+    run("pip", "install", "--quiet", "--no-deps", wheel)
+    share_packages(run)
+    for title in LEARNED:
+        for program, *arguments in commands(title, run.folder):
+            run(program, *arguments)
+    (run.folder / "study.toml").write_text(STUDY)
+    run("keras-tickets", "sweep", "--sweep_file=study.toml", "--workdir=runs/a study", "--jobs=1")
+    assert run("keras-tickets", "list", "runs").splitlines()[-1] == "8 finished"
+    assert run("keras-tickets", "report", "runs/a study", "--format=csv").count("\n") == 3
+    assert "8 runs in 6 settings" in run("keras-tickets", "report", "runs")
 
 
 def test_what_is_not_needed_may_be_absent(wheel, new_environment):

@@ -47,7 +47,7 @@ def run(values: flags.FlagValues, words: Sequence[str]) -> int:
     if output is None:
         sys.stdout.write(text)
         return 0
-    replace_file(output, text.encode())
+    replace_file(output, text.encode(errors="replace"))  # names of files can be no text
     count = sum(len(one.runs) for one in groups)
     print(f"{output}: {count} runs in {len(groups)} settings, {len(text.encode()) / 1e6:.1f} MB")
     return 0

@@ -9,6 +9,7 @@ from absl import flags
 
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.locks import locked
+from keras_tickets._files.run_files import CONFIG
 from keras_tickets.experiments.run_table import render_runs
 from keras_tickets.experiments.sweeps import slurm
 from keras_tickets.experiments.sweeps.check import refused
@@ -31,6 +32,11 @@ def run(values: flags.FlagValues) -> int:
     if not values.workdir:
         raise ValueError("--workdir is missing: name the directory of the sweep")
     directory = expand_home(values.workdir)
+    if (directory / CONFIG).exists():
+        raise ValueError(
+            f"directory {str(directory)!r} is that of a run, and not of a sweep: choose another "
+            "--workdir"
+        )
     runs = read_sweep(values).runs()
     record = Record(directory)
     jobs = make_jobs(runs, directory, record)
@@ -68,7 +74,12 @@ def _run(jobs, reasons, directory: pathlib.Path, record: Record, at_once: int | 
     resources = find_resources()
     left = sum(job.status == LEFT for job in jobs) - len(reasons)
     at_once = min(at_once or resources.jobs(), max(left, 1))
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"directory {str(directory)!r} of the sweep cannot be made: {error.strerror}"
+        ) from error
     with locked(directory / LOCK, busy=refuse):
         for job in jobs:
             if job.name in reasons:

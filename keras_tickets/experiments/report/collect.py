@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_tickets._files.home import expand_home
+from keras_tickets._files.reading import read_text
 from keras_tickets._files.topology_file import STATE, read_topology
 from keras_tickets.experiments.work_directory import CONFIG, SUMMARY, read_summary, settings
 
@@ -92,7 +93,7 @@ def read_run(path: pathlib.Path) -> FoundRun:
     run = FoundRun(path)
     try:
         if (path / CONFIG).exists():
-            run.config = settings((path / CONFIG).read_text(encoding="utf-8"))
+            run.config = settings(read_text(path / CONFIG))
         if (path / SUMMARY).exists():
             run.summary = read_summary(path / SUMMARY)
             if "config" in run.summary:
@@ -100,9 +101,9 @@ def read_run(path: pathlib.Path) -> FoundRun:
             else:
                 run.notes.append(OLDER)
         if (path / METRICS).exists():
-            run.metrics = _columns((path / METRICS).read_text(encoding="utf-8"))
+            run.metrics = _columns(read_text(path / METRICS))
         _read_masks(run)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         run.notes.append(str(error))
     if not run.finished and not run.notes:
         run.notes.append(f"it is not finished: {_progress(run)}")
@@ -111,9 +112,9 @@ def read_run(path: pathlib.Path) -> FoundRun:
 
 def _columns(text: str) -> dict[str, list[float]]:
     """Numbers by column; NaN for a cell that holds none."""
-    rows = list(csv.DictReader(io.StringIO(text)))
-    names = list(rows[0]) if rows else []
-    return {name: [_number(row[name]) for row in rows] for name in names}
+    reader = csv.DictReader(io.StringIO(text))
+    rows = list(reader)
+    return {name: [_number(row[name]) for row in rows] for name in reader.fieldnames or ()}
 
 
 def _number(text: str | None) -> float:

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from keras_tickets.experiments.report.groups import Group, is_share, spread
+from keras_tickets.experiments.report.groups import Group, is_number, is_share, spread
 
 MOST_POINTS = 50
 NOT_CURVES = ("epoch", "step", "level", "density", "nonzeros", "seconds", "steps")
@@ -110,7 +110,7 @@ def layers_of(one: Group) -> list[list]:
     """`[kernel, share of zeros at the end]`, the mean over the runs."""
     kernels: dict[str, list[float]] = {}
     for run in one.runs:
-        last = {row["kernel"]: row["sparsity"] for row in run.looks}
+        last = {row["kernel"]: row["sparsity"] for row in run.looks if is_number(row["sparsity"])}
         for kernel, sparsity in last.items():
             kernels.setdefault(kernel, []).append(sparsity)
     return [[kernel, _short(statistics.fmean(found))] for kernel, found in kernels.items()]
@@ -123,7 +123,7 @@ def levels_of(one: Group) -> list[dict[str, Any]]:
         for row in run.summary.get("levels", ()):
             for branch, result in {"ticket": row, **row.get("controls", {})}.items():
                 value = result.get(f"test_{one.metric}")
-                if value is not None:
+                if is_number(value):
                     place = found.setdefault((branch, row["level"]), [])
                     place.append((row["density"], value))
     return [

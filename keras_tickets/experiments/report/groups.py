@@ -61,7 +61,7 @@ class Group:
     def values(self, name: str) -> list[float]:
         """A number of each run's summary, of those that have it."""
         found: list[Any] = [run.summary.get(name) for run in self.runs]
-        return [float(value) for value in found if _is_number(value)]
+        return [float(value) for value in found if is_number(value)]
 
     def mean(self, name: str) -> float | None:
         """The mean of a number of the summaries; `None` where there is none."""
@@ -72,7 +72,7 @@ class Group:
     def bytes(self) -> int | None:
         """Bytes of all weights, kernels with zeros as their other weights and a bit a position."""
         sizes = [run.summary.get("sizes") or {} for run in self.runs]
-        known = [size["bit_mask"] for size in sizes if "bit_mask" in size]
+        known = [size["bit_mask"] for size in sizes if is_number(size.get("bit_mask"))]
         return round(statistics.fmean(known)) if known else self._bytes_of_older()
 
     def _bytes_of_older(self) -> int | None:
@@ -176,5 +176,6 @@ def _key(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=repr)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value of a summary is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from keras_tickets._tables import plain
 from keras_tickets.experiments.report.groups import Group, in_words, is_share, spread
 
 COLUMNS = (
@@ -60,8 +61,15 @@ def as_csv(groups: Sequence[Group]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row_of(one) for one in groups)
+    for one in groups:
+        writer.writerow({name: _no_formula(value) for name, value in row_of(one).items()})
     return text.getvalue()
+
+
+def _no_formula(value: Any) -> Any:
+    """A text that a spreadsheet does not compute."""
+    begins = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if begins else value
 
 
 def as_markdown(groups: Sequence[Group]) -> str:
@@ -112,14 +120,14 @@ def _cells(row: dict[str, Any], plus_minus: str, escape: Callable[[str], str]) -
         result += f" {plus_minus} {figure(row['spread'], row['metric'])}"
     unit = ", %" if is_share(row["metric"]) else ""
     return {
-        "data set": escape(str(row["data set"])),
-        "model": escape(str(row["model"])),
-        "method": escape(str(row["method"])),
-        "differs in": escape(row["differs in"]),
+        "data set": escape(plain(str(row["data set"]))),
+        "model": escape(plain(str(row["model"]))),
+        "method": escape(plain(str(row["method"]))),
+        "differs in": escape(plain(row["differs in"])),
         "sparsity": _known(row["sparsity"], ".3f"),
         "weights": _known(row["nonzeros"], ",.0f"),
         "FLOPs": _known(row["inference FLOPs"], ".3f"),
-        "metric": escape(row["metric"].replace("_", " ") + unit),
+        "metric": escape(plain(row["metric"].replace("_", " ")) + unit),
         "result": result,
         "n": str(row["n"]),
     }

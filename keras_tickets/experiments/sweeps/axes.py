@@ -10,6 +10,7 @@ from typing import Any
 GIN_FILE = "gin_file"
 _LONGEST = 40
 _RANGE = {"from", "to", "scale"}
+_REFERENCE = re.compile(r"[@%][\w./]+(\(\))?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +90,7 @@ def read_values(text: str) -> list:
     except (ValueError, SyntaxError):
         inside = re.fullmatch(r"\s*\[(.*)\]\s*", text)
         words = [word.strip() for word in inside[1].split(",")] if inside else []
-        if not words or not all(re.fullmatch(r"[@%][\w./]+(\(\))?", word) for word in words):
+        if not words or not all(map(_REFERENCE.fullmatch, words)):
             raise ValueError(
                 f"it must be a list of values, [value, value]. Received: {text!r}"
             ) from None
@@ -104,9 +105,21 @@ def gin_text(name: str, value: Any) -> str:
 
     Raises:
         ValueError: Gin has no such value.
+
+    Example:
+
+    ```python
+    from keras_tickets.experiments.sweeps.axes import gin_text
+
+    assert gin_text("train.metrics", ["accuracy", "@F1"]) == "['accuracy', @F1]"
+    ```
     """
     if isinstance(value, str) and value[:1] in ("@", "%"):
+        if not _REFERENCE.fullmatch(value):
+            raise ValueError(f"{name!r} has a text that begins as a reference of gin: {value!r}")
         return value
+    if isinstance(value, list):
+        return f"[{', '.join(gin_text(name, one) for one in value)}]"
     text = repr(value)
     try:
         ast.literal_eval(text)

@@ -78,9 +78,9 @@ class Display:
         table.add_column("", no_wrap=True, justify="right")
         for job in shown_first(self._jobs)[: max(self._console.height - 7, 3)]:
             table.add_row(
-                shorten(job.name, max(width - 54, 24)),
+                Text(shorten(job.name, max(width - 54, 24))),
                 Text(job.status, style=_COLORS.get(job.status, "")),
-                self._cell(job, shares),
+                Text(self._cell(job, shares)),  # no markup, whatever a reason has in brackets
             )
         return Group(table, Text(overview(self._jobs, self._at_once, shares)))
 

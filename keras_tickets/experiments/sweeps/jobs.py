@@ -6,6 +6,7 @@ import pathlib
 import time
 from collections.abc import Callable, Sequence
 
+from keras_tickets._files.run_files import CONFIG
 from keras_tickets.experiments.run_states import FINISHED, RunState, state_of
 from keras_tickets.experiments.sweeps.processes import Process
 from keras_tickets.experiments.sweeps.record import Record
@@ -55,8 +56,10 @@ class Job:
     def fail(self, reason: str) -> None:
         """Makes it a failed one, in its directory too unless it is of another run."""
         self.status, self.reason = FAILED, reason
-        if not self.path.exists():
-            WorkDirectory(self.path).fail(reason)
+        directory = WorkDirectory(self.path)
+        failed_before = directory.failure() is not None and not (self.path / CONFIG).exists()
+        if failed_before or not self.path.exists():
+            directory.fail(reason)
 
 
 def make_jobs(runs: Sequence[Run], directory: pathlib.Path, record: Record) -> list[Job]:

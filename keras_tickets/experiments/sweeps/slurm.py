@@ -16,7 +16,7 @@ _HEAD = """\
 #SBATCH --job-name={name}
 #SBATCH --array=0-{last}{limit}
 #SBATCH --chdir={folder}
-#SBATCH --output={logs}/slurm_%A_%a.log
+#SBATCH --output={log}
 {options}
 # One run of the sweep for each task of the array. A task that is queued again resumes its run.
 case "$SLURM_ARRAY_TASK_ID" in
@@ -38,7 +38,7 @@ def script(
         options: Further options of `sbatch`, such as "--gres=gpu:1".
 
     Raises:
-        ValueError: There are no runs, or an option is not one.
+        ValueError: There are no runs, an option is not one, or Slurm cannot have a path.
     """
     for option in options:
         if not re.fullmatch(r"--?[a-zA-Z][^\n]*", option):
@@ -49,17 +49,25 @@ def script(
     if not runs:
         raise ValueError("no run of the sweep is left")
     place = pathlib.Path(os.path.abspath(directory))
+    log = f"{str(place / LOGS).replace('%', '%%')}/slurm_%A_%a.log"
     text = _HEAD.format(
         name=re.sub(r"[^\w.-]+", "_", place.name) or "sweep",
         last=len(runs) - 1,
         limit=f"%{at_once}" if at_once else "",
-        folder=os.getcwd(),
-        logs=place / LOGS,
+        folder=_quoted(os.getcwd()),
+        log=_quoted(log),
         options="".join(f"#SBATCH {option}\n" for option in options),
     )
     for index, run in enumerate(runs):
         text += f"  {index}) exec {shlex.join(command(run, place / run.name))} ;;\n"
     return f"{text}esac\n"
+
+
+def _quoted(path: str) -> str:
+    """A path as a line of `#SBATCH` can have it."""
+    if re.search(r'["\n\r]', path):
+        raise ValueError(f"Slurm can have no quote or line break in a path. Received: {path!r}")
+    return f'"{path}"' if re.search(r"\s", path) else path
 
 
 def submit(text: str, directory: pathlib.Path) -> str:

@@ -14,7 +14,7 @@ from keras_tickets.experiments.sweeps.axes import GIN_FILE, Range, gin_text, lab
 SEED, NAME = "train.seed", "name"
 LOGS, RECORD = "logs", "sweep.json"  # what a sweep keeps beside its runs
 MOST_DRAWS = 100_000
-LONGEST_NAME = 200
+LONGEST_NAME = 200  # bytes: file systems have 255, and a log adds its ending
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,9 +176,9 @@ class Sweep:
         outside = (*self.grid, *([SEED] if self.seeds else ()))
         labels = [label(n, v) for n, v in varied.items() if not given or n in outside]
         name = "_".join([*([given] if given else []), *labels])
-        if len(name) > LONGEST_NAME:
-            digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-            name = f"{name[: LONGEST_NAME - 9]}-{digest}"
+        if len(encoded := name.encode()) > LONGEST_NAME:
+            digest = hashlib.sha256(encoded).hexdigest()[:8]
+            name = f"{encoded[: LONGEST_NAME - 9].decode(errors='ignore')}-{digest}"
         files = [*self.gin_files, *([varied.pop(GIN_FILE)] if GIN_FILE in varied else [])]
         texts = [f"{setting}={gin_text(setting, value)}" for setting, value in varied.items()]
         found = tuple(_beside(file, self.directory) for file in files)

@@ -13,6 +13,7 @@ from keras_tickets._files.home import expand_home
 from keras_tickets.experiments.sweeps.axes import GIN_FILE, gin_text, read_axis, read_values, whole
 from keras_tickets.experiments.sweeps.sweep import NAME, Sweep
 
+SETTING = re.compile(r"[\w./]+")
 KEYS = ("gin_file", "gin_param", "module", "seeds", "choose", "choose_seed", "grid", "runs")
 
 
@@ -32,10 +33,12 @@ def read_sweep(values: flags.FlagValues) -> Sweep:
     for text in values.grid:
         name, _, listed = text.partition("=")
         with_name = f"--grid={text!r}"
-        if not re.fullmatch(r"[\w./]+", name.strip()):
+        if not SETTING.fullmatch(name.strip()):
             raise ValueError(f"{with_name}: it must be NAME=[value, value]")
         try:
-            content.setdefault("grid", {})[name.strip()] = read_axis(name, read_values(listed))
+            content.setdefault("grid", {}).update(
+                _grid("grid", {name.strip(): read_values(listed)})
+            )
         except ValueError as error:
             raise ValueError(f"{with_name}: {error}") from error
     if values.seeds is not None:
@@ -71,15 +74,18 @@ def read_file(file: pathlib.Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no such file.
+        OSError: It cannot be read.
         ValueError: It is no such file; the error says what is wrong.
     """
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # as gin files are read
         if unknown := [key for key in content if key not in KEYS]:
             raise ValueError(f"it has {unknown[0]!r}; what it can have are {', '.join(KEYS)}")
         return {key: _READ[key](key, value) for key, value in content.items()}
     except FileNotFoundError:
         raise FileNotFoundError(f"sweep file {str(file)!r} does not exist") from None
+    except OSError as error:
+        raise OSError(f"sweep file {str(file)!r} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"sweep file {str(file)!r} is not valid: {error}") from error
 
@@ -116,6 +122,8 @@ def _grid(key, value):
     if not isinstance(value, dict):
         raise ValueError(f"'grid' must be a table. Received: {value!r}")
     axes = {name: read_axis(name, values) for name, values in _flat(value).items()}
+    if NAME in axes:
+        raise ValueError("a name is for a run of the list, [[runs]], and not for the grid")
     if GIN_FILE in axes:
         _texts(GIN_FILE, axes[GIN_FILE])
     return axes
@@ -130,10 +138,11 @@ def _runs(key, value):
             gin_text(name, setting)
         if GIN_FILE in one:
             _texts(GIN_FILE, [one[GIN_FILE]])
-        if NAME in one and not re.fullmatch(r"[\w+-][\w.+=-]*", str(one[NAME])):
+        named = one.get(NAME, "run")
+        if not isinstance(named, str) or not re.fullmatch(r"[\w+-][\w.+=-]*", named):
             raise ValueError(
-                "the name of a run must be letters, digits and any of . _ + = -. Received: "
-                f"name={one[NAME]!r}"
+                "the name of a run must be a text of letters, digits and any of . _ + = -. "
+                f"Received: name={named!r}"
             )
     return listed
 
@@ -143,6 +152,8 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in table.items():
         nested = isinstance(value, dict) and "." not in key and not {"from", "to"} <= set(value)
+        if not SETTING.fullmatch(key):
+            raise ValueError(f"{key!r} is no name of a setting, such as train.sparsity")
         flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
 

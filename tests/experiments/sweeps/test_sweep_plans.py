@@ -8,6 +8,7 @@ import pytest
 
 from keras_tickets.experiments import cli
 from keras_tickets.experiments.sweeps.axes import Range, label, read_axis
+from keras_tickets.experiments.sweeps.check import check_macros
 from keras_tickets.experiments.sweeps.record import Record
 from keras_tickets.experiments.sweeps.sweep import Sweep
 from keras_tickets.experiments.sweeps.sweep_file import read_file, read_sweep
@@ -195,7 +196,12 @@ def test_a_record_forgets_runs_whose_configurations_have_changed(tmp_path):
         ("[grid]\nx.y = [2020-01-01]", "'x.y' has a value that gin has none of"),
         ("[grid]\ngin_file = [3]", "'gin_file' must be a text or a list of texts"),
         ("runs = [3]", "'runs' must be tables"),
-        ("[[runs]]\nname = '../up'", "the name of a run must be letters"),
+        ("[[runs]]\nname = '../up'", "the name of a run must be a text of letters"),
+        ("[[runs]]\nname = 5", "of . _ + = -. Received: name=5"),
+        ("[grid]\nname = ['a']", "a name is for a run of the list"),
+        ("[grid]\n'train.x=1\\nimport os' = [1]", "is no name of a setting"),
+        ('[grid]\n"train.seed\\nx" = [1]', "is no name of a setting"),
+        ("[grid]\na.b = ['@SGD() @Adam()']", "'a.b' has a text that begins as a reference"),
         ("choose = 0", "`choose` must be an integer in [1, "),
     ],
 )
@@ -232,6 +238,7 @@ def test_what_is_no_sweep(changes, message):
         ("--grid=train.sparsity", "must be a list of values"),
         ("--grid=train.sparsity=0.9", "must be a list of values"),
         ("--grid=[1]", "it must be NAME="),
+        ("--grid=gin_file=[1]", "'gin_file' must be a text or a list of texts"),
         ("--seeds=a", "--seeds must be numbers with commas"),
         ("--sweep_file=no.toml", "sweep file 'no.toml' does not exist"),
     ],
@@ -247,6 +254,33 @@ def test_references_in_a_flag():
         ("train.optimizer=@SET",),
         ("train.optimizer=@RigL",),
     ]
+
+
+def test_references_in_a_list():
+    sweep = Sweep(("digits/rigl.gin",), grid={"train.metrics": [["accuracy", "@F1"], []]})
+    texts = [run.gin_params[0] for run in sweep.runs()]
+    assert texts == ["train.metrics=['accuracy', @F1]", "train.metrics=[]"]
+
+
+def test_long_names_fit_into_a_file_system():
+    name = Sweep(("digits/rigl.gin",), listed=[{"name": "ü" * 150}, {"name": "ü" * 151}]).runs()
+    assert all(len(run.name.encode()) <= 200 and run.name.startswith("ü" * 90) for run in name)
+
+
+def test_a_file_with_a_byte_order_mark_and_a_folder(tmp_path):
+    file = tmp_path / "sweep.toml"
+    file.write_text("seeds = [1]\n", encoding="utf-8-sig")
+    assert read_file(file) == {"seeds": (1,)}
+    with pytest.raises(OSError, match="cannot be read: Is a directory"):
+        read_file(tmp_path)
+
+
+def test_macros_that_no_configuration_uses_are_refused():
+    config = "rate = 0.1\nrates = 0.2\nSGD.learning_rate = %rate\n"
+    check_macros(["rate=0.1", "train.seed=1"], config)
+    for parameter in ("sparsity=0.9", "rat=0.1"):
+        with pytest.raises(ValueError, match="changes nothing: no configuration has %"):
+            check_macros([parameter], config)
 
 
 @pytest.mark.parametrize("value", ["a b", "$HOME", "*", "a;b", '"', "../up"])

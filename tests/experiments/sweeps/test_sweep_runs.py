@@ -190,7 +190,7 @@ def test_one_table_in_a_terminal(tmp_path):
     running = jobs[7]
     running.status, running.path = RUNNING, tmp_path
     WorkDirectory(tmp_path).note_progress(30, 60)
-    jobs[2].status, jobs[2].reason = FAILED, "the loss is nan or infinite at step 7 of epoch 3"
+    jobs[2].status, jobs[2].reason = FAILED, "the loss is nan [/a] [red]"  # not markup
     display = Display(jobs, 2, console)
     with display.shown():
         display.tell(running)
@@ -200,7 +200,11 @@ def test_one_table_in_a_terminal(tmp_path):
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
     assert re.search(r"digits-set\w*…\S*_seed=0 ", text)  # shortened once, in the middle
-    assert "━━━━━╌╌╌╌╌  50%" in text and "accuracy 0.9000" in text and "the loss is nan" in text
+    assert (
+        "━━━━━╌╌╌╌╌  50%" in text
+        and "accuracy 0.9000" in text
+        and "the loss is nan [/a] [red]" in text
+    )
     assert "20 runs: 1 finished, 1 running, 1 failed, 17 left" in text
 
 
@@ -232,6 +236,39 @@ def test_slurm_that_is_not_there_and_options_that_are_none(fake, tmp_path, monke
     monkeypatch.setenv("PATH", str(tmp_path))
     assert sweep(tmp_path, 0.5, submit=True) == 1
     assert "there is no sbatch on this machine" in capsys.readouterr().err
+
+
+def test_slurm_gets_paths_with_spaces_and_percent_signs(fake, tmp_path, capsys):
+    assert sweep(tmp_path / "my runs" / "50%A", 0.5, slurm=True) == 0
+    log = tmp_path / "my runs" / "50%%A" / "logs" / "slurm_%A_%a.log"
+    assert f'#SBATCH --output="{log}"\n' in capsys.readouterr().out
+    assert sweep(tmp_path / "a\nb", 0.5, slurm=True) == 1
+    assert "Slurm can have no quote or line break in a path" in capsys.readouterr().err
+
+
+def test_directories_that_are_none_of_a_sweep(fake, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    WorkDirectory(tmp_path / "run").fail("never mind")
+    (tmp_path / "run" / "config.gin").write_text("train.seed = 1\n")
+    for place, words in (
+        ("file", "of the sweep cannot be made: File exists"),
+        ("file/x", "of the sweep cannot be made: Not a directory"),
+        ("run", "is that of a run, and not of a sweep"),
+    ):
+        assert sweep(tmp_path / place, 0.5) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert words in line
+
+
+def test_the_reason_is_that_of_the_last_try(tmp_path):
+    one = job("a", LEFT)
+    one.path = tmp_path / "a"
+    for reason in ("first", "second"):
+        one.fail(reason)
+        assert WorkDirectory(one.path).failure() == reason
+    (one.path / "config.gin").write_text("train.seed = 1\n")
+    one.fail("of the sweep alone")
+    assert WorkDirectory(one.path).failure() == "second"
 
 
 @pytest.mark.parametrize(
