@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -74,9 +75,13 @@ def _no_formula(value: Any) -> Any:
 
 def as_markdown(groups: Sequence[Group]) -> str:
     """The columns that a paper shows, as a Markdown table."""
-    names, header, *rows = _for_paper(groups, "±", lambda text: text.replace("|", r"\|"))
+    names, header, *rows = _for_paper(groups, "±", _in_markdown)
     right = ["---:" if name in _NUMBERS else "---" for name in names]
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, right, *rows))
+
+
+def _in_markdown(text: str) -> str:
+    return re.sub(r"([\\|<`*])", r"\\\1", text)
 
 
 def as_latex(groups: Sequence[Group]) -> str:
