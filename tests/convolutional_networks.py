@@ -1,14 +1,15 @@
 """Small networks with 1x1 convolutions, for tests of what runs sparse on ARM."""
 
 import keras
+import tensorflow as tf
 from keras import layers
 
 INITIAL = {"kernel_initializer": "he_normal"}
 
 
-def image():
+def image(size=32):
     """The input of all of them."""
-    return keras.Input((32, 32, 3), name="image")
+    return keras.Input((size, size, 3), name="image")
 
 
 def stem(x, size=3, strides=2, padding=1, filters=16):
@@ -44,9 +45,9 @@ def ended(inputs, x):
     return keras.Model(inputs, layers.Dense(10, name="logits")(layers.GlobalAveragePooling2D()(x)))
 
 
-def conforming():
-    """All conditions are met."""
-    inputs = image()
+def conforming(size=32):
+    """All conditions are met, if the size is even."""
+    inputs = image(size)
     return ended(inputs, pointwise(depthwise(stem(inputs))))
 
 
@@ -86,3 +87,43 @@ def returned():
     inputs = image()
     x = pointwise(depthwise(stem(inputs)))
     return keras.Model(inputs, [ended(inputs, x).output, x])
+
+
+def two_heads():
+    """The same values go to a global mean and, through a 1x1 convolution, to a flattened image."""
+    inputs = image()
+    x = pointwise(depthwise(stem(inputs)))
+    mean = layers.GlobalAveragePooling2D()(pointwise(x, 64, "last"))
+    flat = layers.Flatten(name="flat")(pointwise(x, 8, "few"))
+    return keras.Model(inputs, layers.Dense(10)(layers.Concatenate()([mean, flat])))
+
+
+def classified_by_convolution():
+    """A 1x1 convolution computes the classes from a global mean, as in MobileNet of 2017."""
+    inputs = image()
+    x = pointwise(pointwise(depthwise(stem(inputs))), 64, "last")
+    x = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    return keras.Model(inputs, layers.Flatten()(pointwise(x, 10, "classes", activation=None)))
+
+
+def kept_axes():
+    """A dense layer reads a global mean with height and width."""
+    inputs = image()
+    x = pointwise(pointwise(depthwise(stem(inputs))), 64, "last")
+    x = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    return keras.Model(inputs, layers.Flatten()(layers.Dense(10, name="logits")(x)))
+
+
+def mean_over_height():
+    """The end is a mean over one axis."""
+    inputs = image()
+    x = pointwise(depthwise(stem(inputs)))
+    x = layers.Flatten()(keras.ops.mean(pointwise(x, 64, "last"), axis=1))
+    return keras.Model(inputs, layers.Dense(10, name="logits")(x))
+
+
+class DepthToSpace(layers.Layer):
+    """Channels become 2x2 images."""
+
+    def call(self, x):
+        return tf.nn.depth_to_space(x, 2)

@@ -2,9 +2,14 @@
 # Makes DIRECTORY/python, an emulated ARM64 Python with LiteRT, from Debian's and Python's packages.
 #   tools/arm_emulator.sh DIRECTORY
 #   KERAS_TICKETS_ARM_PYTHON=DIRECTORY/python python -m pytest -m slow tests/export/test_arm_emulator.py
-# Needs Debian or Ubuntu, qemu-user (apt-get install qemu-user) and, once, as root:
-#   dpkg --add-architecture arm64 && apt-get update
+# Takes about a minute and 180 MB. Needs Debian or Ubuntu, and once, as root:
+#   dpkg --add-architecture arm64 && apt-get update && apt-get install qemu-user binutils
 set -eu
+stop() { echo "$1" >&2; exit 1; }
+[ $# -eq 1 ] || stop "Usage: $0 DIRECTORY"
+command -v qemu-aarch64 > /dev/null || stop "qemu-aarch64 is missing; as root: apt-get install qemu-user"
+dpkg --print-foreign-architectures | grep -qx arm64 ||
+    stop "apt does not know arm64; as root: dpkg --add-architecture arm64 && apt-get update"
 mkdir -p "$1/packages" "$1/sysroot/proc" "$1/site"
 prefix=$(cd "$1" && pwd)
 version=$(apt-cache depends python3-minimal | sed -n 's/.*Depends: python\(3\.[0-9]*\)-minimal.*/\1/p')

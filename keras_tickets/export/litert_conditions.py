@@ -52,6 +52,11 @@ CONSTANT = (
     "it adds or multiplies by a constant: only layers that the converter folds into a convolution, "
     "such as a BatchNormalization right behind it, may do so"
 )
+ODD = (
+    "its images have an odd height or width, {height}x{width}, for which the converter writes "
+    'padding="same" in any case: even ones'
+)
+AXES = "it is over other axes than height and width, or not over both: GlobalAveragePooling2D"
 RESIZED = "it resizes images with a height or width of 1"
 WAYS_OUT = {
     "AVERAGE_POOL_2D": "a depthwise convolution with stride 2, or at the end "
@@ -62,6 +67,8 @@ WAYS_OUT = {
     "PAD": 'only right before one convolution, which has padding="valid", by zeros',
     "RESHAPE": "GlobalAveragePooling2D(keepdims=True) needs none before 1x1 convolutions, and "
     "Flatten has no sparse form",
+    "SHAPE": "Flatten and Reshape have no sparse form: GlobalAveragePooling2D() and Dense at the "
+    "end",
 }
 OTHER_KIND = "sparse kernels cannot lie beside it, which reads values in another order"
 
@@ -110,12 +117,12 @@ def _check_convolution(graph, operator, padding):
     if (height, width) == (1, 1):
         if strides != {1}:
             return POINTWISE_STRIDE
-        return _check_padding(operator, padding, 0)
+        return _check_padding(graph, operator, padding, 0)
     if (height, width) != (3, 3):
         return OTHER_SIZE.format(height=height, width=width)
     if channels != 3:
         return FIRST_CHANNELS.format(channels=channels)
-    return FIRST_STRIDE if strides != {2} else _check_padding(operator, padding, 1)
+    return FIRST_STRIDE if strides != {2} else _check_padding(graph, operator, padding, 1)
 
 
 def _check_depthwise(graph, operator, padding):
@@ -130,14 +137,17 @@ def _check_depthwise(graph, operator, padding):
         return DEPTHWISE_STRIDE.format(strides=strides)
     if (height, width) not in ((3, 3), (5, 5)):
         return DEPTHWISE_SIZE.format(height=height, width=width)
-    return _check_padding(operator, padding, height // 2)
+    return _check_padding(graph, operator, padding, height // 2)
 
 
-def _check_padding(operator, padding, wanted):
+def _check_padding(graph, operator, padding, wanted):
     """Whether a convolution has `wanted` rows and columns of zeros on each side."""
     options = operator.options
     same = options.padding == schema.Padding.SAME
     if padding is None and same and wanted and {options.strideH, options.strideW} != {1}:
+        _, height, width, _ = _shape(graph, operator.inputs[0])
+        if height % 2 or width % 2:
+            return ODD.format(height=height, width=width)
         return PAD_FIRST.format(padding='"same"', wanted=wanted)
     own = wanted if same else 0  # "same" without a stride has as many
     total = tuple(own + added for added in padding or 4 * (0,))
@@ -160,6 +170,13 @@ def _check_unary(graph, operator, padding):
     return "" if len(_shape(graph, operator.inputs[0])) == 4 else RANK
 
 
+def _check_mean(graph, operator, padding):
+    axes = graph.constants.get(operator.inputs[1])
+    if len(_shape(graph, operator.inputs[0])) != 4:
+        return RANK
+    return "" if axes is not None and sorted(axes.values % 4) == [1, 2] else AXES
+
+
 def _check_resize(graph, operator, padding):
     sizes = _shape(graph, operator.inputs[0])[1:3]
     return RESIZED if 1 in sizes else ""
@@ -174,8 +191,8 @@ _CHECKS: dict[str, Callable[[LitertGraph, Operator, Padding | None], str]] = {
     "DEPTHWISE_CONV_2D": _check_depthwise,
     "ADD": _check_binary,
     "MUL": _check_binary,
-    "MEAN": _check_unary,
-    "SUM": _check_unary,
+    "MEAN": _check_mean,
+    "SUM": _check_mean,
     "RESIZE_BILINEAR": _check_resize,
     "DEPTH_TO_SPACE": _check_depth_to_space,
 }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from keras_tickets.export import apart
 from keras_tickets.export import litert_notes as notes
 from keras_tickets.export.litert_choice import MOST_EXPANDED, PACKED, Candidates, Choice
-from keras_tickets.export.litert_on_arm import operators_on_arm
+from keras_tickets.export.litert_on_arm import keep_dense_on_arm, operators_on_arm
 from keras_tickets.export.litert_races import race_files
 from keras_tickets.export.litert_weights import encode
 from keras_tickets.export.measure import Trial
@@ -63,7 +63,8 @@ class _Encoder:
 
     def __init__(self, path: pathlib.Path, trial: Trial, int8: bool, batches: list[int]):
         self.path, self.trial, self.int8, self.batches = path, trial, int8, batches
-        self.content = path.read_bytes()
+        self.converted = path.read_bytes()
+        self.content = self.converted if int8 else keep_dense_on_arm(self.converted)
         self.candidates = Candidates.of(self.content, int8)
 
     def reasons(self) -> str:
@@ -129,10 +130,11 @@ class _Encoder:
             )
             for each in stored
         )
-        on_arm = operators_on_arm(content)
+        on_arm = operators_on_arm(self.converted, content)
         convolutions = sum(each.sparse and each.kind == "CONV_2D" for each in on_arm)
         text = notes.note_on(stored, how, convolutions)
-        return KernelReport(kernels, on_arm, " ".join(filter(None, [text, note])))
+        kept_dense = "" if self.content is self.converted else notes.KEPT_DENSE
+        return KernelReport(kernels, on_arm, " ".join(filter(None, [text, kept_dense, note])))
 
     def _with_ram(self, report: KernelReport, sample: Sample) -> KernelReport:
         """The report with the memory that the file takes, and nothing on one that expands it."""

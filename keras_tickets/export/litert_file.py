@@ -16,6 +16,8 @@ ALIGNMENT = 16
 OPERATORS = schema.BuiltinOperator
 NAMES = {value: name for name, value in vars(OPERATORS).items() if isinstance(value, int)}
 DTYPES = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT8: np.int8}
+CONSTANTS = DTYPES | {schema.TensorType.INT32: np.int32, schema.TensorType.INT64: np.int64}
+ONE_CHANNEL = np.array([0, 0, 0, 1], np.int32)
 # Operators with a kernel: which input it is, and which of its axes are the output channels.
 KERNELS = {
     OPERATORS.BATCH_MATMUL: (1, -1),
@@ -136,6 +138,39 @@ class LitertFile:
     def set_version(self, operator: schema.OperatorT, version: int) -> None:
         """Gives an operator another version."""
         operator.opcodeIndex = self._code(self._builtin(operator), version)
+
+    def add_channel(self, output: int) -> None:
+        """Gives a convolution behind a PAD one more input channel, of zeros, which the PAD adds.
+
+        Args:
+            output: The index of what the convolution writes.
+        """
+        convolution = self._writer(output)
+        pad = self._writer(convolution.inputs[0])
+        kernel, amounts = (self._constant(each.inputs[1]) for each in (convolution, pad))
+        self._replace_constant(convolution, np.pad(kernel, [*3 * [(0, 0)], (0, 1)]))
+        self._replace_constant(pad, amounts + np.array([*3 * [(0, 0)], (0, 1)], amounts.dtype))
+        images = self.tensors[pad.outputs[0]]
+        images.shape = images.shape + ONE_CHANNEL
+        if images.shapeSignature is not None:
+            images.shapeSignature = images.shapeSignature + ONE_CHANNEL
+
+    def _writer(self, index: int) -> schema.OperatorT:
+        (operator,) = (each for each in self._graph.operators if index in each.outputs)
+        return operator
+
+    def _constant(self, index: int) -> np.ndarray:
+        tensor = self.tensors[index]
+        data = np.asarray(self._model.buffers[tensor.buffer].data, np.uint8)
+        return data.view(CONSTANTS[tensor.type]).reshape(tensor.shape)
+
+    def _replace_constant(self, operator: schema.OperatorT, values: np.ndarray) -> None:
+        """Lets an operator read a constant of its own as its second input."""
+        like = self.tensors[operator.inputs[1]]
+        index = self.add_tensor(like, like.name.decode())
+        self.tensors[index].shape = np.array(values.shape, np.int32)
+        self.store(self.tensors[index], values)
+        operator.inputs = np.array([operator.inputs[0], index, *operator.inputs[2:]], np.int32)
 
     def _code(self, builtin: int, version: int) -> int:
         for index, code in enumerate(self._model.operatorCodes):

@@ -19,6 +19,11 @@ PACKED_ON_ARM = (
     "they are as large in memory as dense ones, and no faster on x86. On ARM and in WebAssembly, "
     "XNNPACK computes {convolutions} convolutions without their zeros."
 )
+KEPT_DENSE = (
+    "On ARM and in WebAssembly, XNNPACK would compute a part of it sparse and let others read the "
+    "results in the wrong order. To keep it dense there, the first convolution reads a fourth "
+    "channel, of zeros."
+)
 DENSE_NOTE = (
     "None of the {all} kernels in the main graph has enough zeros to take less as values and "
     "columns, so zeros make the model neither smaller nor faster."

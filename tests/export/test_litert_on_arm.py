@@ -10,18 +10,24 @@ import tensorflow as tf
 from keras import layers
 
 import keras_tickets as kt
-from keras_tickets.export.litert_on_arm import operators_on_arm
+from keras_tickets.export.litert_graph import LitertGraph
+from keras_tickets.export.litert_on_arm import keep_dense_on_arm, operators_on_arm
 from keras_tickets.export.litert_weights import encode
 
 
 def converted(model, sparsity=0.9, int8=False, **options):
     """A LiteRT file; `sparsity` is that of each 1x1 convolution."""
+    return encode(without_many_weights(model, sparsity, **options), int8=int8)[0]
+
+
+def without_many_weights(model, sparsity=0.9, **options):
+    """The file before its kernels are stored sparsely."""
     pattern = f"({'|'.join(_pointwise(model))})/kernel"
     sparse = kt.sparsify(model, sparsity, filters=pattern, distribution="uniform")
     converter = tf.lite.TFLiteConverter.from_keras_model(kt.strip(sparse))
     for name, value in options.items():
         setattr(converter, name, value)
-    return encode(converter.convert(), int8=int8)[0]
+    return converter.convert()
 
 
 def _pointwise(model):
@@ -111,6 +117,15 @@ BROKEN = {
         "3x3 convolution on 64 channels.*a depthwise and a 1x1",
     ),
     "concatenated": (networks.concatenated, "both", "Add instead"),
+    "odd": (lambda: networks.conforming(31), "stem", "odd height or width, 31x31.*even ones"),
+    "mean_over_height": (networks.mean_over_height, "", "GlobalAveragePooling2D"),
+    "kept_axes": (networks.kept_axes, "last", r"keepdims=False\), and Dense"),
+    "classified": (networks.classified_by_convolution, "last", "Reshape have no sparse form"),
+    "depth_to_space": (
+        lambda: networks.between(networks.DepthToSpace()),
+        "last",
+        "behind which nothing runs sparse: .*UpSampling2D",
+    ),
 }
 
 
@@ -182,6 +197,68 @@ def test_values_that_leave_other_than_through_a_mean():
     assert not sparse_names(converted(networks.flattened()))
     found = reasons(converted(networks.returned()))
     assert "the model returns what pointwise" in found["last"]
+
+
+# Networks in which XNNPACK would let others misread what it computes sparse.
+MISREAD = {
+    "classified": networks.classified_by_convolution,
+    "two_heads": networks.two_heads,
+    "mean_over_height": networks.mean_over_height,
+    "kept_axes": networks.kept_axes,
+    "returned": networks.returned,
+    "concatenated": networks.concatenated,
+    "pooled": lambda: networks.between(layers.MaxPooling2D(2)),
+    "grouped": lambda: networks.between(layers.Conv2D(64, 1, groups=4)),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(key, marks=[] if key == "two_heads" else pytest.mark.slow) for key in MISREAD],
+)
+def test_networks_that_would_be_misread_are_kept_dense(name):
+    content = without_many_weights(MISREAD[name]())
+    safe = keep_dense_on_arm(content)
+    first = next(each for each in LitertGraph.of(safe).operators if each.kind == "CONV_2D")
+    assert LitertGraph.of(safe).constants[first.inputs[1]].shape == (16, 3, 3, 4)
+    assert not any(each.sparse for each in operators_on_arm(content, encode(safe, int8=False)[0]))
+    for before, after in zip(outputs(content), outputs(safe), strict=True):
+        np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-4 * np.abs(before).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "make",
+    [
+        networks.conforming,
+        networks.squeeze_and_excite,
+        lambda: networks.between(networks.DepthToSpace()),
+        networks.flattened,
+        lambda: with_stem(strides=1),
+        lambda: with_depthwise(same=True),
+    ],
+    ids=["conforming", "squeeze_excite", "depth_to_space", "no_mean", "no_first", "no_1x1"],
+)
+def test_networks_that_nobody_misreads_stay_as_they_are(make):
+    content = without_many_weights(make())
+    assert keep_dense_on_arm(content) is content
+
+
+@pytest.mark.slow
+def test_networks_without_many_zeros_stay_as_they_are():
+    content = without_many_weights(networks.two_heads(), 0.66)
+    assert keep_dense_on_arm(content) is content
+
+
+def outputs(content):
+    """What a file computes from random values."""
+    interpreter = tf.lite.Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    (image,) = interpreter.get_input_details()
+    values = np.random.default_rng(0).normal(size=image["shape"]).astype("float32")
+    interpreter.set_tensor(image["index"], values)
+    interpreter.invoke()
+    return [interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()]
 
 
 @pytest.mark.slow
