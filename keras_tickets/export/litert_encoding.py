@@ -64,7 +64,7 @@ class _Encoder:
     def __init__(self, path: pathlib.Path, trial: Trial, int8: bool, batches: list[int]):
         self.path, self.trial, self.int8, self.batches = path, trial, int8, batches
         self.converted = path.read_bytes()
-        self.content = self.converted if int8 else keep_dense_on_arm(self.converted)
+        self.content = keep_dense_on_arm(self.converted)
         self.candidates = Candidates.of(self.content, int8)
 
     def reasons(self) -> str:

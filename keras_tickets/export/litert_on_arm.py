@@ -136,7 +136,9 @@ class _Network:
                 continue
             merged = [operator]
             for source in self._sources(operator):
-                if source in parts and source.kind != LAST and parts[source] is not merged:
+                if source is None or source.kind == LAST or source not in parts:
+                    continue
+                if parts[source] is not merged:
                     merged = [*parts[source], *merged]
                     parts.update(dict.fromkeys(merged, merged))
             parts.update(dict.fromkeys(merged, merged))
