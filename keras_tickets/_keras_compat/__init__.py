@@ -54,6 +54,7 @@ from keras_tickets._keras_compat.saving import trusted as trusted
 from keras_tickets._keras_compat.scopes import current_state as current_state
 from keras_tickets._keras_compat.scopes import functional_scope as functional_scope
 from keras_tickets._keras_compat.scopes import masked_scope as masked_scope
+from keras_tickets._keras_compat.scopes import name_after_layers as name_after_layers
 from keras_tickets._keras_compat.scopes import outer_name_scope as outer_name_scope
 from keras_tickets._keras_compat.scopes import reading_scope as reading_scope
 from keras_tickets._keras_compat.scopes import uncast as uncast

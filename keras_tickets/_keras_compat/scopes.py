@@ -116,3 +116,29 @@ class _ReadingScope(_CarryingScope):
         if value is None and id(variable) in self.readers:
             value = self.readers[id(variable)]()
         return value
+
+
+def name_after_layers(graph: tf.Graph) -> None:
+    """Lets a graph name operations after the layers that make them.
+
+    Keras opens the scope of a layer twice, and TensorFlow numbers scopes that have a name in
+    common: what layer "conv2d" makes would belong to "conv2d_1", which may be another layer.
+
+    Args:
+        graph: A graph, before a model is traced in it.
+    """
+    numbered, opened = graph.name_scope, list(_open_name_scopes())
+
+    def name_scope(name):
+        last = _open_name_scopes()[-1:]
+        if last and last[0].name == name and not any(last[0] is each for each in opened):
+            opened.append(last[0])
+            # With a slash at the end it is the scope of that very name.
+            name = f"{graph.get_name_scope()}/{name}/".removeprefix("/")
+        return numbered(name)
+
+    graph.name_scope = name_scope
+
+
+def _open_name_scopes() -> list:
+    return global_state.get_global_attribute("name_scope_stack") or []

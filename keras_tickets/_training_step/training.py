@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
+from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets._sparse_storage.positions import check_positions
 from keras_tickets._tables import count_text
 from keras_tickets._training_step.same_workers import SameOnAllWorkers
@@ -110,7 +111,7 @@ class SparseTraining(_keras_compat.DistributedTrainer):
     def _check_indices(self, weights):
         given = {id(variable): array for variable, array in zip(self.weights, weights, strict=True)}
         for record in masks.masked_kernels(self):
-            if record.storage == "sparse" and id(record.support) in given:
+            if isinstance(record, SparseKernel) and id(record.support) in given:
                 try:
                     check_positions(given[id(record.support)], record.shape, record.count())
                 except ValueError as error:

@@ -240,7 +240,7 @@ def _explained(path: pathlib.Path, format: str) -> Iterator[None]:
         known = "" if "What helps:" in text else advice.advice_for(text)
         raise ValueError(f"{_refusal(format)}: {text}{known}") from error
     except Exception as error:
-        if isinstance(error, ValueError) and str(error).startswith("`"):
+        if isinstance(error, TypeError | ValueError) and str(error).startswith("`"):
             raise
         raise ValueError(f"{_refusal(format)}: {type(error).__name__}: {error}") from error
 

@@ -4,6 +4,7 @@ Source: the TensorFlow Lite schema.
 """
 
 import copy
+import re
 
 import flatbuffers
 import numpy as np
@@ -28,6 +29,17 @@ KERNELS = {
     OPERATORS.GATHER: (0, -1),
     OPERATORS.TRANSPOSE_CONV: (1, 0),
 }
+
+
+# Scopes that TensorFlow opens inside that of a layer.
+_INSIDE = re.compile(r"Tensordot(_\d+)?")
+
+
+def layer_name(tensor_name: str) -> str:
+    """Keras's name of the layer, extracted from the converter's name of fused operators."""
+    first, *_ = tensor_name.split(";")
+    *scopes, operation = first.split("/")
+    return next((each for each in reversed(scopes) if not _INSIDE.fullmatch(each)), operation)
 
 
 class LitertFile:
@@ -100,6 +112,13 @@ class LitertFile:
     def readers(self, index: int) -> list[schema.OperatorT]:
         """The operators that read a tensor."""
         return [operator for operator in self._graph.operators if index in operator.inputs]
+
+    def layer_of(self, index: int) -> str:
+        """The name of the layer of a kernel."""
+        name, readers = self.tensors[index].name.decode(), self.readers(index)
+        if "/" not in name and readers:  # what several operators read has a number for a name
+            name = self.tensors[int(readers[0].outputs[0])].name.decode()
+        return layer_name(name)
 
     def readers_names(self, index: int) -> list[str]:
         """The names of the operators that read a tensor, each once."""

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
+from keras_tickets.export.litert_file import layer_name
+
 NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 # Operators that turn a stored constant into the values that others read.
 UNPACKING = ("DENSIFY", "DEQUANTIZE")
@@ -164,8 +166,7 @@ def _constant(model, tensor):
 def _layer_name(tensors, kind, inputs, outputs):
     """Keras's name of the layer, extracted from the converter's names of tensors."""
     source = inputs[1] if kind in _WITH_KERNEL else outputs[0]
-    parts = tensors[source].name.decode().partition(";")[0].split("/")
-    return parts[-2] if len(parts) > 1 else parts[0]
+    return layer_name(tensors[source].name.decode())
 
 
 def _shape(tensor):

@@ -148,8 +148,10 @@ def sparse_forms(file: LitertFile, index: int, int8: bool) -> tuple[list[str], s
         return [], "it is not only a kernel"
     int8 = int8 or values.dtype == np.int8
     packed = _packed(_as_int8(values, 0) if int8 else values)
-    if packed is None or not packed.values.size:
-        return [], "it has too few zeros"
+    if packed is None:
+        return [], "it is too small or has too few zeros"
+    if not packed.values.size:
+        return [], "all its weights are zeros"
     width, columns = (16 if int8 else 4), values.shape[1]
     forms = [] if int8 else ["csr"]
     if columns % width:
@@ -187,14 +189,14 @@ def _compute_sparse(file: LitertFile, index: int, form: str) -> StoredKernel:
     file.store(tensor, rows.values)
     for operator in file.readers(index):
         file.set_version(operator, SPARSE_VERSION)
-    name = _layer_name(tensor.name.decode())
+    name = file.layer_of(index)
     return StoredKernel(index, name, form, rows.bytes, rows.index_bytes, int8, integer)
 
 
 def _pack(file: LitertFile, index: int, axis: int, int8: bool) -> StoredKernel:
     """Stores one kernel in as few bytes as possible, and expands it before it is used."""
     tensor, values = file.tensors[index], file.values(index)
-    name = _layer_name(tensor.name.decode())
+    name = file.layer_of(index)
     if values.dtype == np.int8:
         return StoredKernel(index, name, "dense", values.nbytes, 0, True, integer=True)
     used, tensor.sparsity = index, None
@@ -234,12 +236,6 @@ def _keep(file: LitertFile, expanded: int) -> None:
     over the reader of the DEQUANTIZE. It never takes over RANK.
     """
     file.run_first(schema.BuiltinOperator.RANK, 1, expanded, file.add_number("rank"))
-
-
-def _layer_name(tensor_name: str) -> str:
-    """Keras's name of the layer, extracted from the converter's name of the fused operators."""
-    first = tensor_name.partition(";")[0].split("/")
-    return first[-2] if len(first) > 1 else first[0]
 
 
 def _as_int8(values: np.ndarray | NonZeros, axis: int | None = None) -> np.ndarray | NonZeros:

@@ -73,6 +73,8 @@ def folder_beside(target: pathlib.Path) -> Iterator[pathlib.Path]:
     with contextlib.ExitStack() as stack:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                target.lstat()  # fails where the name is too long
             folder = stack.enter_context(room_beside(target)).absolute()
         except OSError as error:
             raise ValueError(

@@ -105,6 +105,7 @@ def write_flat(
     specs = [tf.TensorSpec(kernel.shape[::-1], "float32", name) for name, kernel in kernels.items()]
 
     def serve(*values):
+        _keras_compat.name_after_layers(tf.compat.v1.get_default_graph())
         count = len(interface.inputs)
         given = dict(zip(kernels.values(), values[count:], strict=True))
         with _keras_compat.plain_argmax(), standing_in(given):

@@ -261,3 +261,9 @@ def test_refusals_leave_an_older_file_as_it_is(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         kt.export(mlp(64), tmp_path / "m", overwrite=True, **{"calibration": X, **options})
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"xxxxTFL3"]
+
+
+def test_what_is_no_data_is_an_error_of_type(tmp_path):
+    with pytest.raises(TypeError, match="^`calibration` must be an array"):
+        kt.export(mlp(64), tmp_path / "m", format="litert", quantize="int8", calibration=3)
+    assert not (tmp_path / "m").exists()

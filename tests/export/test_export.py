@@ -248,6 +248,8 @@ def test_what_is_no_built_model_is_refused(tmp_path):
         kt.export(dense_model(), 3)
     with pytest.raises(ValueError, match="must name what"):
         kt.export(dense_model(), "")
+    with pytest.raises(ValueError, match="^`path` cannot be written: .*too long"):
+        kt.export(dense_model(), tmp_path / ("n" * 300))
 
 
 @pytest.mark.slow

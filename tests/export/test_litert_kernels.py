@@ -136,7 +136,7 @@ def test_the_report_says_what_was_measured(exported):
             kernel.reason,
         )
     text = str(report)
-    assert re.search(r"^fc1\w* +1x4 +[\d,]+ +", text, re.MULTILINE), text
+    assert re.search(r"^fc1 +1x4 +[\d,]+ +", text, re.MULTILINE), text
     assert "2 of 2 kernels are computed with as they are stored" in report.note
     assert "kernels='sparse' asks for it" in report.note
     assert max(map(len, text.splitlines())) <= 80
@@ -163,7 +163,7 @@ def test_a_file_of_int8_says_that_inputs_are_rounded(exported):
         ({"format": "onnx", "kernels": "sparse"}, "`kernels` must be 'packed' with format='onnx'"),
         (
             {"kernels": "sparse", "quantize": "int8"},
-            r"computed with without its zeros\. fc1\w*: its zeros do not come in blocks of 1x16",
+            r"computed with without its zeros\. fc1: its zeros do not come in blocks of 1x16",
         ),
     ],
 )

@@ -57,13 +57,31 @@ def convolutions(model):
 def test_all_operators_of_a_mobilenet_run_sparse(tmp_path, name):
     dense = getattr(kt.models, name)((32, 32, 3), 10, width=0.25, fused_batch_norm=False)
     report = kt.export(kt.sparsify(dense, 0.9), tmp_path / "m.tflite", format="litert")
-    sparse = [layer(each) for each in report.on_arm if each.sparse]
+    sparse = [each.name for each in report.on_arm if each.sparse]
     assert convolutions(dense) <= set(sparse)
     others = [each for each in report.on_arm if not each.sparse]
     assert [each.kind for each in others] == ["FULLY_CONNECTED"]
     count = sum("CONV_2D" == each.kind for each in report.on_arm)
     assert f"XNNPACK computes {count} convolutions without their zeros" in report.note
     assert f"{len(sparse)} of {len(report.on_arm)} operators run sparse on ARM" in str(report)
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_kernels_and_operators_have_the_names_of_their_layers(tmp_path, wrapped):
+    """Also of layers that Keras has numbered, and of one that is called twice."""
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(3, 1, name="conv2d")(inputs)
+    x = layers.Conv2D(3, 1, name="conv2d_1")(layers.ReLU(name="conv2d_2")(x))
+    x = layers.Dense(8, "relu", name="on_images")(x)
+    shared = layers.Dense(8, name="dense_1")
+    x = shared(shared(layers.GlobalAveragePooling2D()(x)))
+    model = keras.Model(inputs, layers.Dense(2, name="dense")(x))
+    if wrapped:
+        model = kt.sparsify(model, 0.5)
+    report = kt.export(model, tmp_path / "m.tflite", format="litert")
+    names = ["conv2d", "conv2d_1", "on_images", "dense_1", "dense"]
+    assert sorted(each.name for each in report.kernels) == sorted(names)
+    assert [each.name for each in report.on_arm if each.kind == "CONV_2D"] == names[:2]
 
 
 def with_stem(**options):
