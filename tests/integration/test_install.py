@@ -130,7 +130,7 @@ def test_the_guide_and_a_sweep_with_the_wheel_in_an_empty_folder(wheel, new_envi
     run("keras-tickets", "sweep", "--sweep_file=study.toml", "--workdir=runs/a study", "--jobs=1")
     assert run("keras-tickets", "list", "runs").splitlines()[-1] == "8 finished"
     assert run("keras-tickets", "report", "runs/a study", "--format=csv").count("\n") == 3
-    assert "8 runs in 6 settings" in run("keras-tickets", "report", "runs")
+    assert "8 runs in 5 settings" in run("keras-tickets", "report", "runs")
 
 
 def test_what_is_not_needed_may_be_absent(wheel, new_environment):
