@@ -318,6 +318,7 @@ def test_nothing_but_a_report_is_overwritten(study, tmp_path, capsys):
         assert cli.main(["report", str(study), f"--output={output}"]) == 0
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.html"]
     assert "nothing is overwritten" in fail(capsys, study, f"--output={output}", "--format=csv")
+    assert "--output must be a file" in fail(capsys, study, f"--output={tmp_path}")
     line = fail(capsys, study, "--format=pdf")
     assert "--format must be one of html, csv, latex, markdown" in line
 

@@ -23,6 +23,7 @@ def run(values: flags.FlagValues, words: Sequence[str]) -> int:
     Raises:
         ValueError: A flag is missing or wrong, or there is no finished run.
         FileExistsError: The output is a file that is no report.
+        IsADirectoryError: The output is a directory.
         OSError: A directory does not exist, or the output cannot be written.
         ImportError: A package is missing.
     """
@@ -57,6 +58,8 @@ def _check_replaceable(output: pathlib.Path, form: str) -> None:
     """Checks that nothing is there but a page of an earlier report."""
     if not output.parent.is_dir():
         raise FileNotFoundError(f"directory {str(output.parent)!r} does not exist")
+    if output.is_dir():
+        raise IsADirectoryError(f"--output must be a file. Received: {str(output)!r}, a directory")
     if not output.exists():
         return
     with open(output, "rb") as file:

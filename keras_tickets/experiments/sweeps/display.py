@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from keras_tickets._tables import shorten
+from keras_tickets._tables import plain, shorten
 from keras_tickets.experiments.run_table import result_text
 from keras_tickets.experiments.sweeps.jobs import DONE, ELSEWHERE, FAILED, LEFT, RUNNING, Job
 from keras_tickets.experiments.time_texts import duration
@@ -60,7 +60,7 @@ class Display:
         settled = sum(one.status in (DONE, FAILED) for one in self._jobs)
         line = f"[{settled} of {len(self._jobs)}] {job.status:<8} {job.name}"
         if job.status == FAILED:
-            return f"{line}: {job.reason}"
+            return f"{line}: {plain(job.reason or '')}"
         if job.status == DONE and job.result:
             seconds = seconds_left(
                 self._jobs, self._at_once, progress_of(self._jobs), time.monotonic()
@@ -78,7 +78,7 @@ class Display:
         table.add_column("", no_wrap=True, justify="right")
         for job in shown_first(self._jobs)[: max(self._console.height - 7, 3)]:
             table.add_row(
-                Text(shorten(job.name, max(width - 54, 24))),
+                Text(shorten(job.name, max(width - 54, min(width - 31, 24), 4))),
                 Text(job.status, style=_COLORS.get(job.status, "")),
                 Text(self._cell(job, shares)),  # no markup, whatever a reason has in brackets
             )
@@ -88,7 +88,7 @@ class Display:
         if job.status == DONE and job.result:
             return result_text(job.result, with_name=True)
         if job.status == FAILED:
-            return shorten(job.reason or "", 36)
+            return shorten(plain(job.reason or ""), max(min(self._console.width - 44, 36), 15))
         if job.name in shares:
             done = int(10 * shares[job.name])
             return f"{'━' * done}{'╌' * (10 - done)} {shares[job.name]:4.0%}"

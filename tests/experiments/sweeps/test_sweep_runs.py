@@ -208,6 +208,19 @@ def test_one_table_in_a_terminal(tmp_path):
     assert "20 runs: 1 finished, 1 running, 1 failed, 17 left" in text
 
 
+@pytest.mark.parametrize("width", [1, 40])
+def test_a_narrow_terminal(width):
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, height=12)
+    jobs = [job(f"digits-rigl_sparsity=0.9_seed={seed}", FAILED) for seed in range(2)]
+    jobs[0].reason = jobs[1].reason = "there is no such data set \x1b]0;title"
+    display = Display(jobs, 2, console)
+    with display.shown():
+        display.tell(jobs[0])
+    printed = re.sub(r"\x1b\[[\d;?]*\w", "", console.file.getvalue())
+    assert "\x1b" not in printed and max(map(len, re.split(r"[\n\r]", printed))) <= width
+    assert width == 1 or re.search(r"digi…\S*ed=1 +failed", printed)
+
+
 def test_a_slurm_array_runs_what_is_missing(fake, tmp_path, monkeypatch, capsys):
     assert sweep(tmp_path, 0.5, 0.25, jobs=1) == 0
     capsys.readouterr()
