@@ -92,7 +92,8 @@ class LitertGraph:
         constants: By index.
         tensors: The others, by index.
         outputs: Indices of what the graph returns.
-        unpacked: Whether a constant of floats is stored sparsely, and expanded for its operators.
+        unpacked: Whether a constant of floats is stored sparsely, and expanded for its operators,
+            and none is stored as int8.
     """
 
     operators: tuple[Operator, ...]
@@ -111,7 +112,7 @@ class LitertGraph:
             for index, tensor in enumerate(graph.tensors)
             if (found := _constant(model, tensor)) is not None
         }
-        operators, unpacked = [], False
+        operators, unpacked, int8 = [], False, False
         for each in graph.operators:
             code = model.operatorCodes[each.opcodeIndex]
             kind = NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
@@ -119,6 +120,7 @@ class LitertGraph:
             if all(index in constants or index < 0 for index in inputs):
                 if kind in UNPACKING:
                     floating = graph.tensors[outputs[0]].type in FLOATING
+                    int8 = int8 or (floating and not constants[inputs[0]].floating)
                     constants[outputs[0]] = dataclasses.replace(
                         constants[inputs[0]], floating=floating
                     )
@@ -132,6 +134,7 @@ class LitertGraph:
             if index not in constants
         }
         outputs_ = frozenset(_indices(graph.outputs))
+        unpacked = unpacked and not int8
         return cls(tuple(operators), constants, tensors, outputs_, unpacked)
 
     def tensor(self, index: int) -> Tensor | Constant:
