@@ -25,7 +25,7 @@ def name_of(requirement):
 
 
 def declared():
-    extras = ("cpu", "figures", "litert", "onnx", "openvino", "report")
+    extras = ("cpu", "figures", "kubernetes", "litert", "onnx", "openvino", "report")
     groups = [PROJECT["dependencies"], *(EXTRAS[name] for name in extras)]
     return {name_of(requirement) for group in groups for requirement in group}
 
