@@ -12,6 +12,8 @@ from keras_tickets._checks import check_integer, check_number
 from keras_tickets._epoch_order import LAST_EPOCH, prefetched
 from keras_tickets.data.hold_out import nothing_held_out
 
+_END = object()  # of the batches, whatever they are
+
 
 class GeneratedBatches:
     """Training and test batches from functions; each batch is checked against the description.
@@ -70,16 +72,16 @@ class GeneratedBatches:
 
     def epoch(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The checked batches of an epoch."""
-        made = self._own(self._make_epoch, f"epoch {epoch}", epoch)
+        made = self._own(lambda: iter(self._make_epoch(epoch)), f"epoch {epoch}")
         for index in range(self.steps_per_epoch):
             where = f"batch {index} of epoch {epoch}"
             yield self._checked(self._next(made, where), where, self.batch_size)
 
     def test_batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The checked batches of the test set."""
-        made, count = self._own(self._make_test, "the test set"), 0
+        made, count = self._own(lambda: iter(self._make_test()), "the test set"), 0
         examples = 0
-        while (batch := self._next(made, f"test batch {count}", None)) is not None:
+        while (batch := self._next(made, f"test batch {count}", _END)) is not _END:
             inputs, targets = self._checked(batch, f"test batch {count}", None)
             yield inputs, targets
             count, examples = count + 1, examples + len(targets)
@@ -88,7 +90,7 @@ class GeneratedBatches:
 
     def _own(self, function, where, *arguments):
         try:
-            return iter(function(*arguments))
+            return function(*arguments)
         except Exception as error:  # whatever the user's code raises
             raise self._failed(where, error) from error
 
@@ -108,9 +110,10 @@ class GeneratedBatches:
 
     def _checked(self, batch, where, size):
         if not isinstance(batch, list | tuple) or len(batch) != 2:
+            of = f" of {len(batch)}" if isinstance(batch, list | tuple) else ""
             raise ValueError(
                 f"data set {self.name!r}, {where}: a batch must be (inputs, targets). Received: "
-                f"{type(batch).__name__}"
+                f"{type(batch).__name__}{of}"
             )
         inputs, targets = (
             self._array(name, value, spec, f"{where}: ", size)
@@ -135,7 +138,8 @@ class GeneratedBatches:
         return inputs, targets
 
     def _array(self, name, value, spec, where, size):
-        array, dtype = np.asarray(value), np.dtype(spec.dtype.as_numpy_dtype)
+        array = self._own(np.asarray, f"{where}{name}", value)
+        dtype = np.dtype(spec.dtype.as_numpy_dtype)
         shape = (len(array) if size is None and array.ndim else size, *spec.shape)
         if array.shape != shape or not np.can_cast(array.dtype, dtype, "same_kind"):
             size = "batch" if size is None else size

@@ -268,6 +268,12 @@ def write(name, content):
         (lambda: load(inputs=(2,)), "`Wrong.inputs` must be a tf.TensorSpec"),
         (lambda: load(examples=None), "`Wrong.examples` must be a positive integer"),
         (lambda: load(test_batches=lambda: []), "`Wrong.test_batches` must be a method that takes"),
+        (
+            lambda: load(test_batches=lambda size: [None]),
+            "must be .inputs, targets.. Received: NoneT",
+        ),
+        (lambda: load(test_batches=lambda size: [(1, 2, 3)]), "targets.. Received: tuple of 3"),
+        (lambda: load(test_batches=lambda size: [([[1.0], [2.0, 3]], [0])]), "ValueError: setting"),
         (lambda: load(test_batches=lambda size: []), "has no test examples, in 0 batches"),
         (lambda: load(train_batch=lambda **k: 5), "a batch must be [(]inputs, targets[)]"),
         (

@@ -20,6 +20,7 @@ from keras_tickets.experiments.report import figures, parts, tables
 from keras_tickets.experiments.report.collect import collect
 from keras_tickets.experiments.report.groups import group
 from keras_tickets.experiments.report.page import _library, page
+from keras_tickets.experiments.work_directory import WorkDirectory
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -306,6 +307,13 @@ def test_unfinished_damaged_and_older_runs_are_named_and_the_rest_is_there(tmp_p
         assert f"runs/{line}</code>: " in text
     (one,) = group(collect([runs]))
     assert [run.path.name for run in one.runs] == ["good", "older"]
+
+
+def test_a_failed_run_says_why(tmp_path):
+    write_run(tmp_path / "a", finished=False)
+    WorkDirectory(tmp_path / "a").fail("the loss is nan")
+    (one,) = collect([tmp_path])
+    assert one.notes == ["it has failed: the loss is nan"]
 
 
 def test_nothing_but_a_report_is_overwritten(study, tmp_path, capsys):

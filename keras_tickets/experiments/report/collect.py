@@ -13,7 +13,13 @@ import numpy as np
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.reading import read_text
 from keras_tickets._files.topology_file import STATE, read_topology
-from keras_tickets.experiments.work_directory import CONFIG, SUMMARY, read_summary, settings
+from keras_tickets.experiments.work_directory import (
+    CONFIG,
+    SUMMARY,
+    WorkDirectory,
+    read_summary,
+    settings,
+)
 
 METRICS = "metrics.csv"
 # Summaries of the first version have neither a configuration nor versions.
@@ -106,7 +112,9 @@ def read_run(path: pathlib.Path) -> FoundRun:
     except (OSError, ValueError, csv.Error) as error:
         run.notes.append(str(error))
     if not run.finished and not run.notes:
-        run.notes.append(f"it is not finished: {_progress(run)}")
+        failure = WorkDirectory(path).failure()
+        said = f"it has failed: {failure}" if failure else f"it is not finished: {_progress(run)}"
+        run.notes.append(said)
     return run
 
 
