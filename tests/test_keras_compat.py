@@ -191,6 +191,23 @@ def test_loss_scale_steps():
     assert float(optimizer.dynamic_scale) == 2.0
 
 
+def test_name_after_layers():
+    layers = [keras.layers.Dense(2, name=name) for name in ("fc", "fc_1")]
+    model = keras.Sequential([keras.Input((3,)), *layers], name="net")
+
+    def products(prepare):
+        @tf.function
+        def outputs(x):
+            prepare(tf.compat.v1.get_default_graph())
+            return model(x)
+
+        operations = outputs.get_concrete_function(tf.zeros((1, 3))).graph.get_operations()
+        return [each.name for each in operations if each.type == "MatMul"]
+
+    named = ["net/fc/MatMul", "net/fc_1/MatMul"]
+    assert products(_keras_compat.name_after_layers) == named != products(lambda graph: None)
+
+
 def test_automatic_names():
     assert _keras_compat.automatic_name(keras.layers.Dense(2, name="dense_7")) == "dense"
     assert _keras_compat.automatic_name(keras.layers.Dense(2, name="head")) is None

@@ -95,7 +95,7 @@ def make_store(directory):
 def make_summary(directory):
     work = WorkDirectory(directory)
     work.begin("train.seed = 0\n")
-    work.finish({"steps": 7, "test_accuracy": 0.5, "levels": [{"level": 0}]})
+    work.finish({"steps": 7, "test_accuracy": 0.5, "levels": [{"level": 0, "density": 1.0}]})
     file = directory / "summary.json"
     return {"summary": (file, lambda: work.open("train.seed = 0\n"))}
 
