@@ -33,8 +33,7 @@ def train(
     `tensorboard/` and, when all is done, `model.keras` and `summary.json`. A run that was killed is
     resumed from its last finished epoch and ends as if it had not been killed; one that is finished
     is left as it is. Several workers run it together: each calls it with the same arguments, and
-    the chief alone writes. One that fails leaves its reason, in
-    `failure.json`.
+    the chief alone writes. A run that fails leaves its reason in `failure.json`.
 
     Args:
         experiment: What to run.
