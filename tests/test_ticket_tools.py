@@ -13,7 +13,9 @@ import pytest
 
 import keras_tickets as kt
 from keras_tickets.experiments.experiment import Experiment
-from keras_tickets.experiments.procedures import Distill
+from keras_tickets.experiments.procedures import Distill, Fit, Tickets
+from keras_tickets.experiments.starts import Sparsified
+from keras_tickets.experiments.train import train
 
 TOOLS = pathlib.Path(__file__).parents[1] / "tools"
 
@@ -46,7 +48,6 @@ def test_the_grid_prunes_the_same_way_with_labels_and_with_soft_labels(tmp_path)
 @pytest.mark.slow
 def test_the_grid_shares_the_dense_network_and_finds_what_separate_runs_find(tmp_path):
     tool = runpy.run_path(str(TOOLS / "kd_grid.py"))
-    tool["STARTS"].pop("initial"), tool["STARTS"].pop("final")
     experiment = Experiment(
         dataset="digits",
         model=functools.partial(kt.models.lenet_300_100, width=0.1),
@@ -56,7 +57,7 @@ def test_the_grid_shares_the_dense_network_and_finds_what_separate_runs_find(tmp
         procedure=Distill(sparsity=0.5),
     )
     dense = {}
-    shared = tool["run"](experiment, tmp_path / "shared", 0.5, "3it", dense)
+    shared = tool["run"](experiment, tmp_path / "shared", 0.5, "3it", dense, ["rewound"])
     assert dense == {(0, "3it"): tmp_path / "shared" / "labels_rewound"}
     first, copy = (
         json.loads((tmp_path / "shared" / name / "level_00" / "result.json").read_text())
@@ -107,3 +108,35 @@ def test_settings_that_differ_make_tables_of_their_own(tmp_path, monkeypatch, ca
         assert (
             f"tickets.rate={rate}\n\n| level |" in printed and f"| {rate:.2%}".strip("%") in printed
         )
+
+
+@pytest.mark.slow
+def test_a_teacher_of_sparse_training_is_the_trained_level_and_labels_are_the_usual_run(
+    tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    tool = runpy.run_path(str(TOOLS / "rigl_with_teacher.py"))
+    experiment = Experiment(
+        dataset="digits",
+        model=functools.partial(kt.models.lenet_300_100, width=0.1),
+        optimizer=functools.partial(kt.optimizers.RigL, "sgd", update_every=5, end=0.75),
+        epochs=2,
+        procedure=Fit(Sparsified(0.5)),
+    )
+    dense = dataclasses.replace(
+        experiment, optimizer=keras.optimizers.SGD, procedure=Tickets(levels=0, rate=0.5)
+    )
+    taught = train(dense, tmp_path / "dense", verbose=0)["levels"][0]["test_accuracy"]
+    file = str(tmp_path / "dense" / "level_00" / "trained.safetensors")
+    softness = {"temperature": 2.0, "alpha": 0.5}
+    found = tool["cell"](experiment, file, tmp_path / "cell", softness)
+    assert found["teacher"] == taught
+    usual = train(experiment, tmp_path / "labels", verbose=0)
+    assert found["labels"] == usual["test_accuracy"]
+    unmixed = tool["trained_accuracy"](
+        experiment, tool["teacher_of"](experiment, file), **{**softness, "alpha": 0.0}
+    )
+    assert unmixed == found["labels"]
+    (tmp_path / "cell" / "labels.json").write_text('{"test_accuracy": 0.125}')
+    again = tool["cell"](experiment, file, tmp_path / "cell", softness)
+    assert again == {**found, "labels": 0.125}

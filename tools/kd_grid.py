@@ -15,6 +15,7 @@ import json
 import pathlib
 import shutil
 import statistics
+from collections.abc import Sequence
 
 from keras_tickets._files.atomic import replace_file
 from keras_tickets.experiments.gin_files import read_experiment
@@ -28,18 +29,24 @@ STARTS = {
     "final": {"rewind": ("schedule",)},
 }
 CELLS = [f"{labels}, {start}" for labels in ("labels", "soft labels") for start in STARTS]
+ROWS = ["dense", *CELLS, "new weights"]
 
 
 def run(
-    experiment, directory: pathlib.Path, sparsity: float, rewind_to: str, dense: dict
+    experiment,
+    directory: pathlib.Path,
+    sparsity: float,
+    rewind_to: str,
+    dense: dict,
+    starts: Sequence[str] = tuple(STARTS),
 ) -> dict[str, float]:
-    """Test accuracies of all cells for one seed and sparsity.
+    """Test accuracies of the cells of these starts for one seed and sparsity.
 
     `dense` has a finished work directory for each seed and rewind step, and is added to.
     """
     found, distill = {}, experiment.procedure
-    for start, settings in STARTS.items():
-        settings = {"rewind_to": rewind_to, **settings}
+    for start in starts:
+        settings = {"rewind_to": rewind_to, **STARTS[start]}
         control = "reinit_from_0" if start == "initial" else None
         ranking = {"scope": distill.scope, "rates": distill.rates}
         ranking["optimizer_state"] = distill.optimizer_state
@@ -74,11 +81,10 @@ def describe(experiment) -> str:
     return "\n".join(f"{name} = {value!r}" for name, value in settings.items() if name[0] != "_")
 
 
-def table(results: dict[str, dict[str, list[float]]]) -> str:
-    """A row for each cell, a column for each sparsity: mean and spread in percent."""
-    names = ["dense", *CELLS, "new weights"]
+def table(results: dict[str, dict[str, list[float]]], rows: Sequence[str]) -> str:
+    """A row for each training, a column for each sparsity: mean and spread in percent."""
     lines = [f"| training | {' | '.join(results)} |", "|---" * (1 + len(results)) + "|"]
-    for name in names:
+    for name in rows:
         cells = []
         for column in results.values():
             values = [100 * value for value in column[name]]
@@ -95,6 +101,7 @@ def main() -> None:
     parser.add_argument("--sparsities", type=float, nargs="+", required=True)
     parser.add_argument("--rewind_to", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
     parser.add_argument("--directory", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
     results: dict[str, dict[str, list[float]]] = {}
@@ -105,11 +112,14 @@ def main() -> None:
             experiment = read_experiment([arguments.gin_file], arguments.gin_param)
             experiment.seed = seed
             directory = arguments.directory / f"{sparsity}_{seed}"
-            cells = run(experiment, directory, sparsity, arguments.rewind_to, dense)
+            cells = run(
+                experiment, directory, sparsity, arguments.rewind_to, dense, arguments.starts
+            )
             for name, accuracy in cells.items():
                 column.setdefault(name, []).append(accuracy)
             print(json.dumps({"sparsity": sparsity, "seed": seed, **column}), flush=True)
-    print(table(results))
+    done = {name for column in results.values() for name in column}
+    print(table(results, [name for name in ROWS if name in done]))
 
 
 if __name__ == "__main__":
