@@ -110,8 +110,10 @@ def training_cost(
     | `GradualMagnitude` | those not masked yet; with `regrow`, all |
     | `TopKAST` | those of the backward set |
 
-    Weights count as the ramp leaves them at each step. Where sparsity moves between kernels, those
-    of each kernel count as they are at the end. Choosing weights and the steps of the inner
+    Weights count as the ramp leaves them at each step; the first step of `TopKAST` uses all. Where
+    sparsity moves between kernels, the course of each kernel is not known: its weights count as
+    they are at the end (`SNFS` with redistribution), or as its present share of all zeros
+    (`GradualMagnitude` with a global ranking). Choosing weights and the steps of the inner
     optimizer are not counted, nor are the passes of teachers.
 
     Args:

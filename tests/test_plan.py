@@ -47,6 +47,26 @@ def test_prints_as_a_table():
     assert repr(kt.plan(lenet(), 0.9, filters="layer[12]")) == text
 
 
+def test_operations_of_all_layers_and_bytes_of_each_format_are_below_the_table():
+    plan = kt.plan(lenet(), 0.9, filters="layer[12]")
+    dense = 2 * 266200 + 400
+    assert (plan.flops, plan.dense_flops) == (dense - 2 * (265200 - plan.nonzeros), dense)
+    assert (plan.flops, plan.dense_flops) == tuple(
+        kt.flops(model).inference
+        for model in (kt.sparsify(lenet(), 0.9, filters="layer[12]"), lenet())
+    )
+    text = " ".join(str(plan).split())
+    assert f"{plan.flops:,.0f} FLOPs in a forward pass for one sample, 0.1041 of" in text
+    assert all(name in text for name in ("bit mask", "CSR", "CSC", "8-bit deltas"))
+    assert "n of m" in str(kt.plan(lenet(), 0.5, structure=kt.structures.NM(2, 4)))
+
+
+def test_operations_are_left_out_where_the_size_of_the_input_is_open():
+    model = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 3)])
+    plan = kt.plan(model, 0.5)
+    assert plan.flops is None and "forward pass" not in str(plan)
+
+
 def test_many_skipped_layers_are_summed_up():
     model = keras.Sequential([keras.Input((4,)), *(layers.BatchNormalization() for _ in range(9))])
     assert "and 4 more" in str(kt.plan(model, 0.5))

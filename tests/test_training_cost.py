@@ -94,19 +94,22 @@ def test_growth_by_momentum_takes_a_dense_gradient_at_every_step():
 
 def test_top_kast_takes_the_gradient_of_its_backward_set():
     model = compiled(optimizers.TopKAST("sgd"), mask="ones", steps=None)
-    kt.set_masks(
-        model,
-        {
-            p: np.arange(m.size).reshape(m.shape) < m.size // 4
-            for p, m in kt.get_masks(model).items()
-        },
-    )
-    cost = kt.training_cost(model, steps=STEPS)
+    cost = kt.training_cost(model, steps=STEPS)  # before the first step, too
     assert cost.per_sample == 2 * SPARSE + forward(256, 64)
     wider = compiled(optimizers.TopKAST("sgd", backward_sparsity=0.25), mask="ones", steps=None)
-    kt.set_masks(wider, kt.get_masks(model))
     cost = kt.training_cost(wider, steps=STEPS)
     assert cost.per_sample == 2 * SPARSE + forward(384, 96)
+
+
+def test_the_first_step_of_top_kast_uses_all_weights():
+    model = compiled(optimizers.TopKAST("sgd", update_every=5), mask="ones", steps=8)
+    rng, passes = np.random.default_rng(0), []
+    for _ in range(8):
+        kept = [np.count_nonzero(mask) for mask in kt.get_masks(model).values()]
+        passes.append(2 * forward(*kept) + max(forward(*kept), forward(256, 64)))
+        model.train_on_batch(rng.normal(size=(8, 16)), rng.normal(size=(8, 4)))
+    assert passes[0] == 3 * DENSE
+    assert kt.training_cost(model).per_sample == pytest.approx(np.mean(passes), rel=1e-12)
 
 
 @pytest.mark.parametrize("regrow", slow_unless(lambda regrow: regrow, [False, True]))

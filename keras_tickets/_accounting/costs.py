@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import keras
@@ -139,6 +139,18 @@ class Uses:
     def between_activations(self, convention: Convention) -> float:
         """Operations of the products of two activations."""
         return self.activations.count(1, convention) if convention.between_activations else 0.0
+
+    def operations(self, weights: Mapping[str, float]) -> float | None:
+        """Operations of the forward pass; `None` if a size is not known.
+
+        Args:
+            weights: `{kernel path: number}` of weights that are not zero.
+        """
+        costs = [(self.kernels[path], kept) for path, kept in weights.items()]
+        known = [cost.count(kept) for cost, kept in costs if cost is not None]
+        if self.unknown or len(known) < len(costs):
+            return None
+        return math.fsum([self.between_activations(LAYERS), *known])
 
 
 def find_uses(

@@ -3,12 +3,12 @@
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_tickets._accounting.format_names import FORMAT_NAMES
 from keras_tickets._kernels.axes import kernel_shape
 from keras_tickets.structures import Layout
 
@@ -79,9 +79,10 @@ def stored_sizes(kernels: Iterable[StoredKernel], others: int) -> dict[str, int]
     """
     kernels = list(kernels)
     sizes = {}
-    for name, form in FORMATS.items():
+    for name in FORMAT_NAMES:
+        bytes_of = _BYTES_OF[name]
         found = [
-            form.bytes_of(kernel) if kernel.nonzeros < kernel.size else _dense(kernel)
+            bytes_of(kernel) if kernel.nonzeros < kernel.size else _dense(kernel)
             for kernel in kernels
         ]
         known = [size for size in found if size is not None]
@@ -118,20 +119,13 @@ def _deltas(kernel: StoredKernel) -> int:
     return (kernel.nonzeros + _fillers(kernel)) * (kernel.itemsize + 1)
 
 
-class Format(NamedTuple):
-    """How kernels are stored: what it is called, and the bytes of a kernel."""
-
-    text: str
-    bytes_of: Callable[[StoredKernel], int | None]
-
-
-FORMATS = {
-    "dense": Format("dense", _dense),
-    "bit_mask": Format("bit mask", _bit_mask),
-    "csr": Format("CSR", _csr),
-    "csc": Format("CSC", _csc),
-    "n_of_m": Format("n of m", _n_of_m),
-    "deltas": Format("8-bit deltas", _deltas),
+_BYTES_OF: dict[str, Callable[[StoredKernel], int | None]] = {
+    "dense": _dense,
+    "bit_mask": _bit_mask,
+    "csr": _csr,
+    "csc": _csc,
+    "n_of_m": _n_of_m,
+    "deltas": _deltas,
 }
 
 

@@ -86,7 +86,8 @@ def effective_gradient_flow(
     """The mean over kernels of the norm of the gradient by the weights on the mask.
 
     Only live weights count, and each kernel counts alike, however large it is, which makes the
-    number fit to compare networks of different sparsities.
+    number fit to compare networks of different sparsities. The norms are not divided by the number
+    of live weights.
 
     Args:
         model: As in `gradient_flow`.
@@ -117,7 +118,8 @@ def effective_gradient_flow(
 
     References:
         - [Tessera et al., 2021, "Keep the gradients flowing: using gradient flow to study sparse
-          network optimization"](https://arxiv.org/abs/2102.01670)
+          network optimization"](https://arxiv.org/abs/2102.01670), which describes its measure as
+          normalized by the number of active weights and spread evenly over all layers
     """
     flow = gradient_flow(model, x, y, loss, training=training, order=order)
     return float(np.mean(list(flow.values())))

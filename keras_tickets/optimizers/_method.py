@@ -1,6 +1,7 @@
 """What a method of sparse training says: when masks change, how, and what it starts from."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import tensorflow as tf
 
@@ -21,6 +22,7 @@ class Method:
         first_masks: The values of `mask` in `kt.sparsify` that the method can start from. The first
             of them is used if the user chose none.
         storages: How the kernels that the method trains may be stored: "masked", "sparse" or both.
+        iterations: The optimizer's variable, steps taken.
     """
 
     needs_dense_gradients: bool = False
@@ -28,6 +30,8 @@ class Method:
     skip_gradient_step: bool = False
     first_masks: tuple[str, ...] = ("random", "magnitude", "ones")
     storages: tuple[str, ...] = ("masked",)
+    iterations: Any
+    _steps_in_training = 0
 
     def check_storage(self, kernels: Iterable[MaskedKernel | SparseKernel]) -> None:
         """Checks that the method can train kernels that are stored as these are.
@@ -139,6 +143,12 @@ class Method:
             total_steps: Optimizer steps from step 0 to the end of training.
             steps_per_epoch: Optimizer steps per epoch, for steps given as `"10ep"`.
         """
+        self._steps_in_training = total_steps
+
+    @property
+    def steps_in_training(self) -> int:
+        """Optimizer steps of the whole training; those taken so far if its length is not known."""
+        return max(self._steps_in_training, int(self.iterations.numpy()))
 
     def check_calendar(self, first: int, last: int) -> None:
         """Warns where a training does not do what the method plans.

@@ -62,7 +62,6 @@ class PeriodicOptimizer(SparseOptimizer):
         self.update_every = check_integer("update_every", update_every, low=1)
         self.begin = Step(begin)
         self.end = Step(end)
-        self._steps_in_training = 0
         self._checked = False
         self._bounds = ResolvedSteps(
             {"begin": self.begin, "end": self.end},
@@ -72,7 +71,7 @@ class PeriodicOptimizer(SparseOptimizer):
         )
 
     def set_total_steps(self, total_steps, steps_per_epoch=None):
-        self._steps_in_training = total_steps
+        super().set_total_steps(total_steps, steps_per_epoch)
         kept = self._bounds.set_length(total_steps, steps_per_epoch)
         taken = int(self.iterations.numpy())
         if taken == 0 and not self._checked:
@@ -95,11 +94,6 @@ class PeriodicOptimizer(SparseOptimizer):
             return None
         begin, end = known
         return begin, end
-
-    @property
-    def steps_in_training(self) -> int:
-        """Optimizer steps of the whole training; those taken so far if its length is not known."""
-        return max(self._steps_in_training, int(self.iterations.numpy()))
 
     def check_calendar(self, first, last):
         updates = self._updates_from(first)

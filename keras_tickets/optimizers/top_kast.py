@@ -135,9 +135,19 @@ class TopKAST(SparseOptimizer):
             return used, min(2 * used, layout.units)
         return used, max(layout.left(self.backward_sparsity), used)
 
+    def weights_in_training(self, masked):
+        """All weights in the first step, and those of the forward set after it."""
+        used, _ = self._weights_in_sets(masked)
+        steps = self.steps_in_training
+        return [(1, masked.size), (steps - 1, used)] if steps > 1 else [(1, used)]
+
     def weights_with_gradients(self, masked):
-        _, trained = self._units_in_sets(masked)
-        return masked.layout.groups * trained * masked.layout.unit_size
+        _, trained = self._weights_in_sets(masked)
+        return trained
+
+    def _weights_in_sets(self, masked):
+        layout = masked.layout
+        return [layout.groups * n * layout.unit_size for n in self._units_in_sets(masked)]
 
     @property
     def dense_gradient_every(self):

@@ -30,6 +30,7 @@ def figures_of(one: Group) -> dict[str, Any]:
         "name": one.name,
         "sparsity": one.mean("sparsity"),
         "flops": one.mean("inference_flops_ratio"),
+        "training": one.mean("training_course_ratio"),
         "bytes": one.bytes,
         "mean": statistics.fmean(results) if results else None,
         "spread": spread(results),

@@ -71,9 +71,17 @@ class Group:
     @property
     def bytes(self) -> int | None:
         """Bytes of all weights, kernels with zeros as their other weights and a bit a position."""
-        sizes = [run.summary.get("sizes") or {} for run in self.runs]
-        known = [size["bit_mask"] for size in sizes if is_number(size.get("bit_mask"))]
-        return round(statistics.fmean(known)) if known else self._bytes_of_older()
+        return self.sizes.get("bit_mask", self._bytes_of_older())
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """`{format: bytes}` of all weights, the mean of the runs that know it."""
+        found: dict[str, list[float]] = {}
+        for run in self.runs:
+            for name, size in (run.summary.get("sizes") or {}).items():
+                if is_number(size):
+                    found.setdefault(name, []).append(size)
+        return {name: round(statistics.fmean(sizes)) for name, sizes in found.items()}
 
     def _bytes_of_older(self) -> int | None:
         """The same of float32 weights, where the summary has no sizes."""

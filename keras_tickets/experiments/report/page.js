@@ -8,6 +8,7 @@
   const titles = {
     sparsity: "sparsity",
     flops: "FLOPs of inference (dense: 100%)",
+    training: "FLOPs of training (a dense one: 100%)",
     bytes: "bytes of the weights",
   };
   const config = {
@@ -73,7 +74,7 @@
     const rules = field === "sparsity" && sparse.length ? values.filter((value) => !(value.sparsity > 0)) : [];
     const marks = rules.length ? sparse : values;
     const scale = field === "sparsity" ? { zero: false, nice: false, padding: 14 } : { type: "log", nice: false, padding: 14 };
-    const format = field === "bytes" ? ".3~s" : field === "flops" ? ".3~%" : ".1~%";
+    const format = { bytes: ".3~s", sparsity: ".1~%" }[field] ?? ".3~%";
     const x = { field, type: "quantitative", scale, axis: { format, title: titles[field], tickCount: 5 } };
     const color = colorOf(t);
     const tooltip = [
@@ -83,6 +84,7 @@
       { field: "n", title: "seeds" },
       { field: "sparsity", format: ".2%" },
       { field: "flops", title: "FLOPs", format: ".2%" },
+      { field: "training", title: "FLOPs of training", format: ".2%" },
       { field: "bytes", format: ",.0f" },
     ];
     const references = [

@@ -14,6 +14,7 @@ from keras_tickets._optional import import_optional
 from keras_tickets._version import __version__
 from keras_tickets.experiments.report import figures, parts
 from keras_tickets.experiments.report.collect import FoundRun
+from keras_tickets.experiments.report.costs import costs
 from keras_tickets.experiments.report.groups import Group, is_share
 
 FOLDER = pathlib.Path(__file__).parent
@@ -66,13 +67,12 @@ def _task(index: int, groups: Sequence[Group]) -> str:
     data = [figures.figures_of(one) for one in groups]
     curves = list(dict.fromkeys(name for one in data for name in one["curves"]))
     looks = list(dict.fromkeys(name for one in data for name in one["looks"]))
+    against = {"sparsity": "sparsity", "flops": "FLOPs", "bytes": "bytes"}
+    if any(one["training"] is not None for one in data):
+        against["training"] = "FLOPs of training"
     cards = [
-        parts.plot(index, kind, title)
-        for kind, title in (
-            ("sparsity", f"{_words(metric)} against sparsity"),
-            ("flops", f"{_words(metric)} against FLOPs"),
-            ("bytes", f"{_words(metric)} against bytes"),
-        )
+        parts.plot(index, kind, f"{_words(metric)} against {what}")
+        for kind, what in against.items()
     ]
     if curves:
         first = f"val_{metric}"
@@ -91,6 +91,7 @@ def _task(index: int, groups: Sequence[Group]) -> str:
         tiles=parts.tiles(groups, best),
         table=parts.table(index, groups, best),
         cards="\n".join(cards),
+        costs=costs(groups),
         grid=parts.kd_table(figures.kd_grid(groups), metric),
         masks=parts.masks(index, groups),
         settings=parts.settings(groups),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from keras_tickets._accounting.format_names import FORMAT_NAMES
 from keras_tickets._tables import plain
 from keras_tickets.experiments.report.groups import Group, in_words, is_share, spread
 
@@ -27,6 +28,10 @@ COLUMNS = (
     "steps",
     "seconds",
     "seeds",
+    "training course",
+    "operations of a sample",
+    "operations of training",
+    *(f"bytes, {name}" for name in FORMAT_NAMES),
 )
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -54,6 +59,10 @@ def row_of(one: Group) -> dict[str, Any]:
         "steps": one.mean("steps"),
         "seconds": one.mean("wall_seconds"),
         "seeds": " ".join(str(run.seed) for run in one.runs),
+        "training course": one.mean("training_course_ratio"),
+        "operations of a sample": one.mean("inference_flops"),
+        "operations of training": one.mean("training_flops"),
+        **{f"bytes, {name}": one.sizes.get(name) for name in FORMAT_NAMES},
     }
 
 
@@ -102,7 +111,7 @@ FORMATS: dict[str, Callable[[Sequence[Group]], str]] = {
     "latex": as_latex,
     "markdown": as_markdown,
 }
-_NUMBERS = ("sparsity", "weights", "FLOPs", "result", "n")
+_NUMBERS = ("sparsity", "weights", "FLOPs", "training FLOPs", "result", "n")
 
 
 def _for_paper(groups, plus_minus, escape) -> list[list[str]]:
@@ -111,7 +120,7 @@ def _for_paper(groups, plus_minus, escape) -> list[list[str]]:
     kept = [
         name
         for name in rows[0]
-        if name not in ("data set", "model", "metric", "differs in")
+        if name not in ("data set", "model", "metric", "differs in", "training FLOPs")
         or len({row[name] for row in rows}) > 1
     ]
     # A metric that is that of all rows is the head of their results.
@@ -132,6 +141,7 @@ def _cells(row: dict[str, Any], plus_minus: str, escape: Callable[[str], str]) -
         "sparsity": _known(row["sparsity"], ".3f"),
         "weights": _known(row["nonzeros"], ",.0f"),
         "FLOPs": _known(row["inference FLOPs"], ".3f"),
+        "training FLOPs": _known(row["training course"], ".3f"),
         "metric": escape(plain(row["metric"].replace("_", " ")) + unit),
         "result": result,
         "n": str(row["n"]),
