@@ -22,11 +22,11 @@ class SparseTraining(_keras_compat.DistributedTrainer):
     """Mixin for `keras.Model`: training by sparse optimizers, on any `tf.distribute` strategy.
 
     Attributes:
-        horizon: Optimizer steps of the whole training and of an epoch, if several calls of `fit`
-            make up one training; `None` if each call is a training of its own.
+        horizon: Optimizer steps of the whole training and of an epoch (`None`: epochs have no
+            meaning), if it is not for `fit` to say; `None` if each call is a training of its own.
     """
 
-    horizon: tuple[int, int] | None = None
+    horizon: tuple[int, int | None] | None = None
 
     def compile(self, optimizer="rmsprop", loss=None, *args, auto_scale_loss=True, **kwargs):
         """Configures training, as `keras.Model.compile` does.

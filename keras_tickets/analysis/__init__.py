@@ -31,10 +31,12 @@ from keras_tickets.analysis.stability import (
     stability,
 )
 from keras_tickets.analysis.suggestion import Suggestion
+from keras_tickets.analysis.worlds import Course, Worlds, worlds
 
 __all__ = [
     "BezierCurve",
     "Connectivity",
+    "Course",
     "Curvature",
     "DegreeChange",
     "Degrees",
@@ -56,6 +58,7 @@ __all__ = [
     "Stability",
     "Suggestion",
     "Travel",
+    "Worlds",
     "barrier",
     "bezier_curve",
     "connectivity",
@@ -80,4 +83,5 @@ __all__ = [
     "random_masks",
     "sensitivity",
     "stability",
+    "worlds",
 ]

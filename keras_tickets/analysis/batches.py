@@ -56,12 +56,24 @@ def batches(data: Data, batch_size: int) -> Iterator[tuple]:
         for start in range(0, sizes[0], batch_size):
             chosen = slice(start, start + batch_size)
             yield keras.tree.map_structure(operator.itemgetter(chosen), x), y[chosen]
-    elif isinstance(data, Iterable) and not isinstance(data, (dict, str, np.ndarray)):
-        for batch in data:
+    else:
+        for batch in check_iterable(data):
             x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
             yield x, y
-    else:
+
+
+def check_iterable(data: Any) -> Iterable:
+    """The data, as an iterable of batches.
+
+    Args:
+        data: What the user gave, unless it is a tuple `(x, y)`.
+
+    Raises:
+        TypeError: It is no iterable of batches.
+    """
+    if not isinstance(data, Iterable) or isinstance(data, (dict, str, np.ndarray)):
         raise TypeError(
             "Data must be a tuple (x, y) of arrays, or an iterable of batches (x, y). Received: an "
             f"object of class {type(data).__name__}"
         )
+    return data

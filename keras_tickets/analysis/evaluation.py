@@ -45,6 +45,27 @@ def mean_loss(loss: Callable, y: tf.Tensor, outputs: Any) -> tf.Tensor:
     return tf.reduce_mean(loss(y, outputs))
 
 
+def labels_of(y: tf.Tensor, outputs: Any) -> tf.Tensor:
+    """The classes of a batch, as int64 tensor of shape (batch,).
+
+    Args:
+        y: Targets: integers, or vectors in the shape of the outputs.
+        outputs: What the model returned.
+
+    Raises:
+        ValueError: The outputs are not those of a classifier.
+    """
+    shape: tuple = getattr(outputs, "shape", ())
+    if len(shape) != 2 or shape[-1] < 2:
+        shapes = [tuple(output.shape) for output in keras.tree.flatten(outputs)]
+        raise ValueError(
+            "The model must have one output of shape (batch, classes), of two classes or more. "
+            f"Received: outputs of shapes {', '.join(map(str, shapes))}"
+        )
+    labels = tf.argmax(y, axis=-1) if y.shape[1:] == shape[1:] else tf.reshape(y, [-1])
+    return tf.cast(labels, tf.int64)
+
+
 class Evaluation:
     """Evaluates a classifier, in inference mode, with other values in place of its variables.
 
@@ -98,16 +119,8 @@ def _traced(model, variables, loss):
     def evaluate(values, x, y):
         with _keras_compat.masked_scope(list(zip(variables, values, strict=True)), model):
             outputs = model(x, training=False)
-        shape: tuple = getattr(outputs, "shape", ())
-        if len(shape) != 2 or shape[-1] < 2:
-            shapes = [tuple(output.shape) for output in keras.tree.flatten(outputs)]
-            raise ValueError(
-                "The model must have one output of shape (batch, classes), of two classes or more. "
-                f"Received: outputs of shapes {', '.join(map(str, shapes))}"
-            )
-        classes = tf.argmax(outputs, axis=-1)
-        labels = tf.argmax(y, axis=-1) if y.shape[1:] == outputs.shape[1:] else tf.reshape(y, [-1])
-        wrong = tf.reduce_sum(tf.cast(classes != tf.cast(labels, tf.int64), tf.int64))
+        labels = labels_of(y, outputs)
+        wrong = tf.reduce_sum(tf.cast(tf.argmax(outputs, axis=-1) != labels, tf.int64))
         if loss is None:
             return wrong, tf.constant(np.nan)
         size = tf.cast(tf.shape(outputs)[0], tf.float64)

@@ -10,6 +10,7 @@ from keras_tickets._checks import check_seed, check_some_of
 from keras_tickets.analysis.distance import distance
 from keras_tickets.analysis.networks import Masks, Network, masks_of, weights_of
 from keras_tickets.analysis.random_masks import random_masks
+from keras_tickets.analysis.state import all_variables
 from keras_tickets.masks import get_masks, set_masks
 from keras_tickets.model import SparseModel
 
@@ -290,13 +291,7 @@ class _State:
     """The complete state of a model and its optimizer, to restore later."""
 
     def __init__(self, model):
-        variables = [*model.variables]
-        if model.compiled:
-            with model.distribute_strategy.scope():
-                if not model.optimizer.built:
-                    model.optimizer.build(model.trainable_variables)
-            variables += model.optimizer.variables
-        self._values = [(variable, variable.numpy()) for variable in variables]
+        self._values = [(variable, variable.numpy()) for variable in all_variables(model)]
 
     def restore(self):
         for variable, value in self._values:

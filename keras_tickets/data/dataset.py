@@ -1,5 +1,6 @@
 """A data set in memory, batched by index."""
 
+import copy
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -176,6 +177,48 @@ class Dataset:
             `tf.data.Dataset` of (images, labels) batches: float32 and int32.
         """
         return self._in_order(self._test, self.test_batch_size)
+
+    def split(self, examples: int) -> tuple["Dataset", "Dataset"]:
+        """Splits the training examples into two data sets that have none in common.
+
+        Both are like this one in all else: the standardization by all training examples, the
+        augmentation, the held-out examples and the test set.
+
+        Args:
+            examples: Number of training examples of the first, drawn from the seed. The second has
+                the others. Each must have at least a batch.
+
+        Returns:
+            The two, with all batches that they have in an epoch.
+
+        Raises:
+            ValueError: `examples` is not an integer, or leaves one of them without a batch.
+
+        Example:
+
+        ```python
+        import keras_tickets as kt
+
+        few, others = kt.data.load("digits", batch_size=32).split(200)
+        assert (few.steps_per_epoch, others.steps_per_epoch) == (6, 38)
+        ```
+        """
+        most = self._size - self.batch_size
+        if most < self.batch_size:
+            raise ValueError(
+                f"Data set {self.name!r} cannot be split: it has {self._size} training examples, "
+                f"and each part needs a batch of {self.batch_size}."
+            )
+        check_integer("examples", examples, self.batch_size, most)
+        chosen = held_out_at_random(self._size, examples, self.seed)
+        return self._part(chosen), self._part(~chosen)
+
+    def _part(self, chosen):
+        part = copy.copy(self)
+        part._train = tuple(array[chosen] for array in self._train)
+        part._size = int(chosen.sum())
+        part.steps_per_epoch = part._size // self.batch_size
+        return part
 
     def arrays(self) -> list[np.ndarray]:
         """The examples in memory: inputs and targets of training, of validation, of the test."""

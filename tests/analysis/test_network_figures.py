@@ -63,3 +63,19 @@ def test_pictures_share_a_scale():
 def test_nothing_to_draw(draw):
     with pytest.raises(ValueError, match="has nothing to draw"):
         draw({})
+
+
+def test_worlds_share_the_color_of_their_network():
+    curves = {"dense": ([0, 10], np.array([[0.9, 0.4], [0.9, 0.6]]), [0.9, 0.3])}
+    (axes,) = figures.worlds(curves).axes
+    real, ideal = axes.lines
+    np.testing.assert_allclose(real.get_xydata(), [[0, 90], [10, 50]])
+    np.testing.assert_allclose(ideal.get_xydata(), [[0, 90], [10, 30]])
+    assert real.get_color() == ideal.get_color()
+    assert (real.get_linestyle(), ideal.get_linestyle()) == ("-", "--")
+    (band,) = axes.collections
+    np.testing.assert_allclose(band.get_datalim(axes.transData).intervaly, [40, 90])
+    with pytest.raises(
+        ValueError, match=r"`curves\['dense'\]` has 1 steps and 2 errors of the real"
+    ):
+        figures.worlds({"dense": ([0], *curves["dense"][1:])})

@@ -169,6 +169,33 @@ def test_what_is_held_out_is_a_function_of_the_seed_alone():
     assert len({tuple(held_out(batch_size=4, seed=seed)) for seed in range(20)}) == 20
 
 
+def test_parts_have_no_example_in_common_and_are_alike_in_all_else():
+    whole = toy(60, batch_size=5, seed=3, validation=0.2, augment=lambda x, draws: -x)
+    few, others = whole.split(13)
+    assert (few.steps_per_epoch, others.steps_per_epoch) == (2, 7)
+    drawn = [labels(part.train_once().as_numpy_iterator()) for part in (few, others)]
+    assert [len(part) for part in drawn] == [13, 35]
+    held_out = labels(whole.validation().as_numpy_iterator())
+    assert sorted(np.concatenate([*drawn, held_out])) == list(range(60))
+    standardized = {
+        int(y[i]): x[i] for x, y in whole.train_once().as_numpy_iterator() for i in range(len(y))
+    }
+    for part in (few, others):
+        for x, y in part.train_once().as_numpy_iterator():
+            np.testing.assert_array_equal(x, [standardized[label] for label in y])
+        for x, y in part.train().take(part.steps_per_epoch).as_numpy_iterator():
+            assert all((x[i] < standardized[label]).any() for i, label in enumerate(y))
+        np.testing.assert_array_equal(labels(part.validation().as_numpy_iterator()), held_out)
+        np.testing.assert_array_equal(*(next(iter(d.test()))[0] for d in (part, whole)))
+    again, _ = toy(60, batch_size=5, seed=3, validation=0.2).split(13)
+    np.testing.assert_array_equal(labels(again.train_once().as_numpy_iterator()), drawn[0])
+    for examples in (4, 44, 13.0):
+        with pytest.raises(ValueError, match=r"`examples` must be an integer in \[5, 43\]"):
+            whole.split(examples)
+    with pytest.raises(ValueError, match="cannot be split: it has 48 training examples"):
+        toy(60, batch_size=25, validation=0.2).split(25)
+
+
 def test_images_are_standardized_by_those_that_are_trained_on():
     dataset = toy(20, batch_size=4, validation=0.3)
     x = np.arange(80, dtype="float64").reshape(20, 2, 2, 1)

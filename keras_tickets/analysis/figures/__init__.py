@@ -9,6 +9,7 @@ from keras_tickets.analysis.figures.networks import (
     pictures,
     sensitivity,
     spectrum,
+    worlds,
 )
 from keras_tickets.analysis.figures.tickets import (
     accuracy,
@@ -29,4 +30,5 @@ __all__ = [
     "pictures",
     "sensitivity",
     "spectrum",
+    "worlds",
 ]

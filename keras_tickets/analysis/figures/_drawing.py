@@ -57,3 +57,13 @@ def curve(axes: Axes, label: str, x: Sequence[float], values: Sequence[Sequence[
     low = mean - [np.min(each) for each in values]
     high = [np.max(each) for each in values] - mean
     axes.errorbar(x, mean, yerr=np.maximum([low, high], 0), label=label, marker="o", capsize=2)
+
+
+def band(
+    axes: Axes, label: str, x: Sequence[float] | np.ndarray, values: np.ndarray, **style: Any
+) -> None:
+    """Draws the mean of values of shape (seeds, points), with a band from minimum to maximum."""
+    (line,) = axes.plot(x, values.mean(axis=0), label=label, **style)
+    if len(values) > 1:
+        low, high = values.min(axis=0), values.max(axis=0)
+        axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_tickets.analysis.figures._drawing import (
+    band,
     check_drawable,
     curve,
     empty_figure,
@@ -197,4 +198,50 @@ def pictures(images: Mapping[str, np.ndarray]) -> Figure:
         drawn = axes.imshow(image, vmin=low, vmax=high)
         axes.set_title(title)
     figure.colorbar(drawn, ax=list(grid.flat))
+    return figure
+
+
+def worlds(
+    curves: Mapping[str, tuple[Sequence[int] | np.ndarray, np.ndarray, np.ndarray]],
+    *,
+    quantity: str = "test soft error (%)",
+) -> Figure:
+    """Plots the errors of networks in the real and in the ideal world by step.
+
+    Args:
+        curves: `{label: (steps, real, ideal)}`, one color per label: solid in the real world,
+            dashed in the ideal one, such as `steps`, `real.soft_errors` and `ideal.soft_errors` of
+            `kt.analysis.Worlds`; errors in [0, 1] of shape (points,), or (seeds, points) for the
+            mean over seeds with a band from minimum to maximum.
+        quantity: What the errors are, for the axis.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: There is nothing to draw, or the numbers of points differ.
+
+    Example:
+
+    ```python
+    import keras_tickets as kt
+    import numpy as np
+
+    real, ideal = np.array([[0.9, 0.5], [0.9, 0.6]]), np.array([[0.9, 0.4], [0.9, 0.45]])
+    figure = kt.analysis.figures.worlds({"dense": ([0, 100], real, ideal)})
+    ```
+    """
+    figure, axes = new_figure(curves, "curves")
+    for place, (label, (steps, *both)) in enumerate(curves.items()):
+        for world, style, errors in zip(("real", "ideal"), ("-", "--"), both, strict=True):
+            errors = 100 * np.atleast_2d(errors)
+            if errors.shape[-1] != len(steps):
+                raise ValueError(
+                    f"`curves[{label!r}]` has {len(steps)} steps and {errors.shape[-1]} errors of "
+                    f"the {world} world."
+                )
+            band(axes, f"{label}, {world}", steps, errors, color=f"C{place}", linestyle=style)
+    axes.set(xlabel="step", ylabel=quantity)
+    axes.legend()
     return figure

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_tickets.analysis.figures._drawing import curve, new_figure
+from keras_tickets.analysis.figures._drawing import band, curve, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -178,12 +178,7 @@ def _along(lines, quantity, factor):
             raise ValueError(
                 f"`lines[{label!r}]` has {len(alphas)} alphas and {values.shape[-1]} {what}."
             )
-        (line,) = axes.plot(alphas, values.mean(axis=0), label=label)
-        if len(values) > 1:
-            color = line.get_color()
-            axes.fill_between(
-                alphas, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2
-            )
+        band(axes, label, alphas, values)
     axes.set(xlabel="α, from one network to the other", ylabel=quantity, xlim=(0, 1))
     axes.legend()
     return figure
