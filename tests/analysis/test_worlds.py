@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from method_recipes import METHODS
 from networks import LOSS, labeled, mlp
 
 import keras_tickets as kt
@@ -147,11 +148,50 @@ def test_probabilities_and_vectors_as_targets():
 def test_accumulated_gradients_count_as_one_step():
     def network():
         sgd = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
-        return compiled(kt.sparsify(mlp(), 0.5), kt.optimizers.RigL(sgd, update_every=1, begin=1))
+        return compiled(kt.sparsify(mlp(), 0.5), kt.optimizers.RigL(sgd, update_every=2, begin=1))
 
     make, made = collecting(network)
     kt.analysis.worlds(make, (X, Y), (X, Y), TEST, steps=16, at=[8], batch_size=8)
     assert made[1].optimizer.window == (1, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_in_graph(name):
+    method = METHODS[name]
+
+    def network():
+        optimizer = method.make(keras.optimizers.Adam(0.01), update_every=2)
+        return compiled(method.sparsify(mlp(12), 0.5), optimizer, steps_per_execution=2)
+
+    make, made = collecting(network)
+    x = np.concatenate([X, X[:, :2]], axis=1)
+    data, test = (x[:128], Y[:128]), (x[128:], Y[128:])
+    found = kt.analysis.worlds(make, data, data, test, steps=16, at=[8], batch_size=8)
+    assert not found.gap.losses.any() and len(set(found.real.losses)) == 2
+    for model in made:
+        assert int(model.optimizer.iterations) == 16
+        assert model.optimizer.shortfall() is None
+        plain = kt.strip(model).predict_on_batch(test[0])
+        assert found.real.soft_errors[-1] == pytest.approx(scores(plain, test[1])[2], rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["soft labels", "stored sparsely", "mixed precision"])
+def test_other_models(kind):
+    def network():
+        policy = "mixed_float16" if kind == "mixed precision" else None
+        storage = "sparse" if kind == "stored sparsely" else "masked"
+        sparse = kt.sparsify(mlp(dtype=policy, seed=next(seeds)), 0.5, storage=storage)
+        if kind == "soft labels":
+            sparse = kt.trainers.DistillationTrainer(sparse, mlp(seed=7))
+        return compiled(sparse, kt.optimizers.SET(keras.optimizers.SGD(0.1), update_every=2))
+
+    seeds = itertools.count()
+    data = X[:64], Y[:64]
+    found = kt.analysis.worlds(network, data, data, TEST, steps=STEPS, batch_size=8, at=[0])
+    assert not found.gap.losses.any()
+    assert found.real.losses[1] < found.real.losses[0]
 
 
 def drawn(name, data, steps, again, **kwargs):
