@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks
 from keras_tickets._kernels.find import Kernel
+from keras_tickets._masked_kernel import apply_mask
 
 # Tried in this order for sizes that the model leaves open: 1 is enough for global pooling, but
 # convolutions without padding need more.
@@ -21,9 +22,7 @@ def masked_values(model: keras.Model, kernels: Sequence[Kernel]) -> list[tf.Tens
     found = {id(record.kernel): record.mask for record in records.values()}
     values = [tf.convert_to_tensor(kernel.variable) for kernel in kernels]
     return [
-        masks.apply_mask(tf.convert_to_tensor(found[id(k.variable)]), v)
-        if id(k.variable) in found
-        else v
+        apply_mask(tf.convert_to_tensor(found[id(k.variable)]), v) if id(k.variable) in found else v
         for k, v in zip(kernels, values, strict=True)
     ]
 

@@ -10,10 +10,11 @@ from keras_tickets._accounting.costs import LAYERS, Convention, Cost, find_uses,
 from keras_tickets._checks import check_model
 from keras_tickets._kernels.find import Kernel, multiplied_kernels
 from keras_tickets._kernels.tracing import InputShape
+from keras_tickets._masked_kernel import MaskedKernel
 from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets._tables import count_text, fill, render_table, shape_text
 from keras_tickets._warnings import warn
-from keras_tickets.masks import MaskedKernel, masked_kernels
+from keras_tickets.masks import masked_kernels
 
 __all__ = ["Flops", "FlopsRow", "flops"]
 
@@ -145,6 +146,8 @@ def flops(
 ) -> Flops:
     """Counts the floating-point operations of a model. Masked weights do not count.
 
+    A kernel that is masked in another basis is dense, and counts as a dense one does.
+
     What is counted is a convention:
 
     | | "layers" | "rigl" | "products" |
@@ -275,7 +278,8 @@ def count_model(
             f"{count_text(uses.unknown, 'product')} of two activations cannot be counted, because "
             "their sizes are not known. Pass `input_shape`, without the batch axis."
         )
-    records = {id(record.kernel): record for record in masked_kernels(model)}
+    # Coefficients in another basis stand for a kernel without zeros.
+    records = {id(r.kernel): r for r in masked_kernels(model) if r.basis is None}
     counted = [Counted(k, records.get(id(k.variable)), known[k.path]) for k in kernels]
     return CountedModel(counted, uses.between_activations(convention), convention)
 

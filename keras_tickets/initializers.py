@@ -9,7 +9,7 @@ import numpy as np
 from keras_tickets._checks import check_number, check_one_of, check_seed
 from keras_tickets._kernels.find import all_kernels
 from keras_tickets._sparse_storage.kernel import SparseKernel
-from keras_tickets.masks import masked_kernels
+from keras_tickets.masks import kernels_by_path, masked_kernels, refuse_coefficients
 
 __all__ = ["SparseVarianceScaling", "initialize"]
 
@@ -186,7 +186,7 @@ def initialize(sparse_model: keras.Model, initializer: SparseVarianceScaling) ->
 
     Raises:
         TypeError: `initializer` is not a `kt.initializers.SparseVarianceScaling`.
-        ValueError: The model has no masks.
+        ValueError: The model has no masks, or has them in another basis.
 
     Example:
 
@@ -202,6 +202,7 @@ def initialize(sparse_model: keras.Model, initializer: SparseVarianceScaling) ->
             "`initializer` must be a kt.initializers.SparseVarianceScaling. Received: "
             f"initializer={initializer!r}"
         )
+    refuse_coefficients(kernels_by_path(sparse_model), "An initializer")
     records = {id(record.kernel): record for record in masked_kernels(sparse_model)}
     if not records:
         raise ValueError(f"Model {sparse_model.name!r} has no masks: see `kt.sparsify`.")

@@ -1,155 +1,19 @@
-"""Masks and their kernels: the record of both, and how masks are drawn, counted, read and set."""
+"""Masks and their kernels: how masks are drawn, counted, read and set."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets._kernels.paths import weight_paths
+from keras_tickets._masked_kernel import MaskedKernel
 from keras_tickets._randomness import random_scores
 from keras_tickets._sparse_storage.kernel import SparseKernel
-from keras_tickets.structures import Layout
 
 __all__ = ["get_masks", "set_masks"]
 
 MASKS = ("random", "magnitude", "ones")
-
-
-@dataclasses.dataclass
-class FirstMask:
-    """How a kernel's mask was first drawn; kept until the mask is set or trained.
-
-    A mask that the user did not choose may be replaced when the method of training is known. So it
-    is kept with the values that the kernel had before.
-
-    Attributes:
-        kind: One of `MASKS`.
-        chosen: Whether the user asked for it.
-        mask: The mask that was drawn, if it was not chosen.
-        kernel: The whole kernel before the mask was applied, if it was not chosen.
-    """
-
-    kind: str
-    chosen: bool
-    mask: np.ndarray | None = None
-    kernel: np.ndarray | None = None
-
-
-@dataclasses.dataclass(eq=False)
-class MaskedKernel:
-    """A kernel and the mask that its `Sparse` layer keeps beside it.
-
-    Attributes:
-        name: The name that seeds random draws: the kernel's path in the model in which it was first
-            masked. It is saved with the layer and does not change. `kernels_by_path` gives the
-            kernel's path in a given model.
-        kernel: Trainable variable; exactly 0 where the mask is `False`.
-        mask: Non-trainable boolean variable of the kernel's shape.
-        sparsity: Target share of zeros in [0, 1).
-        layout: The sets of weights that the mask may leave.
-        first: How the mask was first drawn; `None` if it has been set or trained since.
-        named: Whether a model has given the kernel its name. If not, the layer alone has.
-    """
-
-    name: str
-    kernel: keras.Variable
-    mask: keras.Variable
-    sparsity: float
-    layout: Layout
-    first: FirstMask | None = None
-    named: bool = False
-
-    storage = "masked"
-
-    def __post_init__(self):
-        self.kernel.masked_kernel = self
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the kernel."""
-        return tuple(self.kernel.shape)
-
-    @property
-    def support(self) -> keras.Variable:
-        """The variable that says which weights are there."""
-        return self.mask
-
-    def to_mask(self) -> np.ndarray:
-        """The mask, as a boolean array of the kernel's shape."""
-        return self.mask.numpy().astype(bool)
-
-    def to_dense(self) -> np.ndarray:
-        """The kernel, 0 off the mask."""
-        values = self.kernel.numpy()
-        return np.where(self.to_mask(), values, np.zeros_like(values))
-
-    def check(self, mask: np.ndarray) -> None:
-        """Does nothing: the kernel can have any mask of its shape."""
-
-    def assign(self, kernel: np.ndarray) -> None:
-        """Takes the values of a whole kernel."""
-        self.kernel.assign(kernel)
-
-    @property
-    def size(self) -> int:
-        """Number of weights."""
-        return int(np.prod(self.kernel.shape))
-
-    @property
-    def target(self) -> int:
-        """Number of weights that the target sparsity leaves."""
-        return self.layout.count(self.sparsity)
-
-    def count(self) -> int:
-        """Number of weights that the mask leaves at present."""
-        return int(np.count_nonzero(self.mask.numpy()))
-
-    def rest(self) -> None:
-        """Zeroes the kernel off the mask."""
-        self.kernel.assign(np.where(self.mask.numpy(), self.kernel.numpy(), 0))
-
-    def set(self, mask: np.ndarray) -> None:
-        """Sets the mask and zeroes the kernel off it.
-
-        Args:
-            mask: Boolean array of the kernel's shape.
-        """
-        self.first = None
-        self.mask.assign(mask)
-        self.rest()
-
-    def begin(self) -> None:
-        """Zeroes the kernel off its first mask, and keeps a copy if the mask was not chosen."""
-        if self.first is not None and not self.first.chosen and self.first.kernel is None:
-            self.first.mask, self.first.kernel = self.mask.numpy(), self.kernel.numpy()
-        self.rest()
-
-    def begin_from(self, kind: str) -> None:
-        """Replaces a first mask that the user did not choose.
-
-        Args:
-            kind: "ones" for all weights; anything else for the mask that was drawn.
-
-        Raises:
-            ValueError: The kernel has changed since the mask was drawn.
-        """
-        first = self.first
-        if first is None or first.chosen or first.mask is None or first.kernel is None:
-            return
-        present, values = self.mask.numpy(), self.kernel.numpy()
-        mask = np.ones_like(present) if kind == "ones" else first.mask
-        if np.array_equal(present, mask):
-            return
-        if not np.array_equal(values, np.where(present, first.kernel, 0), equal_nan=True):
-            raise ValueError(
-                f"Kernel {self.name!r} has changed since its mask was drawn at random, and the "
-                f'method starts from another mask: pass `mask="{kind}"` to `kt.sparsify`.'
-            )
-        self.mask.assign(mask)
-        self.kernel.assign(np.where(mask, first.kernel, 0))
 
 
 def record_of(variable: keras.Variable) -> MaskedKernel | SparseKernel | None:
@@ -180,20 +44,25 @@ def masked_kernels(model: keras.layers.Layer) -> list[MaskedKernel | SparseKerne
     return found
 
 
-def whole_kernels(model: keras.layers.Layer, what: str) -> dict[str, MaskedKernel]:
+def whole_kernels(
+    model: keras.layers.Layer, what: str, any_basis: bool = False
+) -> dict[str, MaskedKernel]:
     """The masked kernels of a model, for what computes with kernels and masks as arrays.
 
     Args:
         model: As in `masked_kernels`.
         what: What needs them, as the subject of a sentence.
+        any_basis: Whether kernels may be coefficients in another basis.
 
     Returns:
         `{kernel path: record}`, in layer order.
 
     Raises:
-        ValueError: Some are stored sparsely.
+        ValueError: Some are stored sparsely, or are coefficients in another basis.
     """
     found = kernels_by_path(model)
+    if not any_basis:
+        refuse_coefficients(found, what)
     whole = {path: each for path, each in found.items() if isinstance(each, MaskedKernel)}
     if len(whole) < len(found):
         raise ValueError(
@@ -201,6 +70,30 @@ def whole_kernels(model: keras.layers.Layer, what: str) -> dict[str, MaskedKerne
             'sparsely. Use a model of `kt.sparsify(…, storage="masked")`, or `kt.strip` it first.'
         )
     return whole
+
+
+def multiplied(kernel: keras.Variable, count: int) -> int:
+    """How many weights a product with a kernel takes of which a mask leaves `count`.
+
+    A kernel whose mask is over coefficients in another basis has no zeros itself.
+    """
+    record = record_of(kernel)
+    return record.size if record is not None and record.basis is not None else count
+
+
+def refuse_coefficients(records: Mapping[str, MaskedKernel | SparseKernel], what: str) -> None:
+    """Raises an error if kernels are coefficients in another basis.
+
+    Args:
+        records: `{kernel path: record}`.
+        what: What needs kernels themselves, as the subject of a sentence.
+    """
+    turned = {path: r.basis for path, r in records.items() if r.basis is not None}
+    if turned:
+        raise ValueError(
+            f"{what} needs masks over weights, and {sorted(turned)} are masked in the basis "
+            f"{next(iter(turned.values()))!r}. `kt.strip` gives the model with dense kernels."
+        )
 
 
 def sparsity_of_masks(model: keras.layers.Layer) -> float:
@@ -340,10 +233,3 @@ def set_masks(model: keras.Model, masks: Mapping[str, np.ndarray]) -> None:
         records[path].set(mask)
     if hasattr(model, "rest"):
         model.rest()
-
-
-def apply_mask(mask: tf.Tensor, values: tf.Tensor, elsewhere: float = 0.0) -> tf.Tensor:
-    """`values` where the mask is `True`, a constant elsewhere, whatever `values` holds there."""
-    constant = tf.fill(tf.shape(values), tf.cast(elsewhere, values.dtype))
-    # Half the time of `tf.where`, which takes shapes that differ.
-    return tf.raw_ops.Select(condition=mask, x=values, y=constant)

@@ -13,6 +13,7 @@ from keras_tickets._accounting.sparsity_plan import PlanRow, SparsityPlan
 from keras_tickets._allocation import allocate
 from keras_tickets._checks import check_model, check_one_of
 from keras_tickets._kernels.find import Filters, Skipped, find_kernels, multiplied_kernels
+from keras_tickets._masked_kernel import MaskedKernel
 from keras_tickets._storage import STORAGES, why_masked
 
 __all__ = ["Memory", "PlanRow", "SparsityPlan", "plan", "summary"]
@@ -121,7 +122,7 @@ def summary(sparse_model: keras.Model) -> SparsityPlan:
     for kernel in masked:
         record = records[id(kernel.variable)]
         storages[kernel.path] = record.storage
-        if isinstance(record, masks.MaskedKernel):
+        if isinstance(record, MaskedKernel):
             layouts[kernel.path] = record.layout
     with_masks = [kernel for kernel in masked if kernel.path in layouts]
     reasons = why_masked(sparse_model, with_masks, layouts, targets)
@@ -137,13 +138,14 @@ def _plan(model, kernels, targets, counts, storages, reasons, skipped):
     multiplied = {kernel.path: kernel for kernel in multiplied_kernels(model)}
     uses = find_uses(model, (multiplied | masked).values())
     costs = uses.kernels
+    taken = {k.path: masks.multiplied(k.variable, counts[k.path]) for k in kernels}
     rows = [
         PlanRow(
             path=kernel.path,
             shape=kernel.shape,
             sparsity=targets[kernel.path],
             nonzeros=counts[kernel.path],
-            flops=cost.count(counts[kernel.path]) if (cost := costs[kernel.path]) else None,
+            flops=cost.count(taken[kernel.path]) if (cost := costs[kernel.path]) else None,
             storage=storages[kernel.path],
             why_masked=reasons.get(kernel.path),
         )
@@ -165,7 +167,7 @@ def _plan(model, kernels, targets, counts, storages, reasons, skipped):
         weights,
         memory,
         slots,
-        flops=uses.operations(whole | {path: counts[path] for path in whole.keys() & counts}),
+        flops=uses.operations(whole | {path: taken[path] for path in whole.keys() & taken}),
         dense_flops=uses.operations(whole),
     )
 

@@ -16,12 +16,19 @@ from keras_tickets._checks import check_model
 from keras_tickets._files.atomic import create_file
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.named_arrays import DTYPES
-from keras_tickets._files.ticket_file import digest_ticket, encode_ticket, read_ticket
+from keras_tickets._files.ticket_file import (
+    TicketContent,
+    digest_ticket,
+    encode_ticket,
+    read_ticket,
+)
 from keras_tickets._kernels.axes import kernel_shape
 from keras_tickets._kernels.find import find_kernels
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets._version import __version__
-from keras_tickets.model import SparseModel, with_full_masks
+from keras_tickets.bases.basis import Basis, check_basis, deserialize, serialize
+from keras_tickets.bases.identity import Identity
+from keras_tickets.model import SparseModel, basis_of, set_basis, with_full_masks
 from keras_tickets.pruning import settle_counts
 
 __all__ = ["Ticket", "load_ticket", "save_ticket"]
@@ -39,8 +46,11 @@ class Ticket:
         weights: `{weight path: array}` with the paths of `kt.weight_paths`, of any numeric dtype.
         provenance: Where the ticket comes from, as values that JSON can hold: configuration, seed,
             level, digest of the ticket that this one was pruned from.
+        basis: The basis in which the kernels are masked: their arrays in `weights` are coefficients
+            in it. None: kernels are masked weight by weight, as in `kt.bases.Identity()`.
 
     Raises:
+        TypeError: `basis` is not of `kt.bases`.
         ValueError: There is no mask; a mask has no weight of its path and shape, or has values
             other than 0 and 1; a weight is not numeric; JSON cannot hold the provenance.
 
@@ -60,8 +70,12 @@ class Ticket:
     masks: Mapping[str, np.ndarray]
     weights: Mapping[str, np.ndarray]
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    basis: Basis | None = None
 
     def __post_init__(self):
+        if self.basis is not None:
+            basis = check_basis(self.basis)
+            object.__setattr__(self, "basis", None if isinstance(basis, Identity) else basis)
         weights = {path: np.array(value) for path, value in self.weights.items()}
         for path, value in weights.items():
             if value.dtype.name not in DTYPES:
@@ -90,12 +104,13 @@ class Ticket:
 
         Args:
             sparse_model: A `kt.SparseModel`.
-            weights: `{weight path: array}`, such as those of the rewind step. By default, the
-                model's present weights.
+            weights: `{weight path: array}`, such as those of the rewind step, with kernels in
+                the model's basis. By default, the model's present weights.
             provenance: As in `kt.Ticket`. The version of keras_tickets is added.
 
         Raises:
-            ValueError: `weights` does not have the model's paths and shapes.
+            ValueError: `weights` does not have the model's paths and shapes; or kernels are
+                coefficients in a basis that was not set for this model.
         """
         check_model(sparse_model)
         present = weight_paths(sparse_model)
@@ -105,12 +120,17 @@ class Ticket:
             weights |= {path: record.to_dense() for path, record in records.items()}
         _check_same_shapes(present, weights, "`weights`")
         provenance = {"keras_tickets": __version__, **(provenance or {})}
-        return cls(masks.get_masks(sparse_model), weights, provenance)
+        return cls(masks.get_masks(sparse_model), weights, provenance, basis_of(sparse_model))
 
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of masks, weights and provenance in hexadecimal. Their order does not matter."""
-        return digest_ticket(self.masks, self.weights, self.provenance)
+        return digest_ticket(self._content)
+
+    @property
+    def _content(self) -> TicketContent:
+        basis = None if self.basis is None else serialize(self.basis)
+        return TicketContent(self.masks, self.weights, self.provenance, basis)
 
     @property
     def sparsity(self) -> float:
@@ -121,7 +141,9 @@ class Ticket:
     def apply(self, model: keras.Model) -> SparseModel:
         """Gives the ticket's masks and weights to a model with the same paths and shapes.
 
-        Optimizer slots stay, but off the masks they return to their initial values.
+        Optimizer slots stay, but off the masks they return to their initial values. If the ticket
+        is in another basis than the model, all slots of the kernels do, and the model then runs
+        with the kernels that the ticket's coefficients stand for.
 
         Args:
             model: A `kt.SparseModel`, which is changed; or a built dense Keras model, which is
@@ -147,6 +169,7 @@ class Ticket:
             )
         else:
             _check_same_masks(masked, self.masks)
+        set_basis(model, self.basis)
         masks.set_masks(model, dict(self.masks))
         if not masked:
             settle_counts(model, masks.masked_kernels(model))
@@ -209,7 +232,7 @@ def save_ticket(
     ```
     """
     ticket = Ticket.of(sparse_model, weights=weights, provenance=provenance)
-    create_file(expand_home(path), encode_ticket(ticket.masks, ticket.weights, ticket.provenance))
+    create_file(expand_home(path), encode_ticket(ticket._content))
     return ticket
 
 
@@ -241,8 +264,9 @@ def load_ticket(path: str | os.PathLike) -> Ticket:
     """
     file = expand_home(path)
     try:
-        masks, weights, provenance, digest = read_ticket(file)
-        ticket = Ticket(masks, weights, provenance)
+        content, digest = read_ticket(file)
+        basis = None if content.basis is None else deserialize(content.basis)
+        ticket = Ticket(content.masks, content.weights, content.provenance, basis)
         if ticket.digest != digest:
             raise ValueError(f"its digest is {digest!r}, and that of its content {ticket.digest!r}")
     except FileNotFoundError:

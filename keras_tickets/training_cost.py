@@ -262,7 +262,8 @@ def level_masks(store: LevelStore, rows: Sequence[dict]) -> list[tuple[int, Mapp
         rows: Their results.
 
     Returns:
-        `(steps, {kernel path: mask})` for each training; a kernel without a mask has all weights.
+        `(steps, {kernel path: mask})` for each training; a kernel without a mask, or with one in
+        another basis, has all weights.
     """
     if not rows:
         return []
@@ -273,5 +274,5 @@ def level_masks(store: LevelStore, rows: Sequence[dict]) -> list[tuple[int, Mapp
     for row in rows:
         for control, result in {None: row, **row.get("controls", {})}.items():
             ticket = store.ticket(row["level"], control)
-            found.append((result["steps"], ticket.masks if ticket else {}))
+            found.append((result["steps"], ticket.masks if ticket and ticket.basis is None else {}))
     return found

@@ -121,9 +121,9 @@ def test_a_ticket_changed_with_another_tool_is_noticed(ticket_file):
 
 def test_a_later_format_is_named(ticket_file):
     content, path = ticket_file
-    changed = content.replace(b"keras_tickets ticket 1", b"keras_tickets ticket 2")
+    changed = content.replace(b"keras_tickets ticket 1", b"keras_tickets ticket 3")
     path.write_bytes(changed)
-    with pytest.raises(ValueError, match="format is 'keras_tickets ticket 2', not"):
+    with pytest.raises(ValueError, match="format is 'keras_tickets ticket 3', not"):
         kt.load_ticket(path)
 
 

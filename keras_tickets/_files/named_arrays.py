@@ -81,14 +81,16 @@ def digest_of(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> 
     return digest.hexdigest()
 
 
-def read_arrays(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_arrays(
+    path: str | os.PathLike, *kinds: str
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Reads a file of arrays and checks that every byte is as it was written.
 
     It never allocates more memory than the size of the file.
 
     Args:
         path: The file.
-        kind: The required "format".
+        *kinds: The "format" must be one of these.
 
     Returns:
         `{name: array}` and `{name: text}`, in the order of the file, with format and digest. The
@@ -106,8 +108,9 @@ def read_arrays(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarra
         text = file.read(length)
         entries, metadata = _parse(text)
         _check_layout(entries, size - 8 - length)
-        if metadata.get(FORMAT) != kind:
-            raise ValueError(f"its format is {metadata.get(FORMAT)!r}, not {kind!r}")
+        if metadata.get(FORMAT) not in kinds:
+            wanted = " or ".join(map(repr, kinds))
+            raise ValueError(f"its format is {metadata.get(FORMAT)!r}, not {wanted}")
         data = file.read()
     arrays = {name: _array(data, entry) for name, entry in entries}
     if _header(arrays, metadata) != length.to_bytes(8, "little") + text:

@@ -29,6 +29,7 @@ class SparseKernel:
     """
 
     storage = "sparse"
+    basis = None
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_tickets._checks import check_number
-from keras_tickets.analysis.networks import Network, masks_of, weights_of
+from keras_tickets.analysis.networks import Network, weight_masks_of, weights_of
 from keras_tickets.masks import whole_kernels
 
 
@@ -97,7 +97,7 @@ def line_between(model: keras.Model, other: Network) -> BezierCurve:
                 f"Weight {path!r} has shape {value.shape} in the first network; in the second: "
                 f"{found}."
             )
-    own = {} if isinstance(other, Mapping) else masks_of(other)
+    own = {} if isinstance(other, Mapping) else weight_masks_of(other)
     masks = {
         path: record.to_mask() | own.get(path, np.asarray(b[path]) != 0)
         for path, record in whole_kernels(model, "A line between networks").items()

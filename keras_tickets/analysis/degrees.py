@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_tickets._kernels.find import all_kernels
-from keras_tickets.analysis.networks import Masks, check_same_kernels, masks_of
+from keras_tickets.analysis.networks import Masks, check_same_kernels, masks_of, masks_over_weights
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def degrees(network: Masks) -> dict[str, Degrees]:
         - [Mocanu et al., 2018, "Scalable training of artificial neural networks with adaptive
           sparse connectivity inspired by network science"](https://arxiv.org/abs/1707.04780)
     """
-    masks = masks_of(network)
+    masks = masks_over_weights(network, "Counting connections")
     axes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
         path: ((mask.ndim - 2,), (mask.ndim - 1,)) for path, mask in masks.items()
     }

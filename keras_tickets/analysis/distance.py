@@ -6,7 +6,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from keras_tickets.analysis.networks import Masks, Network, masks_of, shared_masks, weights_of
+from keras_tickets.analysis.networks import (
+    Masks,
+    Network,
+    shared_masks,
+    weight_masks_of,
+    weights_of,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +72,7 @@ def distance(a: Network, b: Network, masks: Masks | None = None) -> Distance:
         - [Frankle et al., 2019, "Stabilizing the lottery ticket hypothesis", section 3 and
           appendix B](https://arxiv.org/abs/1903.01611)
     """
-    masks = masks_of(masks) if masks is not None else shared_masks(a, b)
+    masks = weight_masks_of(masks) if masks is not None else shared_masks(a, b)
     return _distance(_vector(weights_of(a), masks), _vector(weights_of(b), masks))
 
 
@@ -130,7 +136,7 @@ def distance_travelled(states: Iterable[Network], masks: Masks | None = None) ->
     states = list(states)
     if len(states) < 2:
         raise ValueError(f"`states` must be two or more. Received: {len(states)}")
-    masks = masks_of(masks) if masks is not None else shared_masks(*states)
+    masks = weight_masks_of(masks) if masks is not None else shared_masks(*states)
     vectors = [_vector(weights_of(state), masks) for state in states]
     steps = [np.linalg.norm(b - a) for a, b in zip(vectors[:-1], vectors[1:], strict=True)]
     return Travel(_distance(vectors[0], vectors[-1]), float(np.sum(steps)))

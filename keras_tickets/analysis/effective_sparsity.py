@@ -10,9 +10,9 @@ from keras_tickets._checks import check_model
 from keras_tickets._kernels.find import all_kernels, find_kernels
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets._tables import list_text, render_table
+from keras_tickets.analysis.networks import masks_over_weights
 from keras_tickets.analysis.reachability import find_reachable
 from keras_tickets.compact.graph import read
-from keras_tickets.masks import get_masks
 from keras_tickets.model import strip
 
 
@@ -181,7 +181,7 @@ def effective_sparsity(model: keras.Model) -> EffectiveSparsity:
 
 def _with_ones(model):
     """A plain copy of the model with ones in place of its weights, and its masks by kernel path."""
-    masks = get_masks(model)
+    masks = masks_over_weights(model, "Effective sparsity")
     plain = strip(model)
     present = {}
     asked = set(masks) or {kernel.path for kernel in find_kernels(plain)[0]}

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_tickets import masks
 from keras_tickets._checks import check_loss, check_model, check_one_of
 from keras_tickets._forward import gradient_norms
-from keras_tickets.analysis.networks import Masks, masks_of
+from keras_tickets.analysis.networks import Masks, weight_masks_of
 
 ORDERS = (1, 2)
 
@@ -70,7 +70,7 @@ def gradient_flow(
     check_one_of("order", order, ORDERS)
     if not masks.masked_kernels(model):
         raise ValueError(f"Model {model.name!r} has no masked kernels.")
-    others = [] if under is None else _others(model, masks_of(under))
+    others = [] if under is None else _others(model, weight_masks_of(under))
     return gradient_norms(model, x, y, check_loss(loss), training, order, others)
 
 

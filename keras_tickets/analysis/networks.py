@@ -7,7 +7,9 @@ import keras
 import numpy as np
 
 from keras_tickets._kernels.paths import weight_paths
-from keras_tickets.masks import get_masks
+from keras_tickets.bases.coefficient_masks import to_weights
+from keras_tickets.masks import get_masks, kernels_by_path, refuse_coefficients
+from keras_tickets.model import basis_of
 from keras_tickets.tickets import Ticket
 
 Network: TypeAlias = keras.Model | Ticket | Mapping[str, np.ndarray]
@@ -15,7 +17,7 @@ Masks: TypeAlias = keras.Model | Ticket | Mapping[str, np.ndarray]
 
 
 def weights_of(network: Network) -> dict[str, np.ndarray]:
-    """The weights of a network, kernels exactly 0 off their masks.
+    """The weights of a network, kernels exactly 0 off their masks; dense, if in another basis.
 
     Args:
         network: Built Keras model, sparse or not; `kt.Ticket`; or `{weight path: array}`, which is
@@ -31,8 +33,10 @@ def weights_of(network: Network) -> dict[str, np.ndarray]:
         weights = {path: variable.numpy() for path, variable in weight_paths(network).items()}
         for path, mask in get_masks(network).items():
             weights[path] = np.where(mask, weights[path], np.zeros_like(weights[path]))
-        return weights
-    return dict(_mapping(network.weights if isinstance(network, Ticket) else network))
+        return to_weights(weights, get_masks(network), basis_of(network))
+    if isinstance(network, Ticket):
+        return to_weights(network.weights, network.masks, network.basis)
+    return dict(_mapping(network))
 
 
 def masks_of(network: Masks) -> dict[str, np.ndarray]:
@@ -53,6 +57,31 @@ def masks_of(network: Masks) -> dict[str, np.ndarray]:
     return {path: np.asarray(mask).astype(bool) for path, mask in found.items()}
 
 
+def weight_masks_of(network: Masks) -> dict[str, np.ndarray]:
+    """`masks_of`, for what compares weights: all `True` if they are in another basis."""
+    masks = masks_of(network)
+    in_network = isinstance(network, keras.Model) and basis_of(network)
+    if in_network or (isinstance(network, Ticket) and network.basis):
+        return {path: np.ones_like(mask) for path, mask in masks.items()}
+    return masks
+
+
+def masks_over_weights(network: Masks, what: str) -> dict[str, np.ndarray]:
+    """`masks_of`, for what asks which weights there are.
+
+    Raises:
+        ValueError: The masks are over coefficients in another basis.
+    """
+    if isinstance(network, keras.Model):
+        refuse_coefficients(kernels_by_path(network), what)
+    elif isinstance(network, Ticket) and network.basis is not None:
+        raise ValueError(
+            f"{what} needs masks over weights, and those of the ticket are in the basis "
+            f"{network.basis!r}."
+        )
+    return masks_of(network)
+
+
 def shared_masks(*networks: Network) -> dict[str, np.ndarray]:
     """The masks shared by all of the given networks that have masks.
 
@@ -63,7 +92,7 @@ def shared_masks(*networks: Network) -> dict[str, np.ndarray]:
         ValueError: None has masks, or two have different ones.
     """
     models = [n for n in networks if isinstance(n, (keras.Model, Ticket))]
-    found = [masks for masks in map(masks_of, models) if masks]
+    found = [masks for masks in map(weight_masks_of, models) if masks]
     if not found:
         raise ValueError("None of the networks has masks: pass `masks={kernel path: array}`.")
     for masks in found[1:]:

@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 
 from keras_tickets._files.topology_file import Topology, read_topology
+from keras_tickets._masked_kernel import MaskedKernel
 from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets.callbacks._weight_sets import active, common, count, union
-from keras_tickets.masks import MaskedKernel
 
 Records = Mapping[str, MaskedKernel | SparseKernel]
 Norms = Mapping[str, float]

@@ -3,8 +3,8 @@
 import numpy as np
 
 from keras_tickets._files.mask_bits import pack_mask
+from keras_tickets._masked_kernel import MaskedKernel
 from keras_tickets._sparse_storage.kernel import SparseKernel
-from keras_tickets.masks import MaskedKernel
 
 
 def active(record: MaskedKernel | SparseKernel) -> np.ndarray:

@@ -8,6 +8,7 @@ import gin
 import keras
 
 from keras_tickets import (
+    bases,
     data,
     distributions,
     initializers,
@@ -67,10 +68,10 @@ def bind() -> None:
     """Registers every name, once; a second call does nothing.
 
     `train` are the settings of an experiment. The data sets of `kt.data`, the functions of
-    `kt.models` and `kt.scoring`, the public classes of `kt.optimizers`, `kt.distributions`,
-    `kt.schedules`, `kt.structures`, `kt.initializers`, `kt.learning_rates`, `kt.losses` and
-    `kt.metrics`, and Keras's optimizers, learning rate schedules, initializers and regularizers go
-    by their own names. Seeds follow `train.seed`.
+    `kt.models` and `kt.scoring`, the public classes of `kt.bases`, `kt.optimizers`,
+    `kt.distributions`, `kt.schedules`, `kt.structures`, `kt.initializers`, `kt.learning_rates`,
+    `kt.losses` and `kt.metrics`, and Keras's optimizers, learning rate schedules, initializers and
+    regularizers go by their own names. Seeds follow `train.seed`; that of a basis is an argument.
     """
     if _is_bound("train"):
         return
@@ -86,6 +87,8 @@ def bind() -> None:
     _bind(augmentation.crop_and_flip, "kt.data", ("images", "draws"))
     for score in scoring.SCORES.values():
         _bind(score, "kt.scoring", ("model", *scoring.takes(score)))
+    for basis in _classes(bases):
+        _bind(basis, "kt.bases", given=())
     for package in CLASSES:
         for value in _classes(package):
             _bind(value, f"kt.{package.__name__.rpartition('.')[2]}")

@@ -11,6 +11,7 @@ from keras_tickets import scoring
 from keras_tickets._checks import check_integer, check_one_of, check_text
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.analysis import random_masks
+from keras_tickets.bases.coefficient_masks import to_coefficients
 from keras_tickets.distributions import Distribution
 from keras_tickets.model import SparseModel, sparsify
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
@@ -170,7 +171,8 @@ class FromTicket:
         if self.takes == "random_masks":
             masks = random_masks(masks, experiment.seed)
         own = {path: weight.numpy() for path, weight in weight_paths(model).items()}
-        return Ticket(masks, own).apply(model)
+        own = to_coefficients(own, masks, ticket.basis)
+        return Ticket(masks, own, basis=ticket.basis).apply(model)
 
     def plan(self, experiment: "Experiment") -> SparsityPlan:
         return summary(self.sparse(experiment, experiment.dense_model()))

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_tickets._checks import check_flag, check_model
 from keras_tickets._kernels.tracing import InputShape
+from keras_tickets._masked_kernel import MaskedKernel
 from keras_tickets._sparse_storage.kernel import SparseKernel
 from keras_tickets._sparse_storage.positions import LARGEST_DENSE
 from keras_tickets.export import advice, apart, placing
@@ -20,7 +21,7 @@ from keras_tickets.export.formats import find_format
 from keras_tickets.export.interface import Interface
 from keras_tickets.export.measure import Trial
 from keras_tickets.export.report import ExportReport, KernelReport, gzip_size
-from keras_tickets.masks import MaskedKernel, masked_kernels
+from keras_tickets.masks import masked_kernels
 from keras_tickets.model import SparseModel, strip
 from keras_tickets.model.stripping import without_masks
 
@@ -208,7 +209,10 @@ def _plain(model: keras.Model, format: str, as_stored: bool) -> Iterator[keras.M
         if np.count_nonzero((values := record.kernel.numpy())[~record.mask.numpy()])
     ]
     try:
-        yield without_masks(model) if as_stored else strip(model, in_place=True)
+        if any(record.basis for record in records):
+            yield strip(model)
+        else:
+            yield without_masks(model) if as_stored else strip(model, in_place=True)
     finally:
         for variable, values in kept:
             variable.assign(values)

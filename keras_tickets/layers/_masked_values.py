@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
+from keras_tickets._masked_kernel import MaskedKernel, apply_mask
 from keras_tickets._sparse_storage.kernel import SparseKernel
-from keras_tickets.masks import MaskedKernel, apply_mask
 
 
 class _Scopes(threading.local):

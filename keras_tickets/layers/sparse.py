@@ -11,8 +11,9 @@ from keras_tickets import _keras_compat, masks, structures
 from keras_tickets._checks import check_one_of, check_seed, check_sparsity
 from keras_tickets._files.mask_bits import pack_mask, unpack_mask
 from keras_tickets._kernels.find import all_kernels, find_kernels
+from keras_tickets._masked_kernel import FirstMask, MaskedKernel, apply_mask
+from keras_tickets.bases.basis import Basis, deserialize, serialize
 from keras_tickets.layers._masked_values import masked_value
-from keras_tickets.masks import FirstMask, MaskedKernel
 
 
 @keras.saving.register_keras_serializable("keras_tickets")
@@ -87,6 +88,7 @@ class Sparse(keras.layers.Wrapper):
         self.seed = check_seed(seed)
         self.masked_kernels: list[MaskedKernel] = []
         self.names: dict[str, str] = {}
+        self.basis: Basis | None = None
         self._waits_for_call = False
         self._found_masks = False
         self.supports_masking = layer.supports_masking
@@ -223,6 +225,7 @@ class Sparse(keras.layers.Wrapper):
                 first = FirstMask(self.mask or "random", chosen=self.mask is not None)
                 named = kernel.path in self.names
                 record = MaskedKernel(name, kernel.variable, mask, sparsity, layout, first, named)
+                record.use_basis(self.basis)
                 records.append(record)
                 paths.append(kernel.path)
                 if _keras_compat.is_initialized(mask):
@@ -259,12 +262,13 @@ class Sparse(keras.layers.Wrapper):
 
     def call(self, *args, **kwargs):
         values = _keras_compat.current_state(self.layer.variables)
-        values += [(record.kernel, masked_value(record)) for record in self.masked_kernels]
+        values += [(r.kernel, r.to_weights(masked_value(r))) for r in self.masked_kernels]
         with _keras_compat.masked_scope(values) as scope:
             outputs = self.layer(*args, **kwargs)
         for variable, value in scope.assigned:
             if (record := masks.record_of(variable)) in self.masked_kernels:
-                value = masks.apply_mask(_keras_compat.uncast(record.mask), value)
+                coefficients = record.to_coefficients(value)
+                value = apply_mask(_keras_compat.uncast(record.mask), coefficients)
             variable.assign(value)
         for loss in scope.losses:
             self.add_loss(loss)
@@ -289,7 +293,15 @@ class Sparse(keras.layers.Wrapper):
             "mask": self.mask,
             "seed": self.seed,
             "names": self._given_names(),
+            **({} if (basis := self._present_basis()) is None else {"basis": serialize(basis)}),
         }
+
+    def _present_basis(self):
+        """What the kernels of this layer need of the basis that they are in."""
+        if not self.masked_kernels:
+            return self.basis
+        basis = self.masked_kernels[0].basis
+        return basis and basis.of_kernels([record.name for record in self.masked_kernels])
 
     def _given_names(self):
         """`{path inside the layer: name}` of the kernels that a model has named.
@@ -305,9 +317,10 @@ class Sparse(keras.layers.Wrapper):
     def from_config(cls, config, custom_objects=None):
         structure = keras.saving.deserialize_keras_object(config["structure"], custom_objects)
         config = {**config, "structure": structure}
-        name, names = config.pop("layer_name", None), config.pop("names", {})
+        name, names, basis = (config.pop(key, None) for key in ("layer_name", "names", "basis"))
         wrapper = super().from_config(config, custom_objects)
-        wrapper.names = dict(names)
+        wrapper.names = dict(names or {})
+        wrapper.basis = None if basis is None else deserialize(basis)
         if name is not None:
             # The configuration of a layer without `get_config` may lack its name.
             wrapper.layer.name = name

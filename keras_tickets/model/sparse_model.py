@@ -149,6 +149,7 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
 
     def _load_dense(self, filepath, **kwargs):
         """Loads weights of the model without masks, which has the same layers."""
+        masks.refuse_coefficients(masks.kernels_by_path(self), "Loading dense weights")
         stored = {}
 
         def plain(layer, wrapper):

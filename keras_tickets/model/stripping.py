@@ -11,6 +11,7 @@ from keras_tickets._kernels.calls import fresh_call
 from keras_tickets._kernels.copies import copy_layer
 from keras_tickets._kernels.find import all_kernels
 from keras_tickets._kernels.graphs import graph_of
+from keras_tickets._masked_kernel import MaskedKernel
 from keras_tickets.layers._sparse_root import root_of
 from keras_tickets.layers.fused_batch_normalization import FusedBatchNormalization
 from keras_tickets.layers.sparse import Sparse
@@ -28,12 +29,13 @@ def strip(sparse_model: keras.Model, *, in_place: bool = False) -> keras.Model:
 
     Returns:
         A Keras model with the same outputs and kernel paths. It is not compiled, and can be used
-        and loaded without keras_tickets.
+        and loaded without keras_tickets. Kernels that are masked in another basis become dense:
+        their zeros are among their coefficients.
 
     Raises:
         TypeError: `sparse_model` is not a Keras 3 model.
-        ValueError: A layer cannot be copied, or a kernel that is stored sparsely is too large to
-            be formed.
+        ValueError: A layer cannot be copied; a kernel that is stored sparsely is too large to be
+            formed; or `in_place` is asked for, and the layers hold coefficients in another basis.
 
     Example:
 
@@ -67,7 +69,10 @@ def _strip(sparse_model, in_place, from_stored):
             return copy_layer(layer, keras.layers.BatchNormalization)
         return layer if in_place else copy_layer(layer, called_as=wrapper)
 
-    found = {path: each.to_mask() for path, each in _masked(sparse_model).items()}
+    records = _masked(sparse_model)
+    if in_place:
+        masks.refuse_coefficients(records, "Using the model's own layers without masks")
+    found = {path: each.to_mask() for path, each in records.items()}
     plain = unwrap(sparse_model, finish)
     if inside := masks.kernels_by_path(plain) if from_stored else _masked(plain):
         raise ValueError(
@@ -78,14 +83,17 @@ def _strip(sparse_model, in_place, from_stored):
         if kernel.path in found:
             values, mask = kernel.variable.numpy(), found[kernel.path]
             if np.count_nonzero(values[~mask]):
-                kernel.variable.assign(np.where(mask, values, np.zeros_like(values)))
+                values = np.where(mask, values, np.zeros_like(values))
+                kernel.variable.assign(values)
+            if records[kernel.path].basis is not None:
+                kernel.variable.assign(records[kernel.path].to_weights(values))
     return plain
 
 
-def _masked(model) -> dict[str, masks.MaskedKernel]:
+def _masked(model) -> dict[str, MaskedKernel]:
     """The kernels with masks, by their paths."""
     records = masks.kernels_by_path(model).items()
-    return {path: each for path, each in records if isinstance(each, masks.MaskedKernel)}
+    return {path: each for path, each in records if isinstance(each, MaskedKernel)}
 
 
 def unwrap(

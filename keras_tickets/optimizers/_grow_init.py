@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets._checks import check_number, check_one_of
+from keras_tickets._masked_kernel import MaskedKernel
 from keras_tickets._sparse_storage.kernel import SparseKernel
-from keras_tickets.masks import MaskedKernel
 
 CHOICES = (
     "zeros",

@@ -7,8 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_tickets._masked_kernel import apply_mask
 from keras_tickets._sparse_storage.kernel import SparseKernel
-from keras_tickets.masks import apply_mask, record_of
+from keras_tickets.masks import record_of
 
 # Their step leaves a weight at 0 as long as its gradient is 0 and its slots are at rest.
 _KEEPS_ZEROS = (

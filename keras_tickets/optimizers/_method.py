@@ -6,8 +6,8 @@ from typing import Any
 import tensorflow as tf
 
 from keras_tickets._accounting.costs import Phase
+from keras_tickets._masked_kernel import MaskedKernel
 from keras_tickets._sparse_storage.kernel import SparseKernel
-from keras_tickets.masks import MaskedKernel
 from keras_tickets.optimizers._kernel_state import KernelState
 
 

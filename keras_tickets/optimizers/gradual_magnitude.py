@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_tickets import masks
+from keras_tickets._masked_kernel import apply_mask
 from keras_tickets.optimizers._kernel_state import update_on_devices
 from keras_tickets.optimizers.magnitude_pruning import MagnitudePruning
 from keras_tickets.schedules import Ramp
@@ -76,7 +76,7 @@ class GradualMagnitude(MagnitudePruning):
 
     def observe(self, strategy, states, dense, step):
         def forget(kernel, mask, *slots, initial):
-            kernel.assign(masks.apply_mask(mask, tf.convert_to_tensor(kernel)))
+            kernel.assign(apply_mask(mask, tf.convert_to_tensor(kernel)))
 
         if self.regrow:
             for state in states:

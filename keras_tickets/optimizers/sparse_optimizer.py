@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets._checks import check_flag
-from keras_tickets.masks import MaskedKernel, apply_mask, record_of
+from keras_tickets._masked_kernel import MaskedKernel, apply_mask
+from keras_tickets.masks import record_of
 from keras_tickets.optimizers._dense_gradients import (
     DenseGradient,
     as_tensors,

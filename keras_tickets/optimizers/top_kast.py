@@ -3,8 +3,9 @@
 import keras
 import tensorflow as tf
 
-from keras_tickets import _keras_compat, masks
+from keras_tickets import _keras_compat
 from keras_tickets._checks import check_integer, check_number, check_sparsity
+from keras_tickets._masked_kernel import apply_mask
 from keras_tickets.optimizers._kernel_state import add_beside_mask, update_on_devices
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 
@@ -99,14 +100,14 @@ class TopKAST(SparseOptimizer):
             density = max(1 - state.masked.sparsity, 1 / state.masked.size)
             pull = tf.where(state.masked.mask.value, kernel, kernel / density)
             gradient += self.scale_loss(self.regularization) * tf.cast(pull, gradient.dtype)
-        return masks.apply_mask(self._trained(state), gradient)
+        return apply_mask(self._trained(state), gradient)
 
     def take_step(self, strategy, states, step):
         def hold(kernel, mask, backward, before, *slots, initial):
             trained = tf.convert_to_tensor(mask) | tf.convert_to_tensor(backward)
             kernel.assign(tf.where(trained, tf.convert_to_tensor(kernel), before))
             for slot, value in zip(slots, initial, strict=True):
-                slot.assign(masks.apply_mask(trained, tf.convert_to_tensor(slot), value))
+                slot.assign(apply_mask(trained, tf.convert_to_tensor(slot), value))
 
         held = [tf.convert_to_tensor(state.masked.kernel) for state in states]
         step()

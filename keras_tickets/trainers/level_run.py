@@ -10,7 +10,10 @@ import numpy as np
 
 from keras_tickets import _keras_compat
 from keras_tickets._training_step.same_workers import without_names
+from keras_tickets.bases.basis import Arrays, Basis
+from keras_tickets.bases.coefficient_masks import to_coefficients, to_weights
 from keras_tickets.masks import kernels_by_path, set_masks, whole_kernels
+from keras_tickets.model.coordinates import basis_of, forget_traces, set_basis
 from keras_tickets.tickets import Ticket
 from keras_tickets.trainers.controls import CONTROLS, FROM_STEP_0
 from keras_tickets.trainers.level_report import LevelReport
@@ -88,7 +91,7 @@ class LevelRun:
                 self._level(level, control, report)
             # The optimizer holds the state of what was trained last, or on a resume of nothing.
             self.state.write(self.start.state)
-            self.store.trained(levels).apply(self.network)
+            self._take(self.store.trained(levels))
 
     def _check_last_rate(self):
         optimizer, end = self.model.optimizer.core_optimizer, self.training.steps
@@ -122,6 +125,7 @@ class LevelRun:
         """Trains to step k, unless that is done, and keeps everything that training changes."""
         if self.workers.as_chief(self.store.has_rewind_point()):
             return
+        self._use_basis(self.start.basis)
         set_masks(self.model, self.start.masks)
         self.state.write(self.start.state)
         if self.rewind_step:
@@ -156,6 +160,7 @@ class LevelRun:
             "density": density,
             "sparsity": 1 - density,
             "nonzeros": kept,
+            **self._stored(ticket),
             "steps": self.training.step_after(history["epoch"][-1]) - start,
             **_last_metrics(history),
             **self._early_stop(history),
@@ -174,7 +179,8 @@ class LevelRun:
         at_k, fresh = self.store.read_rewind_point(), self.start.state
         found = self.store.ticket(level, control)
         if not self.workers.as_chief(found is not None):
-            masks, weights, parent = self._draw(level, control, at_k)
+            basis, masks, weights, parent = self._draw(level, control, at_k)
+            self._use_basis(basis)
             self.state.write({path: weights[path] for path in self.state.weights})
             set_masks(self.model, masks)
             ticket = self.store.write_ticket(
@@ -183,7 +189,7 @@ class LevelRun:
         else:
             assert found is not None  # The chief has it, and all share the store.
             ticket = found
-            ticket.apply(self.network)
+            self._take(ticket)
         slots = at_k if self.settings.optimizer_state == "restore" else fresh
         at_start = fresh if control in FROM_STEP_0 else at_k
         self.state.write({name: slots[name] for name in self.state.slots})
@@ -195,25 +201,53 @@ class LevelRun:
         return ticket
 
     def _draw(self, level, control, at_k):
-        """Returns the masks and weights that a level starts from, and the ticket they come from."""
+        """What a level starts from: basis, masks and weights, and the ticket they come from."""
         if control:
             return self._draw_control(level, control, at_k)
         if level == 0:
-            return self.start.masks, at_k, None
+            return self.start.basis, self.start.masks, at_k, None
         before = self.store.trained(level - 1)
+        basis, allowed, trained = self._rotated(before)
         first = {path: int(mask.sum()) for path, mask in self.start.masks.items()}
         masks = next_masks(
-            whole_kernels(self.model, "Pruning"),
-            before.masks,
-            before.weights,
+            whole_kernels(self.model, "Pruning", any_basis=True),
+            allowed,
+            trained,
             self.settings.counts(first, level),
+            np.abs if basis is None else basis.scores,
         )
-        weights = {}
+        at_k, weights = self._in_basis(at_k, basis), {}
         for path in self.state.weights:
             kind = "weights" if path in self.state.trained else "statistics"
-            source = at_k if kind in self.settings.rewind else before.weights
+            source = at_k if kind in self.settings.rewind else trained
             weights[path] = source[path]
-        return masks, weights, before
+        return basis, masks, weights, before
+
+    def _rotated(self, before: Ticket) -> tuple[Basis | None, Arrays, Arrays]:
+        """The basis in which a trained level is pruned, where in it, and its weights there."""
+        if self.settings.basis is None or self.settings.basis.fixed:
+            return before.basis, before.masks, before.weights
+        dense = to_weights(before.weights, before.masks, before.basis)
+        basis = self.settings.basis.fitted({path: dense[path] for path in before.masks})
+        return basis, self.start.masks, to_coefficients(dense, before.masks, basis)
+
+    def _in_basis(self, at_k: Arrays, basis: Basis | None) -> Arrays:
+        """The state at step k with its kernels in another basis than that of the start."""
+        if basis == self.start.basis:
+            return at_k
+        dense = to_weights(at_k, self.start.masks, self.start.basis)
+        return to_coefficients(dense, self.start.masks, basis)
+
+    def _use_basis(self, basis: Basis | None) -> None:
+        """Makes the network hold its kernels in a basis; its masks and weights are set next."""
+        if basis != basis_of(self.network):
+            set_basis(self.network, basis)
+            forget_traces(self.model)
+
+    def _take(self, ticket: Ticket) -> None:
+        """Gives the network a ticket."""
+        self._use_basis(ticket.basis)
+        ticket.apply(self.network)
 
     def _draw_control(self, level, control, at_k):
         ticket = self.store.ticket(level)
@@ -223,8 +257,17 @@ class LevelRun:
         fresh: Mapping[str, np.ndarray] = {}
         if control.startswith("reinit"):
             fresh = fresh_weights(self.network, int(generator.integers(2**31)))
+            fresh = to_coefficients(fresh, ticket.masks, ticket.basis)
+        at_k = self._in_basis(at_k, ticket.basis)
         weights = {path: at_k[path] for path in self.state.weights}
-        return *CONTROLS[control](ticket.masks, weights, fresh, generator), ticket
+        made = CONTROLS[control](ticket.masks, weights, fresh, generator)
+        return ticket.basis, *made, ticket
+
+    def _stored(self, ticket: Ticket) -> dict[str, int]:
+        """How many values store the kernels, where the basis is among them."""
+        if ticket.basis is None or ticket.basis.fixed:
+            return {}
+        return {"stored": sum(map(ticket.basis.stored, ticket.masks.values()))}
 
     def _early_stop(self, history) -> dict[str, float]:
         """The step with the lowest validation loss, counted from step 0, and its metrics."""

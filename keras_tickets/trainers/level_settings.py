@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_tickets._checks import check_integer
+from keras_tickets.bases.basis import Basis, serialize
 from keras_tickets.step import Step
 from keras_tickets.trainers.levels import rates_of, remaining
 
@@ -26,6 +27,7 @@ class LevelSettings:
         optimizer_state: One of `OPTIMIZER_STATES`.
         data_order: One of `DATA_ORDERS`.
         seed: Seed of the draws of controls and of the order of arrays.
+        basis: The basis whose coefficients are pruned; `None` for single weights.
     """
 
     rate: float
@@ -36,6 +38,7 @@ class LevelSettings:
     optimizer_state: str
     data_order: str
     seed: int
+    basis: Basis | None = None
 
     def kernel_rates(self, paths: Sequence[str]) -> dict[str, float]:
         """The rate of each kernel.
@@ -68,6 +71,7 @@ class LevelSettings:
             "optimizer_state": self.optimizer_state,
             "data_order": self.data_order,
             "seed": self.seed,
+            **({} if self.basis is None else {"basis": serialize(self.basis)}),
         }
 
 

@@ -1,15 +1,15 @@
-"""The masks of the next pruning level, by magnitude."""
+"""The masks of the next pruning level, by magnitude or another score."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from keras_tickets._checks import check_number, compile_regex
+from keras_tickets._masked_kernel import MaskedKernel
 from keras_tickets._selection.counts import sparsity_of
 from keras_tickets._selection.ranking import highest
 from keras_tickets._warnings import warn
-from keras_tickets.masks import MaskedKernel
 
 
 def rates_of(paths: list[str], rate: float, rates: Mapping[str, float] | None) -> dict[str, float]:
@@ -51,8 +51,9 @@ def next_masks(
     masks: Mapping[str, np.ndarray],
     weights: Mapping[str, np.ndarray],
     counts: Mapping[str, int] | int,
+    score: Callable[[np.ndarray], np.ndarray] = np.abs,
 ) -> dict[str, np.ndarray]:
-    """Masks of the largest weights among the remaining ones.
+    """Masks of the weights with the highest scores among the remaining ones.
 
     Args:
         records: `{kernel path: masked kernel}`; one with a structure loses whole units of it.
@@ -60,6 +61,8 @@ def next_masks(
         weights: `{kernel path: array}` of their values.
         counts: Number of weights to keep: in total, by one ranking, or `{kernel path: number}`.
             Ties go to the kernel that comes first, then to the lowest flat index.
+        score: Function of the array of a kernel to the scores of its weights; their magnitudes by
+            default.
 
     Returns:
         `{kernel path: boolean array}`; no weight that was pruned comes back.
@@ -68,7 +71,7 @@ def next_masks(
         ValueError: One ranking is requested for kernels with a structure.
     """
     scores = {
-        path: np.where(masks[path], np.abs(weights[path].astype(np.float32)), -np.inf)
+        path: np.where(masks[path], score(weights[path].astype(np.float32)), -np.inf)
         for path in records
     }
     if isinstance(counts, int):

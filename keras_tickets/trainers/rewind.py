@@ -8,17 +8,14 @@ import keras
 
 from keras_tickets._checks import (
     check_integer,
-    check_model,
     check_number,
     check_one_of,
     check_seed,
     check_some_of,
 )
-from keras_tickets._kernels.find import find_kernels
-from keras_tickets._training_step.training import SparseTraining
 from keras_tickets._workers.workers import Workers
-from keras_tickets.masks import kernels_by_path, masked_kernels, whole_kernels
-from keras_tickets.model import with_full_masks
+from keras_tickets.bases.basis import Basis, deserialize, serialize
+from keras_tickets.masks import kernels_by_path, masked_kernels
 from keras_tickets.optimizers.magnitude_pruning import SCOPES
 from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 from keras_tickets.pruning import settle_counts
@@ -37,6 +34,7 @@ from keras_tickets.trainers.level_settings import (
     planned_controls,
 )
 from keras_tickets.trainers.level_store import LevelStore
+from keras_tickets.trainers.prunable import checked_basis, prunable
 from keras_tickets.trainers.resumable_training import ResumableTraining
 from keras_tickets.trainers.state import StartingPoint
 
@@ -69,6 +67,8 @@ class RewindTrainer(keras.Model):
         rate: Share in [0, 1) of the remaining weights that is pruned at each level. Level n has
             `round((1 - rate)**n * weights)`.
         rewind_to: The step k, as a `kt.Step`: `"500it"`, `"10ep"`, `"0.5%"` or an int.
+        basis: What is pruned: coefficients of the kernels in a basis of `kt.bases`, which are then
+            also what is trained and rewound. None, like `kt.bases.Identity()`: single weights.
         scope: "global", one ranking of all masked kernels; or "local", each kernel by itself.
         rates: `{path regex: rate}` for kernels with another rate, with `scope="local"`; the first
             match wins, and kernels that match none have `rate`.
@@ -128,6 +128,7 @@ class RewindTrainer(keras.Model):
         levels: int,
         rate: float = 0.2,
         rewind_to: int | float | str | Step = "0it",
+        basis: Basis | None = None,
         scope: str = "global",
         rates: Mapping[str, float] | None = None,
         rewind: Sequence[str] = REWINDS,
@@ -157,8 +158,9 @@ class RewindTrainer(keras.Model):
             optimizer_state=check_one_of("optimizer_state", optimizer_state, OPTIMIZER_STATES),
             data_order=check_one_of("data_order", data_order, DATA_ORDERS),
             seed=check_seed(seed),
+            basis=checked_basis(basis, optimizer_state),
         )
-        self.model = _prunable(model)
+        self.model = prunable(model, self.settings.basis)
         self.settings.kernel_rates(list(kernels_by_path(self.model)))
         self.store = None if store is None else str(store)
         if store is None:
@@ -316,6 +318,7 @@ class RewindTrainer(keras.Model):
             "model": keras.saving.serialize_keras_object(self.model),
             "levels": self.levels,
             **vars(self.settings),
+            "basis": self.settings.basis and serialize(self.settings.basis),
             "rewind_to": self.settings.rewind_to.value,
             "rewind": list(self.settings.rewind),
             "control": list(self.control),
@@ -327,19 +330,5 @@ class RewindTrainer(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
-        return cls(**{**config, "model": model})
-
-
-def _prunable(model):
-    """The sparse model, with everything that can be pruned still unpruned."""
-    if not isinstance(model, SparseTraining):
-        check_model(model)
-        if find_kernels(model)[0]:
-            model = with_full_masks(model)
-    records = whole_kernels(model, "Pruning")
-    if not records:
-        raise ValueError(f"Model {model.name!r} has no kernels to prune.")
-    for record in records.values():
-        record.begin_from("ones")
-        record.first = None
-    return model
+        basis = config["basis"] and deserialize(config["basis"])
+        return cls(**{**config, "model": model, "basis": basis})

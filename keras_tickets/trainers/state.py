@@ -12,8 +12,9 @@ from keras_tickets import _keras_compat
 from keras_tickets._kernels.copies import fresh_layer
 from keras_tickets._kernels.graphs import graph_of
 from keras_tickets._kernels.paths import weight_paths
+from keras_tickets.bases.basis import Basis
 from keras_tickets.masks import get_masks, masked_kernels
-from keras_tickets.model import strip
+from keras_tickets.model import basis_of, strip
 
 
 class TrainingState:
@@ -75,17 +76,20 @@ class StartingPoint:
         masks: `{kernel path: boolean array}`.
         state: What `TrainingState.read` gives.
         optimizer: Configuration of the Keras optimizer inside the sparse one.
+        basis: The basis that masks and kernels are in; `None` for single weights.
     """
 
     masks: Mapping[str, np.ndarray]
     state: Mapping[str, np.ndarray]
     optimizer: Mapping[str, Any]
+    basis: Basis | None
 
     @classmethod
     def of(cls, model: keras.Model) -> "StartingPoint":
         """The starting point of a compiled model whose optimizer is built."""
         optimizer = keras.saving.serialize_keras_object(model.optimizer.inner_optimizer)
-        return cls(get_masks(model), TrainingState(model).read(), optimizer)
+        basis = basis_of(network_of(model))
+        return cls(get_masks(model), TrainingState(model).read(), optimizer, basis)
 
     def digest(self) -> str:
         """SHA-256 of masks and state, as hexadecimal digits."""
@@ -109,7 +113,7 @@ def fresh_weights(sparse_model: keras.Model, seed: int) -> dict[str, np.ndarray]
         seed: Non-negative integer; the same seed draws the same weights.
 
     Returns:
-        `{weight path: array}`, without masks applied.
+        `{weight path: array}`, without masks applied, kernels as single weights.
 
     Raises:
         ValueError: A layer cannot be created from its configuration.

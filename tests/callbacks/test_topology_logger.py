@@ -10,7 +10,7 @@ from slow_cases import slow_unless
 import keras_tickets as kt
 from keras_tickets._files.topology_file import Topology, read_topology, write_topology
 from keras_tickets._mask_pictures import mask_picture
-from keras_tickets.masks import MaskedKernel
+from keras_tickets._masked_kernel import MaskedKernel
 
 X = np.random.default_rng(0).normal(size=(32, 6)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(32, 3)).astype("float32")

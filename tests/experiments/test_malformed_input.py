@@ -163,6 +163,8 @@ PROCEDURES = [
     ("tickets", "tickets.rate = 1.0", "rate"),
     ("tickets", "tickets.rewind_to = 'x'", "'x'"),
     ("tickets", "tickets.rewind_to = None", "None"),
+    ("tickets", "tickets.basis = 5", "basis"),
+    ("tickets", "tickets.basis = @Singular()\ntickets.optimizer_state = 'restore'", "optimizer"),
     ("tickets", "tickets.scope = 5", "scope"),
     ("tickets", "tickets.rates = 5", "rates"),
     ("tickets", "tickets.rewind = 5", "rewind"),

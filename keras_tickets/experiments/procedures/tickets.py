@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from keras_tickets.bases import Basis
 from keras_tickets.experiments.procedures.levels import level_summary, run_levels
 from keras_tickets.experiments.procedures.procedure import Run
 from keras_tickets.experiments.work_directory import WorkDirectory
@@ -26,6 +27,7 @@ class Tickets:
         levels: As in `kt.trainers.RewindTrainer`, like all that follow.
         rate: Share of the remaining weights that goes at each level.
         rewind_to: The step k.
+        basis: What is pruned: an object of `kt.bases`, or `None` for single weights.
         scope: "global" or "local".
         rates: `{path regex: rate}` with `scope="local"`.
         rewind: What returns to step k.
@@ -38,6 +40,7 @@ class Tickets:
     levels: int
     rate: float = 0.2
     rewind_to: int | float | str = "0it"
+    basis: Basis | None = None
     scope: str = "global"
     rates: Mapping[str, float] | None = None
     rewind: Sequence[str] = REWINDS

@@ -28,13 +28,15 @@ def watchers(
         gradients: Whether gradients are taken around the updates of the masks.
 
     Returns:
-        The callbacks; of several workers, the chief alone has them.
+        The callbacks; of several workers, the chief alone has them. Masks in another basis, which
+        connect no units, are not recorded.
     """
     if not run.workers.writes:
         return []
     logs = run.directory.tensorboard / place
     found: list[keras.callbacks.Callback] = [keras.callbacks.TensorBoard(logs, write_graph=False)]
-    if masked_kernels(model):
+    records = masked_kernels(model)
+    if records and not any(record.basis for record in records):
         found.append(
             TopologyLogger(
                 run.directory.path / place,
