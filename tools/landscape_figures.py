@@ -73,7 +73,9 @@ def escape(axes: Axes, cells: dict[str, list[dict]]) -> None:
 
 def gradients(axes: Axes, cells: dict[str, list[dict]]) -> None:
     """Norms of the gradient over steps, before updates and after them."""
-    axes.set(xlabel="step", ylabel="norm of the gradient", title="Before (line), after updates (×)")
+    axes.set(
+        xlabel="step", ylabel="norm of the gradient", title="Before updates (line) and after (×)"
+    )
     for method, runs in measured(cells).items():
         steps = runs[0]["steps"][1:]
         before, after = ([run[when][1:] for run in runs] for when in ("before", "after"))
@@ -99,6 +101,7 @@ def exploration(axes: Axes, cells: dict[str, list[dict]]) -> None:
                     text, (x.mean(), y.mean()), (5, 3), fontsize=7, textcoords="offset points"
                 )
         axes.plot([], [], "o", color=COLORS[method], label=method)
+    axes.margins(0.1)
 
 
 def steps_of(cells: dict[str, list[dict]]) -> int:
