@@ -39,13 +39,14 @@ def band(axes: Axes, x: Sequence[float], runs: Iterable[Sequence[float]], name: 
 
 
 def draw(cells: dict[str, list[dict]]) -> Figure:
-    """The four panels of a network, empty where nothing has been computed."""
+    """The four panels of a network, without those of which nothing has been computed."""
     figure = Figure(figsize=(9.0, 6.4), layout="constrained")
     panels = figure.subplots(2, 2).flat
     for axes, panel in zip(panels, (ways, escape, gradients, exploration), strict=True):
         axes.grid(alpha=0.3)
         panel(axes, cells)
-        if axes.get_legend_handles_labels()[0]:
+        axes.set_visible(axes.has_data())
+        if axes.has_data():
             axes.legend(fontsize=8)
     return figure
 
@@ -138,15 +139,11 @@ def explored(cells: dict[str, list[dict]]) -> dict[str, dict[int, list[dict]]]:
 
 def tables(cells: dict[str, list[dict]]) -> Iterable[str]:
     """The tables of a network in Markdown: mean ± sample standard deviation (each seed)."""
-    yield row("way", "highest training loss", "above the higher end", "highest test error, %")
-    yield row(*["---"] * 4)
-    for way, label in WAYS.items() if cells.get("ways") else ():
-        losses = [each[way]["losses"]["train"] for each in cells["ways"]]
-        highest = [max(each) for each in losses]
-        above = [max(each) - max(each[0], each[-1]) for each in losses]
-        errors = [100 * max(each[way]["errors"]["test"]) for each in cells["ways"]]
-        yield row(label, text(highest, 3), text(above, 3), text(errors, 1))
-    yield ""
+    if found := cells.get("ways"):
+        yield row("way", "highest training loss", "above the higher end", "highest test error, %")
+        yield row(*["---"] * 4)
+        yield from (along(label, [each[way] for each in found]) for way, label in WAYS.items())
+        yield ""
     yield row(
         "training", "steps between updates", "training loss", "test accuracy, %", "explored, %"
     )
@@ -164,6 +161,15 @@ def tables(cells: dict[str, list[dict]]) -> Iterable[str]:
         if method != "static":
             early, late = zip(*map(ratios, runs), strict=True)
             yield row(method, text(early, 2), text(late, 2))
+
+
+def along(label: str, found: Sequence[dict]) -> str:
+    """A row of the table of ways."""
+    losses = [each["losses"]["train"] for each in found]
+    highest = [max(each) for each in losses]
+    above = [max(each) - max(each[0], each[-1]) for each in losses]
+    errors = [100 * max(each["errors"]["test"]) for each in found]
+    return row(label, text(highest, 3), text(above, 3), text(errors, 1))
 
 
 def ratios(norms: dict) -> tuple[float, float]:
