@@ -26,7 +26,7 @@ def loss_of(model: keras.Model, loss: Callable | str | None) -> Callable:
 
 
 def mean_loss(loss: Callable, y: tf.Tensor, outputs: Any) -> tf.Tensor:
-    """The mean loss of a batch, as a scalar.
+    """The mean loss of the examples of a batch, as a scalar, also of a loss that adds them up.
 
     Args:
         loss: From `loss_of`.
@@ -42,7 +42,10 @@ def mean_loss(loss: Callable, y: tf.Tensor, outputs: Any) -> tf.Tensor:
             "The model must have one output. "
             f"Received: outputs of shapes {', '.join(map(str, shapes))}"
         )
-    return tf.reduce_mean(loss(y, outputs))
+    value = tf.reduce_mean(loss(y, outputs))
+    if getattr(loss, "reduction", None) == "sum":
+        value /= tf.cast(tf.shape(outputs)[0], value.dtype)
+    return value
 
 
 def labels_of(y: tf.Tensor, outputs: Any) -> tf.Tensor:

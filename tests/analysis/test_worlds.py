@@ -10,6 +10,7 @@ from method_recipes import METHODS
 from networks import LOSS, labeled, mlp
 
 import keras_tickets as kt
+from keras_tickets.analysis.evaluation import mean_loss
 from keras_tickets.analysis.world_batches import world_batches
 
 X, Y = labeled(200)
@@ -282,3 +283,12 @@ def test_epochs_have_no_meaning_in_two_worlds():
 
     with pytest.raises(ValueError, match="Step\\('2ep'\\) cannot be resolved"):
         kt.analysis.worlds(make, (X, Y), (X, Y), TEST, steps=STEPS, batch_size=8)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size", "none"])
+def test_losses_are_means_of_examples_however_they_are_reduced(reduction):
+    logits = np.random.default_rng(1).normal(size=(7, 3)).astype("float32")
+    labels = np.arange(7) % 3
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
+    found = mean_loss(loss, tf.constant(labels), tf.constant(logits))
+    assert float(found) == pytest.approx(scores(logits, labels)[0], rel=1e-5)
