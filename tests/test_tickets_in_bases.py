@@ -128,3 +128,46 @@ def test_distances_are_those_of_weights():
     start = kernels_of(dense())
     expected = np.sqrt(sum(np.sum((kept[path] - start[path]) ** 2) for path in start))
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("skip_mismatch", [False, True])
+def test_weights_files_of_another_basis_are_refused(skip_mismatch, tmp_path):
+    """They have the same names and shapes, but their numbers mean something else."""
+    models = {"none": kt.sparsify(dense(1), 0.5)}
+    models |= {str(basis): in_basis(basis)[0] for basis in (*ALL, bases.RandomOrthogonal(4))}
+    files = {name: tmp_path / f"{i}.weights.h5" for i, name in enumerate(models)}
+    outputs = {name: model(X).numpy() for name, model in models.items()}
+    for name, model in models.items():
+        model.save_weights(files[name])
+    for name, model in models.items():
+        for other in files.keys() - {name}:
+            with pytest.raises(ValueError, match="another basis"):
+                model.load_weights(files[other], skip_mismatch=skip_mismatch)
+        np.testing.assert_array_equal(model(X), outputs[name])
+        model.load_weights(files[name], skip_mismatch=skip_mismatch)
+        np.testing.assert_array_equal(model(X), outputs[name])
+
+
+def with_matrices(function):
+    return type("Own", (bases.Basis,), {"matrices": lambda self, path, shape: function(shape)})()
+
+
+@pytest.mark.parametrize(
+    "basis, message",
+    [
+        (bases.Singular({"other/kernel": np.eye(5)}), "is not one of kernel 'fc/kernel'"),
+        (bases.Singular({"fc/kernel": np.eye(4)}), r"each axis of kernel 'fc/kernel'.*\(4, 4\)"),
+        (with_matrices(lambda shape: [None]), "for each axis"),
+        (with_matrices(lambda shape: [np.eye(n).tolist() for n in shape]), "for each axis"),
+        (with_matrices(lambda shape: [2 * np.eye(n) for n in shape]), "not orthogonal"),
+        (with_matrices(lambda shape: [np.ones((n, n)) for n in shape]), "not orthogonal"),
+    ],
+    ids=["other_kernel", "other_shape", "one_axis", "lists", "scaled", "singular"],
+)
+def test_a_basis_that_does_not_fit_is_refused(basis, message):
+    sparse = kt.sparsify(dense(), 0.5)
+    outputs = sparse(X).numpy()
+    with pytest.raises(ValueError, match=message):
+        set_basis(sparse, basis)
+    assert basis_of(sparse) is None
+    np.testing.assert_array_equal(sparse(X), outputs)

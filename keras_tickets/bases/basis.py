@@ -1,6 +1,8 @@
 """`Basis`: an orthonormal basis for kernels, and what all bases have in common."""
 
 import abc
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -157,6 +159,38 @@ def transposed(matrices: Matrices) -> list[np.ndarray | None]:
     return [matrix if matrix is None else matrix.T for matrix in matrices]
 
 
+def check_matrices(basis: Basis, path: str, shape: tuple[int, ...]) -> None:
+    """Raises an error if a basis is none of a kernel.
+
+    Args:
+        basis: The basis.
+        path: Kernel path.
+        shape: Shape of the kernel.
+
+    Raises:
+        ValueError: It has no matrices for the kernel, they do not fit, or are not orthogonal.
+    """
+    try:
+        matrices = list(basis.matrices(path, shape))
+    except KeyError:
+        raise ValueError(f"Basis {basis!r} is not one of kernel {path!r}.") from None
+    sizes = [getattr(matrix, "shape", ()) for matrix in matrices]
+    fitting = [() if m is None else (n, n) for m, n in zip(matrices, shape, strict=False)]
+    if len(sizes) != len(shape) or sizes != fitting:
+        raise ValueError(
+            f"Basis {basis!r} must have a matrix, or `None`, for each axis of kernel {path!r} of "
+            f"shape {shape}. Received: matrices of shapes {sizes}"
+        )
+    for axis, matrix in enumerate(matrices):
+        if matrix is not None:
+            vector = np.random.default_rng(0).normal(size=shape[axis])
+            if not np.allclose(np.asarray(matrix).T @ (matrix @ vector), vector, atol=1e-4):
+                raise ValueError(
+                    f"Basis {basis!r} must be orthonormal; its matrix for axis {axis} of kernel "
+                    f"{path!r} is not orthogonal."
+                )
+
+
 def check_basis(basis: Any) -> Basis:
     """The basis, if it is one that can be kept with tickets.
 
@@ -179,6 +213,11 @@ def serialize(basis: Basis) -> dict[str, Any]:
     """A basis as values that JSON can hold: the registered name of its class, and its config."""
     name = keras.saving.get_registered_name(type(basis))
     return {"basis": name, "config": basis.get_config()}
+
+
+def fingerprint(basis: Basis) -> bytes:
+    """SHA-256 of what `serialize` gives: 32 bytes, the same for equal bases."""
+    return hashlib.sha256(json.dumps(serialize(basis), sort_keys=True).encode()).digest()
 
 
 def deserialize(values: Mapping[str, Any]) -> Basis:

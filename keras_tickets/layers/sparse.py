@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat, masks, structures
 from keras_tickets._checks import check_one_of, check_seed, check_sparsity
-from keras_tickets._files.mask_bits import pack_mask, unpack_mask
 from keras_tickets._kernels.find import all_kernels, find_kernels
 from keras_tickets._masked_kernel import FirstMask, MaskedKernel, apply_mask
 from keras_tickets.bases.basis import Basis, deserialize, serialize
+from keras_tickets.layers._mask_files import has_basis, read_masks, write_masks
 from keras_tickets.layers._masked_values import masked_value
 
 
@@ -90,7 +90,7 @@ class Sparse(keras.layers.Wrapper):
         self.names: dict[str, str] = {}
         self.basis: Basis | None = None
         self._waits_for_call = False
-        self._found_masks = False
+        self.forget_file()
         self.supports_masking = layer.supports_masking
         _keras_compat.adopt_call_of(self, layer)
         self._passes_on = True
@@ -179,28 +179,31 @@ class Sparse(keras.layers.Wrapper):
             self.build()
 
     def save_own_variables(self, store):
-        for record in self.masked_kernels:
-            mask = record.mask.numpy()
-            store[record.mask.name] = pack_mask(mask)
-            store[f"{record.mask.name}_shape"] = np.array(mask.shape, np.int32)
+        write_masks(store, self.masked_kernels, self._present_basis())
 
     @property
     def found_masks(self) -> bool:
-        """Whether the weights file that was read last had masks for this layer."""
+        """Whether weights files read since `forget_file` had masks for this layer."""
         return self._found_masks
 
+    @property
+    def found_basis(self) -> bool:
+        """Whether the kernels in those files were in the basis of this layer."""
+        return self._found_basis
+
+    def forget_file(self) -> None:
+        """Makes `found_masks` and `found_basis` speak of the next file alone."""
+        self._found_masks, self._found_basis = False, True
+
     def load_own_variables(self, store):
-        self._found_masks = bool(store.keys())
-        loaded = [(record, _stored_mask(record, store)) for record in self.masked_kernels]
-        known = {record.mask.name + suffix for record, _ in loaded for suffix in ("", "_shape")}
-        if unknown := sorted(set(store.keys()) - known):
-            raise ValueError(
-                f"The file holds {unknown}, for which layer {self.name!r} has no masked kernel. "
-                f"Its masked kernels: {[record.name for record in self.masked_kernels]}"
-            )
-        for record, value in loaded:
+        basis = self._present_basis()
+        if store.keys():
+            # Keras may offer a layer that it could not load an empty store as well.
+            self._found_masks, self._found_basis = True, has_basis(store, basis)
+        found = read_masks(store, self.name, self.masked_kernels, basis)
+        for record, mask in zip(self.masked_kernels, found, strict=True):
             record.first = None
-            record.mask.assign(value)
+            record.mask.assign(mask)
 
     def _create_masks(self):
         if isinstance(self.sparsity, dict):
@@ -332,19 +335,3 @@ def _refusal(layer, what):
         f"Layer {layer.name!r} has masks and cannot be {what}: it could not be loaded again. "
         "Make the model plain first with `kt.strip`."
     )
-
-
-def _stored_mask(record, store):
-    name, shape = record.mask.name, tuple(record.kernel.shape)
-    stored = set(store.keys())
-    if not {name, f"{name}_shape"} <= stored:
-        raise ValueError(
-            f"The file holds no mask for kernel {record.name!r} of shape {shape}: it was not "
-            "masked in the model that was saved."
-        )
-    found = tuple(int(size) for size in store[f"{name}_shape"])
-    if found != shape:
-        raise ValueError(
-            f"The file's mask for kernel {record.name!r} has shape {found}; the kernel has {shape}."
-        )
-    return unpack_mask(np.asarray(store[name]), shape)

@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 
-from keras_tickets.bases.basis import Basis
+from keras_tickets.bases.basis import Basis, check_matrices
 from keras_tickets.bases.coefficient_masks import to_coefficients, to_weights
 from keras_tickets.masks import kernels_by_path, whole_kernels
 from keras_tickets.model.sparse_model import SparseModel
@@ -46,7 +46,8 @@ def set_basis(sparse_model: SparseModel, basis: Basis | None) -> None:
         basis: The basis. None: that of single weights. If the model is in it, nothing changes.
 
     Raises:
-        ValueError: Kernels are stored sparsely, or have constraints, which are on weights.
+        ValueError: Kernels are stored sparsely, or have constraints, which are on weights; or the
+            basis does not fit them. Nothing is changed then.
 
     Example:
 
@@ -71,6 +72,9 @@ def set_basis(sparse_model: SparseModel, basis: Basis | None) -> None:
             f"Kernels {constrained} have constraints, which are on weights; in another basis the "
             "optimizer has coefficients."
         )
+    if basis is not None:
+        for path, record in records.items():
+            check_matrices(basis, path, record.shape)
     values = {path: record.to_dense() for path, record in records.items()}
     values = to_coefficients(to_weights(values, records, before), records, basis)
     for path, record in records.items():

@@ -98,7 +98,7 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
             **kwargs: As in `keras.Model.load_weights`.
 
         Raises:
-            ValueError: The file fits neither model, or lacks a mask.
+            ValueError: The file fits neither model, lacks a mask, or is in another basis.
             OSError: The file cannot be read.
         """
         variables = [*self.variables, *(self.optimizer.variables if self.compiled else ())]
@@ -135,13 +135,20 @@ class SparseModel(WholeFiles, SparseTraining, _keras_compat.DelegatingFunctional
             raise OSError(f"Weights file {str(filepath)!r} is damaged: {error}") from error
 
     def _load_what_fits(self, filepath, **kwargs):
+        wrappers = [la for la in _keras_compat.all_layers(self) if isinstance(la, Sparse)]
+        for wrapper in wrappers:
+            wrapper.forget_file()
         with warnings.catch_warnings(record=True) as skipped:
             warnings.simplefilter("always")
             super().load_weights(filepath, skip_mismatch=True, **kwargs)
-        wrappers = [la for la in _keras_compat.all_layers(self) if isinstance(la, Sparse)]
         if not any(wrapper.found_masks for wrapper in wrappers):
             self._load_dense(filepath, skip_mismatch=True, **kwargs)
             return
+        if other := [wrapper.name for wrapper in wrappers if not wrapper.found_basis]:
+            raise ValueError(
+                f"Weights file {str(filepath)!r} holds the kernels of layers {other} in another "
+                f"basis than model {self.name!r}. Nothing of it can be skipped."
+            )
         for warning in skipped:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
