@@ -135,7 +135,8 @@ def worlds(
         Loss, error and soft error of both by step, and the gap.
 
     Raises:
-        TypeError: The data has an unsupported type, or `make` does not return a Keras model.
+        TypeError: The data has an unsupported type, `make` does not return a Keras model, or `at`
+            is one number.
         ValueError: An argument is out of range; a model is not compiled; the two models differ or
             share variables; `ideal` has too few batches, or of another size; the outputs are not
             what `from_logits` says.
@@ -200,6 +201,8 @@ def worlds(
 def _measured_steps(at, steps):
     every = max(steps // 10, 1)
     chosen = range(0, steps, every) if at is None else at
+    if not isinstance(chosen, Iterable):
+        raise TypeError(f"`at` must be steps, such as [0, {steps}]. Received: at={at!r}")
     return sorted({steps, *(check_integer("at", step, low=0, high=steps) for step in chosen)})
 
 

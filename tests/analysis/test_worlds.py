@@ -269,6 +269,7 @@ def test_wrong_arguments():
             measure(**change)
     for change, message in (
         ({"real": 3}, "Data must be a tuple"),
+        ({"at": 3}, r"`at` must be steps, such as \[0, 4\]. Received: at=3"),
         ({"from_logits": "no"}, "`from_logits` must be True or False"),
         ({"make": lambda: None}, r"`make\(\)` must be a keras.Model"),
     ):
