@@ -41,6 +41,9 @@ def set_basis(sparse_model: SparseModel, basis: Basis | None) -> None:
     The model computes what it did, up to rounding. All masks become `True`: what they left out
     was in the basis before. Optimizer slots of the kernels return to their initial values.
 
+    A model or trainer around this one that has run before keeps functions that were traced in the
+    old basis: compile it again.
+
     Args:
         sparse_model: The model, whose layers run with the kernels that the coefficients stand for.
         basis: The basis. None: that of single weights. If the model is in it, nothing changes.
