@@ -19,6 +19,20 @@ def basis_of(sparse_model: keras.Model) -> Basis | None:
 
     Raises:
         ValueError: Its kernels are not all in one basis, or got it under other paths.
+
+    Example:
+
+    ```python
+    import keras
+    import keras_tickets as kt
+    from keras_tickets.model import basis_of, set_basis
+
+    dense = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="fc")])
+    model = kt.sparsify(dense, {"": 0.0}, mask="ones")
+    assert basis_of(model) is None
+    set_basis(model, kt.bases.DCT())
+    assert basis_of(model) == kt.bases.DCT()
+    ```
     """
     records = kernels_by_path(sparse_model)
     bases = {path: record.basis for path, record in records.items()}
