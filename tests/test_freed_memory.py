@@ -4,12 +4,21 @@ import gc
 import weakref
 
 import keras
+import pytest
 from networks import LOSS, labeled, mlp
 from tensorflow.python.eager import context
 
 import keras_tickets as kt
 
 X, Y = labeled(32)
+
+
+@pytest.fixture(autouse=True)
+def only_new_objects():
+    """Collections look at what the test makes, not at all that earlier tests have left."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class Watching(kt.optimizers.RigL):
