@@ -159,3 +159,20 @@ def when(condition: tf.Tensor, then: Callable, otherwise: Callable = lambda: Non
         return run
 
     tf.cond(condition, effect(then), effect(otherwise))
+
+
+def apart(function: Callable[[], None], strategy: tf.distribute.Strategy) -> Callable[[], None]:
+    """A function for `when`, as a single operation of the graph, for what seldom runs.
+
+    TensorFlow writes both branches of a condition into the graph around it, and passes over each
+    operation of the one that does not run. A function of its own is passed over as a whole.
+
+    Args:
+        function: Called for its effects.
+        strategy: The `tf.distribute` strategy. With several replicas, and where there is no graph,
+            the function stays as it is.
+    """
+    if tf.executing_eagerly() or strategy.num_replicas_in_sync > 1:
+        return function
+    alone = {"_noinline": True}
+    return tf.function(function, autograph=False, experimental_attributes=alone)

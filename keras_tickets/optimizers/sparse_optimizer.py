@@ -20,6 +20,7 @@ from keras_tickets.optimizers._dense_gradients import (
 from keras_tickets.optimizers._exploration import Exploration
 from keras_tickets.optimizers._kernel_state import (
     KernelState,
+    apart,
     find_kernel_states,
     keeps_zeros,
     put_to_rest,
@@ -241,21 +242,20 @@ class SparseOptimizer(Method, OptimizerWrapper):
         step = tf.convert_to_tensor(self.iterations)
         due = self.update_due(step)
 
-        def update(step):
+        def update():
             self.update_masks(strategy, states, dense, step)
             self.rest(strategy)
 
         def step_on_replicas():
-            one = strategy.num_replicas_in_sync == 1
             alone = _keras_compat.no_sum_over_replicas(self.inner_optimizer)
-            with alone if one else contextlib.nullcontext():
+            with alone if strategy.num_replicas_in_sync == 1 else contextlib.nullcontext():
                 strategy.extended.call_for_each_replica(self._step_inner, args=(grads, variables))
 
         def step_inner():
             self.take_step(strategy, states, step_on_replicas)
 
         def update_instead():
-            update(step)
+            update()
             _keras_compat.skip_step(self.core_optimizer)
 
         def run():
@@ -263,10 +263,10 @@ class SparseOptimizer(Method, OptimizerWrapper):
             if due is None:
                 step_inner()
             elif self.skip_gradient_step:
-                when(due, update_instead, step_inner)
+                when(due, apart(update_instead, strategy), step_inner)
             else:
                 step_inner()
-                when(due, lambda: update(step))
+                when(due, apart(update, strategy))
 
         if finite is None:
             run()
