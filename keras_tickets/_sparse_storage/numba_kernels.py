@@ -1,84 +1,127 @@
 """The loops of the numba engine.
 
-Matrices are transposed, with the batch along their rows, so that the innermost loop runs over
-contiguous numbers. A kernel's values come in the order of its rows; `starts` says where each row
-begins. Every result is summed in one order, whatever the number of threads.
+They take matrices in tiles, `(tiles, rows, lanes)`: the examples of a batch are divided among tiles
+and lie side by side in lanes, what is left of the last tile is 0. A row of a tile is a cache line,
+and a tile of some thousand rows stays in the cache of a core. A kernel's values come in the order
+of its rows. Each row is divided into blocks of columns, equal for all rows; `starts` says where
+each block of each row begins, and where the last one ends.
+
+Each function does a part of the work, for threads to share. Every result is summed in one order,
+whatever the parts.
 """
 
 import numba
 import numpy as np
 
-# No assumption that NaN and infinity do not occur: training must see them.
-_SUMS = {"reassoc", "contract", "nsz"}
+from keras_tickets._sparse_storage.numba_vectors import (
+    LINE,
+    add_product,
+    dot,
+    load,
+    store,
+    zeros,
+)
+
+# As many rows are moved together between tiles and batches: those of a cache line.
+_STRIP = 16
 
 
-def _compiled(function, **options):
+def _compiled(function):
     """Compiled when it is called; the machine code is kept on disk where there is a place."""
     try:
-        return numba.njit(cache=True, **options)(function)
+        return numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:
-        return numba.njit(**options)(function)
-
-
-def _parallel(function):
-    return _compiled(function, parallel=True, fastmath=_SUMS)
+        return numba.njit(nogil=True)(function)
 
 
 @_compiled
-def ascending(indices, size):
-    """Whether indices are ascending, each once, in [0, size)."""
-    if indices.size == 0:
-        return True
-    wrong = 0
-    for j in range(indices.size - 1):
-        wrong += indices[j] >= indices[j + 1]
-    return wrong == 0 and indices[0] >= 0 and indices[-1] < size
+def locate(indices, inputs, units, blocks, starts, columns):
+    """Fills `starts` and the column of each index.
 
-
-@_parallel
-def multiply(indices, starts, units, parts, values, x):
-    """`(x @ K)ᵀ` of xᵀ, shape (inputs, batch). The units are divided into `parts` for threads."""
-    inputs, batch = x.shape
-    y = np.zeros((units, batch), x.dtype)
-    for part in numba.prange(parts):
-        first_unit, last_unit = units * part // parts, units * (part + 1) // parts
-        for i in range(inputs):
-            row, offset = x[i], i * units
-            j, end = starts[i], starts[i + 1]
-            j += np.searchsorted(indices[j:end], offset + first_unit)
-            while j < end and indices[j] < offset + last_unit:
-                out, value = y[indices[j] - offset], values[j]
-                for b in range(batch):
-                    out[b] += value * row[b]
+    Returns:
+        Whether the indices are ascending, each once, in [0, inputs * units).
+    """
+    j, last = 0, -1
+    for i in range(inputs):
+        for block in range(blocks):
+            starts[i * blocks + block] = j
+            end = i * units + units * (block + 1) // blocks
+            while j < indices.size and indices[j] < end:
+                if indices[j] <= last:
+                    return False
+                last = indices[j]
+                columns[j] = last - i * units
                 j += 1
-    return y
+    starts[inputs * blocks] = j
+    return j == indices.size
 
 
-@_parallel
-def multiply_transposed(indices, starts, units, values, dy):
-    """`(dy @ Kᵀ)ᵀ` of dyᵀ, shape (units, batch). Each thread has some of the inputs."""
-    inputs, batch = starts.size - 1, dy.shape[1]
-    dx = np.zeros((inputs, batch), dy.dtype)
-    for i in numba.prange(inputs):
-        out, offset = dx[i], i * units
-        for j in range(starts[i], starts[i + 1]):
-            row, value = dy[indices[j] - offset], values[j]
-            for b in range(batch):
-                out[b] += value * row[b]
-    return dx
+@_compiled
+def to_tiles(batch, first, last, tiles):
+    """Puts columns of a batch, of shape (examples, rows), into rows of tiles."""
+    examples, lanes = batch.shape[0], LINE // batch.itemsize
+    for tile in range(tiles.shape[0]):
+        begin = tile * lanes
+        for strip in range(first, last, _STRIP):
+            end = min(strip + _STRIP, last)
+            for lane in range(lanes):
+                if begin + lane < examples:
+                    for row in range(strip, end):
+                        tiles[tile, row, lane] = batch[begin + lane, row]
+                else:
+                    for row in range(strip, end):
+                        tiles[tile, row, lane] = 0
 
 
-@_parallel
-def sample(indices, starts, units, x, dy):
-    """`xᵀ @ dy` at the indices, of xᵀ and dyᵀ. Each thread has some of the inputs."""
-    inputs, batch = x.shape
-    values = np.empty(indices.size, x.dtype)
-    for i in numba.prange(inputs):
-        row, offset = x[i], i * units
-        for j in range(starts[i], starts[i + 1]):
-            other = dy[indices[j] - offset]
-            total = x.dtype.type(0)
-            for b in range(batch):
-                total += row[b] * other[b]
-            values[j] = total
-    return values
+@_compiled
+def from_tile(rows, count, batch, begin, first):
+    """Puts `count` rows of a tile into columns of a batch from the example `begin` on."""
+    examples = min(LINE // rows.itemsize, batch.shape[0] - begin)
+    for strip in range(0, count, _STRIP):
+        end = min(strip + _STRIP, count)
+        for lane in range(examples):
+            for row in range(strip, end):
+                batch[begin + lane, first + row] = rows[row, lane]
+
+
+@_compiled
+def multiply(starts, columns, values, x, tile, block, y):
+    """`x @ K` of a tile of x, for a block of columns, into y of shape (examples, units)."""
+    inputs, lanes = x.shape[1], x.shape[2]
+    blocks, units = (starts.size - 1) // inputs, y.shape[1]
+    first, last = units * block // blocks, units * (block + 1) // blocks
+    sums = np.zeros((last - first, lanes), x.dtype)
+    for i in range(inputs):
+        row = load(x[tile], i)
+        place = i * blocks + block
+        for j in range(starts[place], starts[place + 1]):
+            unit = columns[j] - first
+            store(sums, unit, add_product(load(sums, unit), values[j], row))
+    from_tile(sums, last - first, y, tile * lanes, first)
+
+
+@_compiled
+def multiply_transposed(starts, columns, values, dy, tile, first, last, dx):
+    """`dy @ Kᵀ` of a tile of dy, for some inputs, into dx of shape (examples, inputs)."""
+    blocks, lanes = (starts.size - 1) // dx.shape[1], dy.shape[2]
+    sums = np.empty((_STRIP, lanes), dy.dtype)
+    for strip in range(first, last, _STRIP):
+        count = min(_STRIP, last - strip)
+        for k in range(count):
+            i = strip + k
+            total = zeros(dy)
+            for j in range(starts[i * blocks], starts[(i + 1) * blocks]):
+                total = add_product(total, values[j], load(dy[tile], columns[j]))
+            store(sums, k, total)
+        from_tile(sums, count, dx, tile * lanes, strip)
+
+
+@_compiled
+def sample(starts, columns, x, dy, first, last, values):
+    """`xᵀ @ dy` at the positions in some rows, of x and dy in tiles. Adds it to the values."""
+    blocks = (starts.size - 1) // x.shape[1]
+    for tile in range(x.shape[0]):
+        for i in range(first, last):
+            row = load(x[tile], i)
+            for j in range(starts[i * blocks], starts[(i + 1) * blocks]):
+                values[j] += dot(row, load(dy[tile], columns[j]))

@@ -15,13 +15,14 @@ class Pattern:
             `input * units + unit`, ascending, each once.
         inputs: Number of rows of the kernel.
         units: Number of columns of the kernel.
-        starts: What an engine's `prepare` adds.
+        starts, columns: What an engine's `prepare` adds.
     """
 
     indices: tf.Tensor
     inputs: int
     units: int
     starts: tf.Tensor | None = None
+    columns: tf.Tensor | None = None
 
 
 class OuterProduct(NamedTuple):

@@ -33,10 +33,12 @@ def problem(seed, batch, inputs, units, count, dtype):
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_products_and_gradients_are_those_of_the_whole_kernel(engine, data):
-    inputs, units = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
+    # XLA compiles each shape of TensorFlow's engine anew.
+    width, batch = (12, 9) if engine == "tensorflow" else (40, 70)
+    inputs, units = data.draw(st.integers(1, width)), data.draw(st.integers(1, width))
     indices, values, x, dy, kernel = problem(
         seed=data.draw(st.integers(0, 2**16)),
-        batch=data.draw(st.integers(0, 9)),
+        batch=data.draw(st.integers(0, batch)),
         inputs=inputs,
         units=units,
         count=data.draw(st.integers(1, inputs * units)),
@@ -48,7 +50,7 @@ def test_products_and_gradients_are_those_of_the_whole_kernel(engine, data):
         pattern = Pattern(tf.constant(indices), inputs, units)
         y = multiply(find_engine(engine), pattern, values, x)
     by_values, by_x = tape.gradient(y, [values, x], output_gradients=tf.constant(dy))
-    close = {"rtol": 1e-4, "atol": 1e-5}
+    close = {"rtol": 1e-4, "atol": 1e-4}
     np.testing.assert_allclose(y, x.numpy() @ kernel, **close)
     np.testing.assert_allclose(by_x, dy @ kernel.T, **close)
     np.testing.assert_allclose(by_values, (x.numpy().T @ dy).reshape(-1)[indices], **close)
@@ -87,16 +89,36 @@ def test_second_derivatives_eagerly_and_in_a_graph_of_unknown_batch_size(engine)
             np.testing.assert_allclose(found, wanted, rtol=1e-9)
 
 
-def test_numba_sums_alike_with_any_number_of_threads():
-    numba = pytest.importorskip("numba")
-    indices, values, x, _, _ = problem(1, 16, 50, 40, 600, "float32")
+def test_numba_sums_alike_however_the_work_is_divided(monkeypatch):
+    engine = pytest.importorskip("keras_tickets._sparse_storage.numba_engine")
+    indices, values, x, dy, _ = problem(1, 37, 50, 40, 600, "float32")
+    found = set()
+    for threads, parts, block in ((1, 1, 2048), (2, 8, 2048), (3, 7, 8)):
+        monkeypatch.setattr(engine, "_THREADS", threads)
+        monkeypatch.setattr(engine, "_PARTS", parts)
+        monkeypatch.setattr(engine, "_BLOCK", block)
+        pattern = engine.prepare(Pattern(tf.constant(indices), 50, 40))
+        products = (
+            engine.multiply(pattern, tf.constant(values), tf.constant(x)),
+            engine.multiply_transposed(pattern, tf.constant(values), tf.constant(dy)),
+            engine.sample(pattern, tf.constant(x), tf.constant(dy)),
+        )
+        found.add(b"".join(product.numpy().tobytes() for product in products))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_numba_keeps_what_is_not_finite_in_its_own_example(wrong):
     engine = find_engine("numba")
-    pattern = engine.prepare(Pattern(tf.constant(indices), 50, 40))
-    found = []
-    for threads in {1, numba.config.NUMBA_NUM_THREADS}:
-        numba.set_num_threads(threads)
-        found.append(engine.multiply(pattern, tf.constant(values), tf.constant(x)).numpy())
-    np.testing.assert_array_equal(found[0], found[-1])
+    indices, values, x, dy, kernel = problem(2, 19, 6, 5, 30, "float32")
+    pattern = engine.prepare(Pattern(tf.constant(indices), 6, 5))
+    x[3, 2] = dy[7, 4] = wrong
+    for found, wanted in (
+        (engine.multiply(pattern, tf.constant(values), tf.constant(x)), x @ kernel),
+        (engine.multiply_transposed(pattern, tf.constant(values), tf.constant(dy)), dy @ kernel.T),
+        (engine.sample(pattern, tf.constant(x), tf.constant(dy)), (x.T @ dy).reshape(-1)),
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("indices", [[3, 1], [1, 1], [-1, 2], [0, 6]])
@@ -106,19 +128,19 @@ def test_numba_never_leaves_the_kernel(indices):
         multiply(find_engine("numba"), pattern, tf.ones(2), tf.ones((4, 2)))
 
 
-def test_numba_kernels_take_turns():
-    """Not all of numba's threading layers allow two parallel loops at once."""
+def test_numba_products_take_turns():
+    """Each uses all cores."""
     engine = pytest.importorskip("keras_tickets._sparse_storage.numba_engine")
     running, most = 0, 0
 
-    def kernel(*arguments):
+    def product(*arguments):
         nonlocal running, most
         running += 1
         most = max(most, running)
         time.sleep(0.01)
         running -= 1
 
-    callers = [threading.Thread(target=engine._run, args=(kernel, 1, [], [])) for _ in range(4)]
+    callers = [threading.Thread(target=engine._run, args=(product, 1, 1)) for _ in range(4)]
     for caller in callers:
         caller.start()
     for caller in callers:
