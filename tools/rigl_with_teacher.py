@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--sparsities", type=float, nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--teacher", required=True, help="a path with {seed} in it")
-    parser.add_argument("--temperature", type=float, default=4.0)
+    parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--alpha", type=float, default=0.9)
     parser.add_argument("--reduction", default="batchmean")
     parser.add_argument("--directory", type=pathlib.Path, required=True)
