@@ -10,7 +10,7 @@ from networks import LOSS, mlp
 from slow_cases import slow_unless
 
 import keras_tickets as kt
-from keras_tickets.analysis.connectivity import barrier
+from keras_tickets.analysis.landscape.connectivity import barrier
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 6)).astype("float32")

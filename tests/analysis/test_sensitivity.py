@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from networks import LOSS, labeled, mlp
 
 import keras_tickets as kt
-from keras_tickets.analysis.suggestion import suggest
+from keras_tickets.analysis.sensitivity.suggestion import suggest
 
 X, Y = labeled(120)
 SHARES = (0.25, 0.5, 0.9)

@@ -11,7 +11,7 @@ from networks import LOSS, labeled, mlp
 
 import keras_tickets as kt
 from keras_tickets.analysis.evaluation import mean_loss
-from keras_tickets.analysis.world_batches import world_batches
+from keras_tickets.analysis.worlds.world_batches import world_batches
 
 X, Y = labeled(200)
 TEST = X[128:], Y[128:]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_tickets.analysis.degrees import degrees
 from keras_tickets.analysis.networks import Masks
+from keras_tickets.analysis.topology.degrees import degrees
 
 
 def input_connections(

@@ -11,7 +11,7 @@ from keras_tickets._kernels.find import all_kernels, find_kernels
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets._tables import list_text, render_table
 from keras_tickets.analysis.networks import masks_over_weights
-from keras_tickets.analysis.reachability import find_reachable
+from keras_tickets.analysis.topology.reachability import find_reachable
 from keras_tickets.compact.graph import read
 from keras_tickets.model import strip
 

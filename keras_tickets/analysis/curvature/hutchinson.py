@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from keras_tickets._checks import check_integer, check_seed
-from keras_tickets.analysis.lanczos import Product
+from keras_tickets.analysis.curvature.lanczos import Product
 
 
 @dataclasses.dataclass(frozen=True)

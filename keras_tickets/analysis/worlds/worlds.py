@@ -14,7 +14,7 @@ from keras_tickets._training_step.training import SparseTraining
 from keras_tickets.analysis.batches import Data, batches, map_tensors
 from keras_tickets.analysis.evaluation import labels_of, loss_of, mean_loss
 from keras_tickets.analysis.state import all_variables
-from keras_tickets.analysis.world_batches import too_few_reported, world_batches
+from keras_tickets.analysis.worlds.world_batches import too_few_reported, world_batches
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

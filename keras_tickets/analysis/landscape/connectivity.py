@@ -10,8 +10,8 @@ import tensorflow as tf
 from keras_tickets._checks import check_integer, check_model, check_one_of
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.analysis.batches import Data, batches
-from keras_tickets.analysis.bezier import BezierCurve, line_between
 from keras_tickets.analysis.evaluation import Evaluation
+from keras_tickets.analysis.landscape.bezier import BezierCurve, line_between
 from keras_tickets.analysis.networks import Network
 from keras_tickets.analysis.statistics import RecomputedStatistics, statistics_paths
 from keras_tickets.masks import whole_kernels

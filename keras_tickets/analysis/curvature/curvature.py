@@ -8,9 +8,9 @@ import numpy as np
 
 from keras_tickets._checks import check_integer, check_seed
 from keras_tickets.analysis.batches import Data
-from keras_tickets.analysis.hessian import Hessian
-from keras_tickets.analysis.hutchinson import Estimate, hutchinson
-from keras_tickets.analysis.lanczos import Lanczos, lanczos
+from keras_tickets.analysis.curvature.hessian import Hessian
+from keras_tickets.analysis.curvature.hutchinson import Estimate, hutchinson
+from keras_tickets.analysis.curvature.lanczos import Lanczos, lanczos
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

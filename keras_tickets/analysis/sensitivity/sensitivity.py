@@ -14,7 +14,7 @@ from keras_tickets._kernels.find import Filters, find_kernels
 from keras_tickets._tables import render_table
 from keras_tickets.analysis.batches import Data, batches
 from keras_tickets.analysis.evaluation import Evaluation, loss_of
-from keras_tickets.analysis.suggestion import Suggestion, suggest
+from keras_tickets.analysis.sensitivity.suggestion import Suggestion, suggest
 from keras_tickets.masks import get_masks
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)

@@ -11,8 +11,8 @@ from keras_tickets import _keras_compat
 from keras_tickets._checks import check_integer, check_model, check_one_of, check_seed
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.analysis.batches import Data, batches, map_tensors
-from keras_tickets.analysis.bezier import BezierCurve, de_casteljau, line_between
 from keras_tickets.analysis.evaluation import loss_of, mean_loss
+from keras_tickets.analysis.landscape.bezier import BezierCurve, de_casteljau, line_between
 from keras_tickets.analysis.networks import Network
 from keras_tickets.masks import whole_kernels
 
