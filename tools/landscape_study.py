@@ -83,13 +83,13 @@ SETTINGS = {
         network=functools.partial(kt.models.resnet20, width=0.5, kernel_initializer="he_normal"),
         sparsity=0.95,
         learning_rate=0.1,
-        steps=2000,
-        update_every=50,
+        steps=3000,
+        update_every=100,
         measure_every=200,
-        curve_steps=500,
+        curve_steps=750,
         points=11,
         examples=1000,
-        intervals={"RigL": (200,), "SET": (50, 200)},
+        intervals={"RigL": (400,), "SET": (100, 400)},
     ),
 }
 SETTINGS["tiny"] = dataclasses.replace(
