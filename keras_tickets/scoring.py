@@ -13,6 +13,7 @@ from keras_tickets._checks import check_loss, check_model, check_number, check_s
 from keras_tickets._forward import masked_values, ones_that_fit, run_with
 from keras_tickets._kernels.find import Filters, Kernel, find_kernels
 from keras_tickets._randomness import random_scores
+from keras_tickets._second_derivatives import twice_differentiable
 
 __all__ = ["SCORES", "grasp", "magnitude", "random", "snip", "synflow", "takes"]
 
@@ -203,7 +204,8 @@ def grasp(
         outer.watch(values)
         with tf.GradientTape() as inner:
             inner.watch(values)
-            outputs = run_with(model, kernels, values, x) / temperature
+            with twice_differentiable():
+                outputs = run_with(model, kernels, values, x) / temperature
             result = tf.reduce_mean(loss_function(y, outputs))
         first = _gradient(inner, result, values)
         flow = tf.add_n([tf.reduce_sum(g * tf.stop_gradient(g)) for g in first])

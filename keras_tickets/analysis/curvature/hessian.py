@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets._checks import check_integer, check_model
+from keras_tickets._second_derivatives import twice_differentiable
 from keras_tickets.analysis.batches import Data, batches, map_tensors
 from keras_tickets.analysis.evaluation import loss_of, mean_loss
 from keras_tickets.masks import whole_kernels
@@ -130,13 +131,14 @@ def _traced(model, variables, loss):
     """A compiled function of directions and a batch: products with the Hessian of its mean loss."""
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def products(directions, x, y):
+    def multiply(directions, x, y):
         values = [tf.convert_to_tensor(variable) for variable in variables]
         with tf.GradientTape() as outer:
             outer.watch(values)
             with tf.GradientTape() as inner:
                 inner.watch(values)
-                with _keras_compat.masked_scope(list(zip(variables, values, strict=True)), model):
+                mapping = list(zip(variables, values, strict=True))
+                with twice_differentiable(), _keras_compat.masked_scope(mapping, model):
                     outputs = model(x, training=False)
                 result = mean_loss(loss, y, outputs)
             gradients = inner.gradient(result, values, unconnected_gradients="zero")
@@ -145,6 +147,7 @@ def _traced(model, variables, loss):
                 for gradient, direction in zip(gradients, directions, strict=True)
             ]
             slope = tf.add_n(slopes)
-        return outer.gradient(slope, values, unconnected_gradients="zero")
+        products = outer.gradient(slope, values, unconnected_gradients="zero")
+        return [tf.convert_to_tensor(product) for product in products]  # embeddings' are sparse
 
-    return products
+    return multiply
