@@ -31,42 +31,53 @@ def weights_of(network: Network) -> dict[str, np.ndarray]:
     """
     if isinstance(network, keras.Model):
         weights = {path: variable.numpy() for path, variable in weight_paths(network).items()}
-        for path, mask in get_masks(network).items():
-            weights[path] = np.where(mask, weights[path], np.zeros_like(weights[path]))
+        weights |= {path: each.to_dense() for path, each in kernels_by_path(network).items()}
         return to_weights(weights, get_masks(network), basis_of(network))
     if isinstance(network, Ticket):
         return to_weights(network.weights, network.masks, network.basis)
     return dict(_mapping(network))
 
 
-def masks_of(network: Masks) -> dict[str, np.ndarray]:
+def masks_of(network: Masks, maybe_none: bool = False) -> dict[str, np.ndarray]:
     """The masks of a network.
 
     Args:
         network: Keras model; `kt.Ticket`; or `{kernel path: array}`, boolean or of 0 and 1.
+        maybe_none: Whether a network without masks, such as a dense model, has empty ones.
 
     Returns:
-        `{kernel path: boolean array}`, empty for a model without masks.
+        `{kernel path: boolean array}`.
 
     Raises:
         TypeError: `network` is none of these.
+        ValueError: It has no masks.
     """
     if isinstance(network, keras.Model):
-        return get_masks(network)
-    found = _mapping(network.masks if isinstance(network, Ticket) else network)
-    return {path: np.asarray(mask).astype(bool) for path, mask in found.items()}
+        masks = get_masks(network)
+    else:
+        found = _mapping(network.masks if isinstance(network, Ticket) else network)
+        masks = {path: np.asarray(mask).astype(bool) for path, mask in found.items()}
+    if not masks and not maybe_none:
+        name = f" {network.name!r}" if isinstance(network, keras.Model) else ""
+        raise ValueError(
+            "A network whose masks are asked for must have some; dense and stripped models have "
+            f"none. Received: {type(network).__name__}{name} without masks"
+        )
+    return masks
 
 
-def weight_masks_of(network: Masks) -> dict[str, np.ndarray]:
+def weight_masks_of(network: Masks, maybe_none: bool = False) -> dict[str, np.ndarray]:
     """`masks_of`, for what compares weights: all `True` if they are in another basis."""
-    masks = masks_of(network)
+    masks = masks_of(network, maybe_none)
     in_network = isinstance(network, keras.Model) and basis_of(network)
     if in_network or (isinstance(network, Ticket) and network.basis):
         return {path: np.ones_like(mask) for path, mask in masks.items()}
     return masks
 
 
-def masks_over_weights(network: Masks, what: str) -> dict[str, np.ndarray]:
+def masks_over_weights(
+    network: Masks, what: str, maybe_none: bool = False
+) -> dict[str, np.ndarray]:
     """`masks_of`, for what asks which weights there are.
 
     Raises:
@@ -79,7 +90,7 @@ def masks_over_weights(network: Masks, what: str) -> dict[str, np.ndarray]:
             f"{what} needs masks over weights, and those of the ticket are in the basis "
             f"{network.basis!r}."
         )
-    return masks_of(network)
+    return masks_of(network, maybe_none)
 
 
 def shared_masks(*networks: Network) -> dict[str, np.ndarray]:
@@ -92,7 +103,7 @@ def shared_masks(*networks: Network) -> dict[str, np.ndarray]:
         ValueError: None has masks, or two have different ones.
     """
     models = [n for n in networks if isinstance(n, (keras.Model, Ticket))]
-    found = [masks for masks in map(weight_masks_of, models) if masks]
+    found = [masks for model in models if (masks := weight_masks_of(model, maybe_none=True))]
     if not found:
         raise ValueError("None of the networks has masks: pass `masks={kernel path: array}`.")
     for masks in found[1:]:

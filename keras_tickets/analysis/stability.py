@@ -2,11 +2,11 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from keras_tickets._checks import check_seed, check_some_of
+from keras_tickets._checks import check_integer, check_seed, check_some_of
 from keras_tickets.analysis.distance import distance
 from keras_tickets.analysis.networks import Masks, Network, masks_of, weights_of
 from keras_tickets.analysis.random_masks import random_masks
@@ -299,7 +299,9 @@ class _State:
 
 
 def _check_orders(orders, least):
-    found = list(range(orders)) if isinstance(orders, int) else list(orders)
+    if not isinstance(orders, Iterable):
+        orders = range(check_integer("orders", orders, low=1))
+    found = list(orders)
     if len(found) < least or len(set(found)) < len(found):
         raise ValueError(
             f"`orders` must be {least} or more different integers, or their number. Received: "

@@ -210,3 +210,15 @@ def test_gradient_flow_in_training_mode_changes_nothing_and_differs():
     assert training != kt.analysis.gradient_flow(network, X, Y, loss, training=False)
     with pytest.raises(ValueError, match="has no masked kernels"):
         kt.analysis.gradient_flow(kt.strip(network), X, Y, loss)
+
+
+def test_kernels_that_are_stored_sparsely_are_compared_whole():
+    layers = [keras.Input((8,)), kt.layers.SparseDense(6, 0.5, name="fc")]
+    model = keras.Sequential(layers)
+    plain, masks = kt.strip(model), kt.get_masks(model)
+    for variable in plain.trainable_variables:
+        variable.assign(variable * 3)
+    expected = 2 * np.linalg.norm(kt.Ticket.of(model).weights["fc/kernel"])
+    assert kt.analysis.distance(model, plain, masks).l2 == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ValueError, match="stored sparsely"):
+        kt.analysis.connectivity(model, plain, (np.ones((2, 8)), np.zeros(2)))

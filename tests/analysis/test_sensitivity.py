@@ -142,3 +142,15 @@ def test_tables_and_wrong_arguments(trained, scanned):
     empty = keras.Sequential([keras.Input((10,)), keras.layers.ReLU()])
     with pytest.raises(ValueError, match="no kernels to scan"):
         kt.analysis.sensitivity(empty, (X, Y), loss=LOSS)
+
+
+def test_gains_of_several_kernels_do_not_add_up_to_more_than_all_answers():
+    rows = [
+        kt.analysis.SensitivityRow(path, share, share, 90, loss=1 + share, accuracy=0.9 + share / 8)
+        for path in "ab"
+        for share in (0.0, 0.61)
+    ]
+    found = kt.analysis.Sensitivity(rows, loss=1.0, accuracy=0.9)
+    assert found.suggest(0.6).accuracy == 1
+    with pytest.raises(ValueError, match=r"at most 0\.6111,"):
+        found.suggest(0.7)

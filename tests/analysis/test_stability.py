@@ -128,6 +128,7 @@ def test_wrong_arguments():
     model, nothing = full(), lambda model, order: None
     for change, message in (
         ({"orders": 1}, "`orders` must be 2 or more different integers.*orders=1"),
+        ({"orders": 2.5}, "`orders` must be a positive integer.*orders=2.5"),
         ({"orders": [3, 3]}, r"orders=\[3, 3\]"),
         ({"kinds": ["order"]}, r"`kinds` must be among .*Received: kinds=\['order'\]"),
         ({"masks": {"k": np.ones(2)}}, "names 'k', which is not a masked kernel"),

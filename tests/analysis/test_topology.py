@@ -137,5 +137,33 @@ def test_inputs_as_a_picture():
         kt.analysis.input_connections(masks, (5,))
     with pytest.raises(ValueError, match="`path` must be .*'fc3'"):
         kt.analysis.input_connections(masks, path="fc3")
-    with pytest.raises(ValueError, match="must have masks"):
+    with pytest.raises(ValueError, match="'mlp' without masks"):
         kt.analysis.input_connections(mlp())
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        kt.analysis.degrees,
+        lambda network: kt.analysis.degree_change(network, network),
+        lambda network: kt.analysis.overlap(network, network),
+        lambda network: kt.analysis.overlaps({0: network, 1: network}),
+        lambda network: kt.analysis.mask_history({0: network}),
+        lambda network: kt.analysis.distance(network, network, masks=network),
+    ],
+)
+def test_networks_without_masks_are_refused(measure):
+    """Two stripped models would have all in common: nothing."""
+    for network in (kt.strip(kt.sparsify(mlp(), 0.5)), {}):
+        with pytest.raises(ValueError, match=f"{type(network).__name__}.* without masks"):
+            measure(network)
+
+
+def test_a_model_says_what_axes_mean_beside_masks_that_do_not():
+    layers = [keras.Input((4, 4, 3)), keras.layers.Conv2DTranspose(3, 2, name="up")]
+    before, after = (kt.sparsify(keras.Sequential(layers), 0.7, seed=seed) for seed in range(2))
+    expected = kt.analysis.degree_change(before, after)["up/kernel"]
+    for pair in ((before.masks, after), (before, after.masks)):
+        change = kt.analysis.degree_change(*pair)["up/kernel"]
+        np.testing.assert_array_equal(change.fan_in, expected.fan_in)
+        np.testing.assert_array_equal(change.fan_out, expected.fan_out)

@@ -97,7 +97,7 @@ def line_between(model: keras.Model, other: Network) -> BezierCurve:
                 f"Weight {path!r} has shape {value.shape} in the first network; in the second: "
                 f"{found}."
             )
-    own = {} if isinstance(other, Mapping) else weight_masks_of(other)
+    own = {} if isinstance(other, Mapping) else weight_masks_of(other, maybe_none=True)
     masks = {
         path: record.to_mask() | own.get(path, np.asarray(b[path]) != 0)
         for path, record in whole_kernels(model, "A line between networks").items()

@@ -1,6 +1,7 @@
 """A sparsity for each kernel, from what pruning each alone costs."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 
@@ -18,7 +19,7 @@ class Suggestion:
         sparsity: Share of zeros over these kernels.
         loss: Expected mean loss before any training: that of the model, plus what each kernel
             costs alone.
-        accuracy: Expected accuracy, in the same way; never negative.
+        accuracy: Expected accuracy, in the same way; never below 0 or above 1.
 
     Example:
 
@@ -73,8 +74,8 @@ def suggest(
     if left > sum(length for _, _, length, _ in stretches):
         highest = sum(points[-1] for points, _ in curves.values()) / size
         raise ValueError(
-            f"`sparsity` must be at most {highest:.4f}, which is as far as the kernels were "
-            f"scanned. Received: sparsity={sparsity}"
+            f"`sparsity` must be at most {math.floor(highest * 1e4) / 1e4}, which is as far as the "
+            f"kernels were scanned. Received: sparsity={sparsity}"
         )
     total = np.array([loss, accuracy])
     for _, path, length, change in sorted(stretches, key=lambda stretch: stretch[0]):
@@ -82,9 +83,9 @@ def suggest(
         zeros[path] += part
         total += change * part / length
         left -= part
-    shares = {f"^{re.escape(path)}$": zeros[path] / sizes[path] for path in curves}
+    shares = {f"^{re.escape(path)}$": float(zeros[path] / sizes[path]) for path in curves}
     reached = sum(zeros.values()) / size
-    return Suggestion(shares, float(reached), float(total[0]), float(max(total[1], 0.0)))
+    return Suggestion(shares, float(reached), float(total[0]), float(np.clip(total[1], 0, 1)))
 
 
 def _lower_hull(x: np.ndarray, y: np.ndarray) -> list[int]:

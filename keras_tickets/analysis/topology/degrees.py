@@ -86,6 +86,7 @@ def degrees(network: Masks) -> dict[str, Degrees]:
 
     Raises:
         TypeError: `network` is none of these.
+        ValueError: It has no masks, or they are in another basis.
 
     Example:
 
@@ -102,12 +103,18 @@ def degrees(network: Masks) -> dict[str, Degrees]:
         - [Mocanu et al., 2018, "Scalable training of artificial neural networks with adaptive
           sparse connectivity inspired by network science"](https://arxiv.org/abs/1707.04780)
     """
+    return _degrees(network, network)
+
+
+def _degrees(network, *models) -> dict[str, Degrees]:
+    """Those of a network, with the axes of its kernels as the models among `models` have them."""
     masks = masks_over_weights(network, "Counting connections")
     axes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
         path: ((mask.ndim - 2,), (mask.ndim - 1,)) for path, mask in masks.items()
     }
-    if isinstance(network, keras.Model):
-        axes |= {k.path: (k.input_axes, k.output_axes) for k in all_kernels(network)}
+    for model in models:
+        if isinstance(model, keras.Model):
+            axes |= {k.path: (k.input_axes, k.output_axes) for k in all_kernels(model)}
     return {
         path: Degrees(_count(mask, axes[path][1]), _count(mask, axes[path][0]), mask.size)
         for path, mask in masks.items()
@@ -119,7 +126,8 @@ def degree_change(before: Masks, after: Masks) -> dict[str, DegreeChange]:
 
     Args:
         before: As in `degrees`; of a model that trains on, `kt.get_masks(model)`.
-        after: The same, for the same kernels.
+        after: The same, for the same kernels. If one of the two is a model, it says for both what
+            the axes of its kernels mean.
 
     Returns:
         `{kernel path: DegreeChange}`.
@@ -138,7 +146,7 @@ def degree_change(before: Masks, after: Masks) -> dict[str, DegreeChange]:
     ```
     """
     check_same_kernels(masks_of(before), masks_of(after))
-    first, second = degrees(before), degrees(after)
+    first, second = (_degrees(each, before, after) for each in (before, after))
     return {
         path: DegreeChange(
             second[path].fan_in - first[path].fan_in, second[path].fan_out - first[path].fan_out

@@ -181,7 +181,7 @@ def effective_sparsity(model: keras.Model) -> EffectiveSparsity:
 
 def _with_ones(model):
     """A plain copy of the model with ones in place of its weights, and its masks by kernel path."""
-    masks = masks_over_weights(model, "Effective sparsity")
+    masks = masks_over_weights(model, "Effective sparsity", maybe_none=True)
     plain = strip(model)
     present = {}
     asked = set(masks) or {kernel.path for kernel in find_kernels(plain)[0]}

@@ -40,8 +40,6 @@ def input_connections(
           ](https://arxiv.org/abs/1911.11134), for such pictures of MNIST
     """
     found = degrees(network)
-    if not found:
-        raise ValueError("`network` must have masks. Received: a network without any")
     path = next(iter(found)) if path is None else path
     if path not in found:
         raise ValueError(

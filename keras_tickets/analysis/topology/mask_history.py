@@ -73,7 +73,7 @@ def mask_history(snapshots: Mapping[int, Masks]) -> MaskHistory:
         The course of each kernel and of all together.
 
     Raises:
-        ValueError: There are no snapshots, or their kernels differ.
+        ValueError: There are no snapshots, one has no masks, or their kernels differ.
 
     Example:
 

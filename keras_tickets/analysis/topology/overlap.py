@@ -118,7 +118,7 @@ def overlap(a: Masks, b: Masks) -> Overlap:
         Counts and shares by kernel and in total.
 
     Raises:
-        ValueError: A kernel is missing in one of them, or the shapes differ.
+        ValueError: A network has no masks, or not the kernels or the shapes of the other.
 
     Example:
 
@@ -189,7 +189,7 @@ def overlaps(networks: Mapping[Any, Masks]) -> Overlaps:
         The pairs as matrices, and their means.
 
     Raises:
-        ValueError: There are fewer than two; kernels or shapes differ.
+        ValueError: There are fewer than two; one has no masks; kernels or shapes differ.
 
     Example:
 
