@@ -299,9 +299,8 @@ class _State:
 
 
 def _check_orders(orders, least):
-    if not isinstance(orders, Iterable):
-        orders = range(check_integer("orders", orders, low=1))
-    found = list(orders)
+    several = isinstance(orders, Iterable)
+    found = list(orders if several else range(check_integer("orders", orders, low=1)))
     if len(found) < least or len(set(found)) < len(found):
         raise ValueError(
             f"`orders` must be {least} or more different integers, or their number. Received: "
