@@ -184,7 +184,7 @@ def compile_regex(name: str, pattern: str) -> re.Pattern:
 
 
 def check_loss(loss: Any, name: str = "loss") -> Callable:
-    """The loss as a function of targets and outputs.
+    """The loss as a function of targets and outputs, as `compile` takes it.
 
     Args:
         loss: What the user gave.
@@ -202,7 +202,15 @@ def check_loss(loss: Any, name: str = "loss") -> Callable:
         raise ValueError(f"{allowed}. Received: {name}={loss!r}") from error
     if found is None:
         raise ValueError(f"{allowed}. Received: {name}=None")
-    return found
+    return found if isinstance(found, keras.losses.Loss) else _FunctionAsLoss(found)
+
+
+class _FunctionAsLoss(keras.losses.Loss):
+    """Gives a function targets in the dtype of the outputs; steps that are masked do not count."""
+
+    def __init__(self, function):
+        super().__init__(name="loss")
+        self.call = function
 
 
 def check_model(model: Any, name: str = "model") -> keras.Model:

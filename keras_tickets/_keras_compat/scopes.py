@@ -1,5 +1,6 @@
 """Scopes in which variables have other values."""
 
+import collections
 import contextlib
 from collections.abc import Iterator
 
@@ -60,7 +61,8 @@ def masked_scope(mapping, layer: keras.layers.Layer | None = None) -> keras.Stat
     Pass the layer that is called inside where its methods may be `tf.function`s, which would go on
     with the values that they were traced with.
 
-    Its `assigned` are the `(variable, value)` pairs that were assigned inside it. No gradient flows
+    Its `assigned` are the `(variable, value)` pairs that were assigned inside it, and `times` says
+    how often, by the id of the variable. No gradient flows
     through an assignment, as outside of scopes: that by a value which is read after it is one by
     the variable.
     """
@@ -75,6 +77,7 @@ class _CarryingScope(keras.StatelessScope):
 
     def __enter__(self):
         self._updated = {}
+        self.times = collections.Counter()
         self._inlined = inlined_functions(self.layer)
         self._inlined.__enter__()
         return super().__enter__()
@@ -89,6 +92,7 @@ class _CarryingScope(keras.StatelessScope):
             update = variable, _in_place_of(uncast(variable), value)
         super().add_update(update)
         self._updated[id(variable)] = update
+        self.times[id(variable)] += 1
 
     @property
     def assigned(self):

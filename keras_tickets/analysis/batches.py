@@ -36,7 +36,7 @@ def batches(data: Data, batch_size: int) -> Iterator[tuple]:
 
     Raises:
         TypeError: `data` is neither of these.
-        ValueError: `x` and `y` have different numbers of examples.
+        ValueError: `x` and `y` have different numbers of examples; or examples have weights.
     """
     if isinstance(data, tuple) and len(data) == 2:
         x, y = data
@@ -58,7 +58,12 @@ def batches(data: Data, batch_size: int) -> Iterator[tuple]:
             yield keras.tree.map_structure(operator.itemgetter(chosen), x), y[chosen]
     else:
         for batch in check_iterable(data):
-            x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+            x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+            if weights is not None:
+                raise ValueError(
+                    "Data must be batches (x, y): sample weights would not count. Received: "
+                    "batches (x, y, sample_weight); drop them, `data.map(lambda x, y, w: (x, y))`."
+                )
             yield x, y
 
 

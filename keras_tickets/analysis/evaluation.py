@@ -76,6 +76,9 @@ class Evaluation:
         model: Built classifier with one output of shape (batch, classes).
         variables: The variables whose values are given.
         loss: Keras loss, or its name; by default the one that the model was compiled with.
+
+    Attributes:
+        knows_loss: Whether there is one.
     """
 
     def __init__(
@@ -84,7 +87,11 @@ class Evaluation:
         variables: Sequence[keras.Variable],
         loss: Callable | str | None = None,
     ):
-        self._counts = _traced(model, list(variables), loss)
+        loss = loss if loss is not None else getattr(model, "loss", None)
+        self.knows_loss = loss is not None
+        self._counts = _traced(
+            model, list(variables), check_loss(loss) if self.knows_loss else None
+        )
 
     def __call__(
         self, values: Sequence[tf.Tensor], data: Iterable[tuple], name: str = "data"
@@ -115,8 +122,6 @@ class Evaluation:
 
 def _traced(model, variables, loss):
     """A compiled function: number of wrong answers and sum of the loss, for values and a batch."""
-    loss = loss if loss is not None else getattr(model, "loss", None)
-    loss = check_loss(loss) if loss is not None else None
 
     @tf.function(reduce_retracing=True, autograph=False)
     def evaluate(values, x, y):

@@ -20,8 +20,8 @@ class RecomputedStatistics:
     """Recomputes the statistics of batch normalization for other weights of a model.
 
     Each statistic is the mean over batches of the batch's mean or variance, with the model in
-    training mode. Frozen layers keep theirs. The model is not changed. Each layer is assumed to be
-    called once in the model.
+    training mode. Where a layer is called several times, it is the moving average over its calls.
+    Frozen layers keep theirs. The model is not changed.
 
     Args:
         model: Built Keras model.
@@ -39,18 +39,27 @@ class RecomputedStatistics:
                     f"The statistics of layer {layer.name!r} cannot be recomputed, with renorm or "
                     'a momentum of 1; use `batch_norm="interpolate"` or "keep".'
                 )
-        moving = [variable for layer in layers for variable in _statistics(layer)]
+        moving = [(layer, id(variable)) for layer in layers for variable in _statistics(layer)]
         positions = {id(variable): i for i, variable in enumerate(variables)}
-        self._positions = [positions[id(variable)] for variable in moving]
-        self._scales = [1 - layer.momentum for layer in layers for _ in _statistics(layer)]
+        self._positions = [positions[key] for _, key in moving]
+        self._scales: list[float] = []
 
         @tf.function(reduce_retracing=True, autograph=False)
         def averages(values, x):
             mapping = list(zip(variables, values, strict=True))
             with _keras_compat.masked_scope(mapping, model) as scope:
                 model(x, training=True)
+            idle = [layer.name for layer, key in moving if not scope.times[key]]
+            if idle:
+                raise ValueError(
+                    f"The statistics of layer {idle[0]!r} cannot be recomputed, as the model does "
+                    "not call it in training mode; freeze it, by `trainable = False`, or use "
+                    '`batch_norm="interpolate"` or "keep".'
+                )
+            # What an average that starts at 0 is of the statistics after these calls.
+            self._scales = [1 - layer.momentum ** scope.times[key] for layer, key in moving]
             assigned = {id(variable): value for variable, value in scope.assigned}
-            return [tf.cast(assigned[id(variable)], tf.float64) for variable in moving]
+            return [tf.cast(assigned[key], tf.float64) for _, key in moving]
 
         self._averages = averages
 
@@ -65,7 +74,7 @@ class RecomputedStatistics:
             `values`, with the statistics that belong to them.
 
         Raises:
-            ValueError: There are no batches.
+            ValueError: There are no batches; or a layer does not learn its statistics.
         """
         values = list(values)
         for position in self._positions:
@@ -77,7 +86,6 @@ class RecomputedStatistics:
             count += 1
         if not count:
             raise ValueError("`train_data` has no batches.")
-        # After one batch, an average that starts at 0 is (1 - momentum) times the batch's value.
         for position, total, scale in zip(self._positions, sums, self._scales, strict=True):
             values[position] = tf.cast(total / (count * scale), values[position].dtype)
         return values

@@ -175,3 +175,68 @@ def test_wrong_arguments(pair):
     check(ValueError, r"'fc1/kernel' has shape \(6, 8\) .* second: none", {})
     single = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)])
     check(ValueError, r"two classes or more. It has \(None, 1\)|\(20, 1\)", single, a=single)
+
+
+def test_statistics_of_a_layer_that_is_called_twice_are_those_of_both_calls():
+    inputs = [keras.Input((3,)), keras.Input((3,))]
+    norm = keras.layers.BatchNormalization(momentum=0.8, name="norm")
+    merged = keras.layers.Concatenate()([norm(x) for x in inputs])
+    model = keras.Model(inputs, keras.layers.Dense(3)(merged))
+    parts = [X[:, :3], 2 * X[:, 3:] + 1]
+    found = kt.analysis.connectivity(
+        model, model, (parts, Y), points=2, batch_norm="recompute", train_data=(parts, Y), loss=LOSS
+    )
+    for variable, of in ((norm.moving_mean, np.mean), (norm.moving_variance, np.var)):
+        first, second = (of(part, axis=0) for part in parts)
+        variable.assign((0.8 * first + second) / 1.8)
+    expected = float(LOSS(Y, model(parts)))
+    np.testing.assert_allclose(found.losses["data"], expected, rtol=1e-5)
+
+
+class NotLearning(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.norm = keras.layers.BatchNormalization(name="idle")
+
+    def call(self, x):
+        return self.norm(x, training=False)
+
+
+def test_what_cannot_be_measured_is_refused_with_the_reason():
+    model = keras.Sequential([keras.Input((6,)), NotLearning(), keras.layers.Dense(3)])
+    measure = functools.partial(kt.analysis.connectivity, model, model, points=2, loss=LOSS)
+    with pytest.raises(ValueError, match="layer 'idle' cannot be recomputed"):
+        measure(TEST, batch_norm="recompute", train_data=TRAIN)
+    with pytest.raises(ValueError, match="sample weights would not count"):
+        measure([(*TEST, np.ones(20))])
+    with pytest.raises(TypeError, match="`curve` must be a BezierCurve. Received: 3"):
+        measure(TEST, curve=3)
+    model.layers[-1].bias.assign(np.full(3, np.nan))
+    assert np.isnan(measure(TEST).losses["data"]).all()
+
+
+def test_a_curve_between_plain_copies_is_one_between_the_sparse_networks():
+    pair = [kt.sparsify(mlp(6), 0.5, seed=seed) for seed in range(2)]
+    weights = [kt.weight_paths(kt.strip(model)) for model in pair]
+    points = [{path: variable.numpy() for path, variable in each.items()} for each in weights]
+    curve = kt.analysis.BezierCurve(points, {})
+    lines = [
+        kt.analysis.connectivity(*pair, TEST, points=3, loss=LOSS, curve=each)
+        for each in (curve, None)
+    ]
+    np.testing.assert_array_equal(lines[0].losses["data"], lines[1].losses["data"])
+
+
+def test_functions_as_losses_are_those_of_compiled_models():
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((4,), dtype="int32"),
+            layers.Embedding(5, 3, mask_zero=True),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    x, y = np.array([[1, 2, 0, 0], [3, 4, 1, 0]]), np.eye(3, dtype=int)[[[0, 1, 2, 0]] * 2]
+    model.compile("sgd", lambda y, outputs: tf.reduce_mean(tf.square(y - outputs), -1))
+    curve = kt.analysis.bezier_curve(model, model, (x, y), steps=1)
+    assert curve.losses[0] == pytest.approx(model.evaluate(x, y, verbose=0), rel=1e-5)

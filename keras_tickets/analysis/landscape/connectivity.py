@@ -163,8 +163,7 @@ def connectivity(
             results[name].append(evaluate(values, batches(each, batch_size), name))
     errors = {name: np.array([error for error, _ in found]) for name, found in results.items()}
     losses = {name: np.array([value for _, value in found]) for name, found in results.items()}
-    known = not np.isnan([value[0] for value in losses.values()]).any()
-    return Connectivity(alphas, errors, losses if known else {}, batch_norm)
+    return Connectivity(alphas, errors, losses if evaluate.knows_loss else {}, batch_norm)
 
 
 class _Points:
@@ -179,7 +178,8 @@ class _Points:
         self._curve, self._paths = curve, list(weights)
         self._kept = {p: curve.points[0][p] for p in statistics_paths(model)} if keep else {}
         self.variables = [*weights.values(), *(record.mask for record in records.values())]
-        self._masks = [tf.constant(curve.masks[path]) for path in records]
+        # The points are 0 off the masks themselves.
+        self._masks = [tf.ones(record.shape, tf.bool) for record in records.values()]
 
     def at(self, alpha):
         """The values of `variables`."""
@@ -188,6 +188,8 @@ class _Points:
 
 
 def _check_ends(curve, line):
+    if not isinstance(curve, BezierCurve):
+        raise TypeError(f"`curve` must be a BezierCurve. Received: {curve!r}")
     for which, found, end in (
         ("first", curve.points[0], line.points[0]),
         ("second", curve.points[-1], line.points[-1]),
