@@ -1,32 +1,23 @@
 """Measurements of sparse networks: distance, landscape, stability, topology, curvature, worlds."""
 
 from keras_tickets.analysis import figures
-from keras_tickets.analysis.curvature import (
-    Curvature,
-    Estimate,
-    Hessian,
-    Lanczos,
-    curvature,
-    hutchinson,
-    lanczos,
-)
+from keras_tickets.analysis.curvature.curvature import Curvature, curvature
+from keras_tickets.analysis.curvature.hessian import Hessian
+from keras_tickets.analysis.curvature.hutchinson import Estimate, hutchinson
+from keras_tickets.analysis.curvature.lanczos import Lanczos, lanczos
 from keras_tickets.analysis.disagreement import disagreement
 from keras_tickets.analysis.distance import Distance, Travel, distance, distance_travelled
 from keras_tickets.analysis.gradient_flow import effective_gradient_flow, gradient_flow
-from keras_tickets.analysis.landscape import (
-    BezierCurve,
-    Connectivity,
-    barrier,
-    bezier_curve,
-    connectivity,
-)
+from keras_tickets.analysis.landscape.bezier import BezierCurve
+from keras_tickets.analysis.landscape.bezier_training import bezier_curve
+from keras_tickets.analysis.landscape.connectivity import Connectivity, barrier, connectivity
 from keras_tickets.analysis.random_masks import random_masks
-from keras_tickets.analysis.sensitivity import (
+from keras_tickets.analysis.sensitivity.sensitivity import (
     Sensitivity,
     SensitivityRow,
-    Suggestion,
     sensitivity,
 )
+from keras_tickets.analysis.sensitivity.suggestion import Suggestion
 from keras_tickets.analysis.stability import (
     Distances,
     MaskStability,
@@ -35,25 +26,22 @@ from keras_tickets.analysis.stability import (
     pruning_distances,
     stability,
 )
-from keras_tickets.analysis.topology import (
-    DegreeChange,
-    Degrees,
+from keras_tickets.analysis.topology.degrees import DegreeChange, Degrees, degree_change, degrees
+from keras_tickets.analysis.topology.effective_sparsity import (
     EffectiveRow,
     EffectiveSparsity,
-    MaskCourse,
-    MaskHistory,
+    effective_sparsity,
+)
+from keras_tickets.analysis.topology.input_connections import input_connections
+from keras_tickets.analysis.topology.mask_history import MaskCourse, MaskHistory, mask_history
+from keras_tickets.analysis.topology.overlap import (
     Overlap,
     OverlapRow,
     Overlaps,
-    degree_change,
-    degrees,
-    effective_sparsity,
-    input_connections,
-    mask_history,
     overlap,
     overlaps,
 )
-from keras_tickets.analysis.worlds import Course, Worlds, worlds
+from keras_tickets.analysis.worlds.worlds import Course, Worlds, worlds
 
 __all__ = [
     "BezierCurve",
