@@ -11,7 +11,8 @@ import tensorflow as tf
 def twice_differentiable() -> Iterator[None]:
     """What is computed inside has right second derivatives where TensorFlow's are silently wrong.
 
-    These are moments, as in layer normalization, and interpolation between pixels.
+    These are moments, as in layer normalization, and interpolation between pixels. Layers look
+    both up in TensorFlow's modules when they are traced, so they are replaced there meanwhile.
     """
     before = tf.nn.moments, tf.image.resize
     tf.nn.moments, tf.image.resize = _moments, functools.partial(_resize, tf.image.resize)

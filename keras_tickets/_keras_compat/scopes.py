@@ -62,9 +62,8 @@ def masked_scope(mapping, layer: keras.layers.Layer | None = None) -> keras.Stat
     with the values that they were traced with.
 
     Its `assigned` are the `(variable, value)` pairs that were assigned inside it, and `times` says
-    how often, by the id of the variable. No gradient flows
-    through an assignment, as outside of scopes: that by a value which is read after it is one by
-    the variable.
+    how often, by the id of the variable. No gradient flows through an assignment, as outside of
+    scopes: that by a value which is read after it is one by the variable.
     """
     with _own_dtypes():
         scope = _CarryingScope(state_mapping=mapping, collect_losses=True)
