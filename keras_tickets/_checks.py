@@ -3,7 +3,7 @@
 import math
 import numbers
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import keras
@@ -181,36 +181,6 @@ def compile_regex(name: str, pattern: str) -> re.Pattern:
         raise ValueError(
             f"`{name}` must be a valid regex: {error}. Received: {name}={pattern!r}"
         ) from error
-
-
-def check_loss(loss: Any, name: str = "loss") -> Callable:
-    """The loss as a function of targets and outputs, as `compile` takes it.
-
-    Args:
-        loss: What the user gave.
-        name: Name of the argument.
-
-    Raises:
-        ValueError: Keras does not know it.
-    """
-    allowed = (
-        f"`{name}` must be a Keras loss, the name of one, or a function of targets and outputs"
-    )
-    try:
-        found = keras.losses.get(loss)
-    except ValueError as error:
-        raise ValueError(f"{allowed}. Received: {name}={loss!r}") from error
-    if found is None:
-        raise ValueError(f"{allowed}. Received: {name}=None")
-    return found if isinstance(found, keras.losses.Loss) else _FunctionAsLoss(found)
-
-
-class _FunctionAsLoss(keras.losses.Loss):
-    """Gives a function targets in the dtype of the outputs; steps that are masked do not count."""
-
-    def __init__(self, function):
-        super().__init__(name="loss")
-        self.call = function
 
 
 def check_model(model: Any, name: str = "model") -> keras.Model:

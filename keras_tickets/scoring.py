@@ -9,11 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import masks
-from keras_tickets._checks import check_loss, check_model, check_number, check_seed
-from keras_tickets._forward import masked_values, ones_that_fit, run_with
+from keras_tickets._checks import check_model, check_number, check_seed
+from keras_tickets._forward.loss import check_loss, mean_loss
+from keras_tickets._forward.passes import masked_values, ones_that_fit, run_with
+from keras_tickets._forward.second_derivatives import second_gradient, twice_differentiable
 from keras_tickets._kernels.find import Filters, Kernel, find_kernels
 from keras_tickets._randomness import random_scores
-from keras_tickets._second_derivatives import twice_differentiable
 
 __all__ = ["SCORES", "grasp", "magnitude", "random", "snip", "synflow", "takes"]
 
@@ -142,7 +143,7 @@ def snip(
 
     with tf.GradientTape() as tape:
         tape.watch(values)
-        result = tf.reduce_mean(loss_function(y, run_with(model, kernels, values, x)))
+        result = mean_loss(loss_function, y, run_with(model, kernels, values, x))
     gradients = _numpy(_gradient(tape, result, values))
     scored = [np.abs(v * g) for v, g in zip(_numpy(values), gradients, strict=True)]
     return _finish(model, _by_path(kernels, scored), "snip")
@@ -206,10 +207,10 @@ def grasp(
             inner.watch(values)
             with twice_differentiable():
                 outputs = run_with(model, kernels, values, x) / temperature
-            result = tf.reduce_mean(loss_function(y, outputs))
+            result = mean_loss(loss_function, y, outputs)
         first = _gradient(inner, result, values)
         flow = tf.add_n([tf.reduce_sum(g * tf.stop_gradient(g)) for g in first])
-    products = _numpy(_gradient(outer, flow, values))
+    products = _numpy(second_gradient(outer, flow, values))
     scored = [v * hg for v, hg in zip(_numpy(values), products, strict=True)]
     return _finish(model, _by_path(kernels, scored), "grasp")
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_tickets as kt
-from keras_tickets._second_derivatives import twice_differentiable
+from keras_tickets._forward.second_derivatives import twice_differentiable
 
 RNG = np.random.default_rng(0)
 
@@ -31,6 +31,7 @@ def resized(method):
         (lambda x: tf.concat(keras.ops.moments(x, [1, 2]), 0), 1e-5),
         (resized("bilinear"), 1e-2),
         (resized("bicubic"), 1e-2),
+        (keras.activations.softsign, 1e-5),
     ],
 )
 def test_products_are_differences_of_gradients(function, step):
@@ -79,3 +80,14 @@ def test_the_hessian_of_a_network_of_embeddings_normalization_and_pixels():
     expected = (gradient(1e-3) - gradient(-1e-3)) / 2e-3
     gradient(0.0)
     assert np.linalg.norm(hessian(vector) - expected) < 1e-2 * np.linalg.norm(expected)
+
+
+def test_an_operation_without_second_derivatives_is_named():
+    layers = [keras.Input((4, 4, 2)), keras.layers.Lambda(tf.nn.lrn), keras.layers.Conv2D(2, 4)]
+    model = keras.Sequential([*layers[:1], keras.layers.Conv2D(2, 1), *layers[1:]])
+    data = np.ones((2, 4, 4, 2)), np.ones((2, 1, 1, 2))
+    hessian = kt.analysis.Hessian(model, data, "mse")
+    with pytest.raises(ValueError, match="no second derivative .* LRNGrad"):
+        hessian(np.ones(hessian.size))
+    with pytest.raises(ValueError, match="no second derivative .* LRNGrad"):
+        kt.scoring.grasp(model, *data, "mse")

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 Data: TypeAlias = tuple[Any, np.ndarray] | Iterable
 
+_NO_WEIGHTS = "Data must be (x, y), or batches of them: sample weights would not count. Received:"
+
 
 def map_tensors(x: Any) -> Any:
     """The inputs as tensors, in their structure."""
@@ -57,12 +59,14 @@ def batches(data: Data, batch_size: int) -> Iterator[tuple]:
             chosen = slice(start, start + batch_size)
             yield keras.tree.map_structure(operator.itemgetter(chosen), x), y[chosen]
     else:
+        if isinstance(data, tuple) and len(data) == 3 and hasattr(data[1], "shape"):
+            raise ValueError(f"{_NO_WEIGHTS} arrays (x, y, sample_weight); pass (x, y).")
         for batch in check_iterable(data):
             x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
             if weights is not None:
                 raise ValueError(
-                    "Data must be batches (x, y): sample weights would not count. Received: "
-                    "batches (x, y, sample_weight); drop them, `data.map(lambda x, y, w: (x, y))`."
+                    f"{_NO_WEIGHTS} batches (x, y, sample_weight); drop them, "
+                    "`data.map(lambda x, y, w: (x, y))`."
                 )
             yield x, y
 

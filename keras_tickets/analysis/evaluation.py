@@ -8,44 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
-from keras_tickets._checks import check_loss
+from keras_tickets._forward.loss import loss_of, mean_loss
 from keras_tickets.analysis.batches import map_tensors
-
-
-def loss_of(model: keras.Model, loss: Callable | str | None) -> Callable:
-    """The loss as a function of targets and outputs; by default, that of a compiled model.
-
-    Args:
-        model: The model.
-        loss: Keras loss, or its name; `None` for the model's own.
-
-    Raises:
-        ValueError: Keras does not know the loss, or the model is not compiled.
-    """
-    return check_loss(loss if loss is not None else getattr(model, "loss", None))
-
-
-def mean_loss(loss: Callable, y: tf.Tensor, outputs: Any) -> tf.Tensor:
-    """The mean loss of the examples of a batch, as a scalar, also of a loss that adds them up.
-
-    Args:
-        loss: From `loss_of`.
-        y: Targets.
-        outputs: What the model returned.
-
-    Raises:
-        ValueError: The model has several outputs.
-    """
-    if not hasattr(outputs, "shape"):
-        shapes = [tuple(output.shape) for output in keras.tree.flatten(outputs)]
-        raise ValueError(
-            "The model must have one output. "
-            f"Received: outputs of shapes {', '.join(map(str, shapes))}"
-        )
-    value = tf.reduce_mean(loss(y, outputs))
-    if getattr(loss, "reduction", None) == "sum":
-        value /= tf.cast(tf.shape(outputs)[0], value.dtype)
-    return value
 
 
 def labels_of(y: tf.Tensor, outputs: Any) -> tf.Tensor:
@@ -87,10 +51,9 @@ class Evaluation:
         variables: Sequence[keras.Variable],
         loss: Callable | str | None = None,
     ):
-        loss = loss if loss is not None else getattr(model, "loss", None)
-        self.knows_loss = loss is not None
+        self.knows_loss = loss is not None or getattr(model, "loss", None) is not None
         self._counts = _traced(
-            model, list(variables), check_loss(loss) if self.knows_loss else None
+            model, list(variables), loss_of(model, loss) if self.knows_loss else None
         )
 
     def __call__(

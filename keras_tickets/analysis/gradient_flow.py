@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets import masks
-from keras_tickets._checks import check_loss, check_model, check_one_of
-from keras_tickets._forward import gradient_norms
+from keras_tickets._checks import check_model, check_one_of
+from keras_tickets._forward.gradient_norms import gradient_norms
+from keras_tickets._forward.loss import check_loss
 from keras_tickets.analysis.networks import Masks, weight_masks_of
 
 ORDERS = (1, 2)

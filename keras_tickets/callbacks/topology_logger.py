@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tickets._checks import check_integer, check_loss
+from keras_tickets._checks import check_integer
 from keras_tickets._files.home import expand_home
 from keras_tickets._files.topology_file import FIGURES, write_topology
-from keras_tickets._forward import gradient_norms
+from keras_tickets._forward.gradient_norms import gradient_norms
+from keras_tickets._forward.loss import loss_of
 from keras_tickets._mask_pictures import mask_picture
 from keras_tickets._warnings import warn
 from keras_tickets.callbacks._topology_tracker import TopologyTracker
@@ -187,8 +188,7 @@ class TopologyLogger(keras.callbacks.Callback):
         if callable(self.examples):
             self.examples = self.examples()
         x, y = self.examples
-        loss = check_loss(self.model.loss if self.loss is None else self.loss)
-        return gradient_norms(self.model, x, y, loss)
+        return gradient_norms(self.model, x, y, loss_of(self.model, self.loss))
 
     def _look(self, step):
         assert self._tracker is not None

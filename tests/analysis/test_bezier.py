@@ -193,6 +193,8 @@ def test_wrong_arguments(pair):
 
     check(ValueError, "`steps` must be a positive integer. Received: steps=0", steps=0)
     check(ValueError, "`degree` must be an integer of at least 2", degree=1)
+    rigl = kt.optimizers.RigL("adam", end=10)
+    check(ValueError, "`optimizer` must be a Keras optimizer.*RigL", optimizer=rigl)
     check(ValueError, "`space` must be one of .*'sparse'", space="sparse")
     check(ValueError, "`train_data` has no batches", data=[])
     check(ValueError, "`train_data` must have targets", data=[X])

@@ -207,8 +207,9 @@ def test_what_cannot_be_measured_is_refused_with_the_reason():
     measure = functools.partial(kt.analysis.connectivity, model, model, points=2, loss=LOSS)
     with pytest.raises(ValueError, match="layer 'idle' cannot be recomputed"):
         measure(TEST, batch_norm="recompute", train_data=TRAIN)
-    with pytest.raises(ValueError, match="sample weights would not count"):
-        measure([(*TEST, np.ones(20))])
+    for weighted in ([(*TEST, np.ones(20))], (*TEST, np.ones(20))):
+        with pytest.raises(ValueError, match="sample weights would not count"):
+            measure(weighted)
     with pytest.raises(TypeError, match="`curve` must be a BezierCurve. Received: 3"):
         measure(TEST, curve=3)
     model.layers[-1].bias.assign(np.full(3, np.nan))

@@ -97,6 +97,26 @@ def test_structures(trained):
     assert [row.sparsity for row in found.rows] == [0.0, 0.5]
 
 
+@pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.3, 0.5])
+def test_kernels_of_a_structure_with_its_own_sparsity_have_it_or_none(sparsity):
+    model, structure = mlp(hidden=(12, 8)), kt.structures.NM(2, 4)
+    kernels = kt.analysis.sensitivity(
+        model, (X, Y), loss=LOSS, filters=["fc2", "head"], structure=structure
+    )
+    suggested = kernels.suggest(sparsity)
+    assert set(suggested.sparsities.values()) <= {0.0, 0.5}
+    pruned = kt.sparsify(model, suggested.sparsities, mask="magnitude", structure=structure)
+    zeros = sum((~mask).sum() for mask in pruned.masks.values())
+    assert zeros == suggested.sparsity * (12 * 8 + 8 * 3) >= sparsity * 120
+    cost = {row.path: row.loss - kernels.loss for row in kernels.rows if row.target}
+    expected: list[str] = []
+    for path in sorted(cost, key=lambda path: cost[path] / kernels.by_path[path][1].zeros):
+        if sum(kernels.by_path[each][1].zeros for each in expected) < sparsity * 120:
+            expected.append(path)
+    assert {path for path, mask in pruned.masks.items() if not mask.all()} == set(expected)
+    assert suggested.loss - kernels.loss == pytest.approx(sum(cost[each] for each in expected))
+
+
 def numpy_choice(curves, sizes, sparsity):
     """The least loss of all choices of scanned points that have enough zeros."""
     paths, least = list(curves), np.inf

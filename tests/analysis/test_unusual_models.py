@@ -97,13 +97,62 @@ def test_wrong_arguments(make, message):
         make(kt.sparsify(model, 0.0), x)
 
 
-def test_several_outputs_are_refused_with_their_shapes():
+def two_outputs(size):
     inputs = keras.Input((8,))
-    outputs = {
-        name: keras.layers.Dense(size, name=name)(inputs) for name, size in (("a", 3), ("b", 2))
-    }
-    model = keras.Model(inputs, outputs)
-    with pytest.raises(ValueError, match=r"outputs of shapes \(12, 3\), \(12, 2\)"):
+    heads = (("a", 3), ("b", size))
+    return keras.Model(
+        inputs, {name: keras.layers.Dense(units, name=name)(inputs) for name, units in heads}
+    )
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_several_outputs_are_refused_with_their_shapes(size):
+    model, shapes = two_outputs(size), rf"outputs of shapes \(12, 3\), \(12, {size}\)"
+    sparse = kt.sparsify(model, 0.5)
+    for loss in (LOSS, "mse", keras.losses.mean_squared_error):
+        with pytest.raises(ValueError, match=shapes):
+            kt.analysis.gradient_flow(sparse, X, Y, loss)
+        with pytest.raises(ValueError, match=shapes):
+            kt.scoring.snip(model, X, Y, loss)
+        with pytest.raises(ValueError, match=shapes):
+            kt.analysis.Hessian(model, (X, Y), loss)(np.ones(model.count_params()))
+    with pytest.raises(ValueError, match=shapes):
         kt.analysis.connectivity(model, model, (X, Y), points=2)
     with pytest.raises(ValueError, match="2 outputs in a dict"):
         kt.analysis.disagreement(model, model, X)
+
+
+def test_a_function_may_take_several_outputs():
+    model = two_outputs(2)
+    sparse, y = kt.sparsify(model, 0.5), np.float32(Y[:, None])
+
+    def loss(targets, outputs):
+        return tf.square(outputs["a"] - targets)[:, 0] + 3 * tf.square(outputs["b"] - targets)[:, 0]
+
+    flow = kt.analysis.gradient_flow(sparse, X, y, loss)
+    outputs = {name: value.numpy() for name, value in sparse(X).items()}
+    for name, scale in (("a", 1), ("b", 3)):
+        gradient = X.T @ (outputs[name] - y) * 2 * scale / 12
+        gradient[:, 1:] = 0
+        live = gradient * sparse.masks[f"{name}/kernel"]
+        assert flow[f"{name}/kernel"] == pytest.approx(np.linalg.norm(live), rel=1e-4)
+    hessian = kt.analysis.Hessian(model, (X, y), loss)
+    identity = np.eye(hessian.size)
+    matrix = np.stack([hessian(row) for row in identity])
+    assert np.trace(matrix) == pytest.approx(8 * (1 + np.mean(np.sum(X**2, 1))), rel=1e-4)
+
+
+@pytest.mark.parametrize("losses", [["mse"], {"only": "mse"}])
+def test_a_model_of_one_output_may_be_compiled_with_its_loss_in_a_structure(losses):
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, keras.layers.Dense(3, name="only")(inputs))
+    model.compile("sgd", losses)
+    curve = kt.analysis.bezier_curve(model, model, (X, np.ones((12, 3))), steps=1)
+    assert np.isfinite(curve.losses).all()
+
+
+def test_the_losses_of_several_outputs_do_not_stand_for_one():
+    model = two_outputs(2)
+    model.compile("sgd", {"a": "mse", "b": "mse"})
+    with pytest.raises(ValueError, match="compiled with one for each of its outputs"):
+        kt.analysis.Hessian(model, (X, Y))

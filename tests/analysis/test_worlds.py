@@ -10,7 +10,7 @@ from method_recipes import METHODS
 from networks import LOSS, labeled, mlp
 
 import keras_tickets as kt
-from keras_tickets.analysis.evaluation import mean_loss
+from keras_tickets._forward.loss import mean_loss
 from keras_tickets.analysis.worlds.world_batches import world_batches
 
 X, Y = labeled(200)

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets._checks import check_integer, check_model
-from keras_tickets._second_derivatives import twice_differentiable
+from keras_tickets._forward.loss import loss_of, mean_loss
+from keras_tickets._forward.second_derivatives import second_gradient, twice_differentiable
 from keras_tickets.analysis.batches import Data, batches, map_tensors
-from keras_tickets.analysis.evaluation import loss_of, mean_loss
 from keras_tickets.masks import whole_kernels
 
 
@@ -38,6 +38,7 @@ class Hessian:
     Raises:
         TypeError: `model` is not a Keras 3 model.
         ValueError: No loss is known; there are no trainable weights; kernels are stored sparsely.
+            In a product: TensorFlow lacks the second derivative of an operation of the model.
 
     Example:
 
@@ -147,7 +148,7 @@ def _traced(model, variables, loss):
                 for gradient, direction in zip(gradients, directions, strict=True)
             ]
             slope = tf.add_n(slopes)
-        products = outer.gradient(slope, values, unconnected_gradients="zero")
+        products = second_gradient(outer, slope, values)
         return [tf.convert_to_tensor(product) for product in products]  # embeddings' are sparse
 
     return multiply

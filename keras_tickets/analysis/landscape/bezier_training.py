@@ -9,12 +9,13 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat
 from keras_tickets._checks import check_integer, check_model, check_one_of, check_seed
+from keras_tickets._forward.loss import loss_of, mean_loss
 from keras_tickets._kernels.paths import weight_paths
 from keras_tickets.analysis.batches import Data, batches, map_tensors
-from keras_tickets.analysis.evaluation import loss_of, mean_loss
 from keras_tickets.analysis.landscape.bezier import BezierCurve, de_casteljau, line_between
 from keras_tickets.analysis.networks import Network
 from keras_tickets.masks import whole_kernels
+from keras_tickets.optimizers.sparse_optimizer import SparseOptimizer
 
 SPACES = ("union", "dense")
 
@@ -99,6 +100,11 @@ def bezier_curve(
     if space == "dense":
         masks = {path: np.ones_like(mask) for path, mask in masks.items()}
     given: Any = keras.optimizers.get(optimizer if optimizer is not None else "adam")
+    if isinstance(given, SparseOptimizer):
+        raise ValueError(
+            "`optimizer` must be a Keras optimizer, since no mask changes along a curve. Received: "
+            f"optimizer={type(given).__name__}; pass its inner one."
+        )
     bend = _Bend(
         model_a,
         BezierCurve([line.at(i / degree) for i in range(degree + 1)], masks),

@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from keras_tickets import structures
 from keras_tickets._checks import check_integer, check_model, check_sparsity
-from keras_tickets._forward import masked_values
+from keras_tickets._forward.loss import loss_of
+from keras_tickets._forward.passes import masked_values
 from keras_tickets._kernels.find import Filters, find_kernels
 from keras_tickets._tables import render_table
 from keras_tickets.analysis.batches import Data, batches
-from keras_tickets.analysis.evaluation import Evaluation, loss_of
+from keras_tickets.analysis.evaluation import Evaluation
 from keras_tickets.analysis.sensitivity.suggestion import Suggestion, suggest
 from keras_tickets.masks import get_masks
 
@@ -64,6 +65,8 @@ class Sensitivity:
             sparsity.
         loss: Mean loss of the model as it is.
         accuracy: Accuracy of the model as it is.
+        all_or_none: Whether a kernel is pruned to a sparsity that was scanned or not at all, as a
+            structure of a sparsity of its own asks.
 
     Example:
 
@@ -79,6 +82,7 @@ class Sensitivity:
     rows: list[SensitivityRow]
     loss: float
     accuracy: float
+    all_or_none: bool = False
 
     @property
     def by_path(self) -> dict[str, list[SensitivityRow]]:
@@ -92,7 +96,8 @@ class Sensitivity:
         """A sparsity for each kernel that costs little loss, if the costs of kernels add up.
 
         Args:
-            sparsity: Share of zeros in [0, 1) over all scanned kernels.
+            sparsity: Share of zeros in [0, 1) over all scanned kernels; at least that, where
+                kernels are pruned all or none.
 
         Returns:
             A map for `kt.sparsify` and `kt.plan`, with the expected accuracy and loss.
@@ -102,13 +107,16 @@ class Sensitivity:
         """
         curves = {
             path: (
-                np.array([row.zeros for row in rows]),
+                np.array(
+                    [row.target * row.size if self.all_or_none else row.zeros for row in rows]
+                ),
                 np.array([(row.loss - self.loss, row.accuracy - self.accuracy) for row in rows]),
             )
             for path, rows in self.by_path.items()
         }
         sizes = {row.path: row.size for row in self.rows}
-        return suggest(curves, sizes, check_sparsity(sparsity), self.loss, self.accuracy)
+        check_sparsity(sparsity)
+        return suggest(curves, sizes, sparsity, self.loss, self.accuracy, self.all_or_none)
 
     def __str__(self) -> str:
         columns = sorted({row.target for row in self.rows if row.target})
@@ -124,7 +132,7 @@ def sensitivity(
     model: keras.Model,
     data: Data,
     *,
-    sparsities: Sequence[float] = SPARSITIES,
+    sparsities: Sequence[float] | None = None,
     loss: Callable | str | None = None,
     filters: Filters = None,
     structure: structures.Structure | None = None,
@@ -137,7 +145,8 @@ def sensitivity(
             unchanged. If it is sparse, its masked kernels are pruned further.
         data: `(x, y)` as arrays, or an iterable of batches `(x, y)` that yields the same ones each
             time. Take data on which choices may be made: not the test set.
-        sparsities: Shares of zeros in (0, 1), at which each kernel is pruned.
+        sparsities: Shares of zeros in (0, 1), at which each kernel is pruned; by default that of
+            the structure, if it has one, otherwise 0.5, 0.7, 0.8, 0.9, 0.95 and 0.98.
         loss: Keras loss, or its name; by default the one that the model was compiled with.
         filters: Which kernels to scan, as in `kt.sparsify`.
         structure: Which sets of weights stay or go together, as in `kt.sparsify`.
@@ -172,10 +181,12 @@ def sensitivity(
     """
     check_model(model)
     check_integer("batch_size", batch_size, low=1)
+    structure, masks = structures.get(structure), get_masks(model)
+    own = SPARSITIES if structure.sparsity is None else (structure.sparsity,)
+    sparsities = own if sparsities is None else sparsities
     shares = sorted({check_sparsity(value, "sparsities") for value in sparsities} - {0.0})
     if not shares:
         raise ValueError(f"`sparsities` must have a value in (0, 1). Received: {sparsities!r}")
-    structure, masks = structures.get(structure), get_masks(model)
     kernels = [k for k in find_kernels(model, filters)[0] if not masks or k.path in masks]
     if not kernels:
         raise ValueError(f"Model {model.name!r} has no kernels to scan.")
@@ -198,7 +209,7 @@ def sensitivity(
             pruned = np.where(kept, value, np.zeros_like(value))
             if np.count_nonzero(pruned) < np.count_nonzero(value):
                 rows.append(row(place, target, tf.constant(pruned)))
-    return Sensitivity(rows, start.loss, start.accuracy)
+    return Sensitivity(rows, start.loss, start.accuracy, structure.sparsity is not None)
 
 
 def _row(kernel, target, value, loss, accuracy) -> SensitivityRow:

@@ -40,13 +40,18 @@ class Suggestion:
 
 
 def suggest(
-    curves: Curves, sizes: Mapping[str, int], sparsity: float, loss: float, accuracy: float
+    curves: Curves,
+    sizes: Mapping[str, int],
+    sparsity: float,
+    loss: float,
+    accuracy: float,
+    all_or_none: bool = False,
 ) -> Suggestion:
     """Shares a sparsity among kernels at the least sum of their losses.
 
     Each kernel's loss is taken to be the lower convex hull of its curve, linear between the points.
     Then the best choice takes the cheapest stretches of all hulls, by loss per zero, until there
-    are enough zeros; only the last one is taken in part.
+    are enough zeros; only the last one is taken in part, unless it must be taken whole.
 
     Args:
         curves: `{kernel path: (zeros, changes)}`: (points,) numbers of zeros, increasing from what
@@ -55,6 +60,7 @@ def suggest(
         sparsity: Share of zeros over all kernels.
         loss: That of the model as it is.
         accuracy: That of the model as it is.
+        all_or_none: Whether a kernel has the zeros of one of its points, not of one between.
 
     Returns:
         The sparsities and what they are expected to cost.
@@ -80,6 +86,8 @@ def suggest(
     total = np.array([loss, accuracy])
     for _, path, length, change in sorted(stretches, key=lambda stretch: stretch[0]):
         part = min(max(left, 0.0), length)
+        if all_or_none:
+            part = length if left > 0 else 0
         zeros[path] += part
         total += change * part / length
         left -= part

@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tickets._checks import check_flag, check_integer, check_model, check_seed
+from keras_tickets._forward.loss import loss_of, mean_loss
 from keras_tickets._tables import render_table
 from keras_tickets._training_step.training import SparseTraining
 from keras_tickets.analysis.batches import Data, batches, map_tensors
-from keras_tickets.analysis.evaluation import labels_of, loss_of, mean_loss
+from keras_tickets.analysis.evaluation import labels_of
 from keras_tickets.analysis.state import all_variables
 from keras_tickets.analysis.worlds.world_batches import too_few_reported, world_batches
 

@@ -3,23 +3,44 @@
 import contextlib
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
 
 @contextlib.contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """What is computed inside has right second derivatives where TensorFlow's are silently wrong.
+    """What is computed inside has right second derivatives where TensorFlow's are wrong or missing.
 
-    These are moments, as in layer normalization, and interpolation between pixels. Layers look
-    both up in TensorFlow's modules when they are traced, so they are replaced there meanwhile.
+    These are moments, as in layer normalization, and interpolation between pixels, which are wrong
+    in silence, and softsign. Layers look them up in TensorFlow's modules when they are traced, so
+    they are replaced there meanwhile.
     """
-    before = tf.nn.moments, tf.image.resize
+    before = tf.nn.moments, tf.image.resize, tf.nn.softsign
     tf.nn.moments, tf.image.resize = _moments, functools.partial(_resize, tf.image.resize)
+    tf.nn.softsign = _softsign
     try:
         yield
     finally:
-        tf.nn.moments, tf.image.resize = before
+        tf.nn.moments, tf.image.resize, tf.nn.softsign = before
+
+
+def second_gradient(tape: tf.GradientTape, result: tf.Tensor, values: Any) -> list:
+    """The gradient of what is made of gradients, 0 by values that it does not depend on.
+
+    Raises:
+        ValueError: TensorFlow does not know the second derivative of an operation in between.
+    """
+    try:
+        return tape.gradient(result, values, unconnected_gradients="zero")
+    except LookupError as error:
+        raise ValueError(
+            f"TensorFlow has no second derivative of an operation of the model: {error}."
+        ) from error
+
+
+def _softsign(features, name=None):
+    return features / (1 + tf.abs(features))
 
 
 def _moments(x, axes, shift=None, keepdims=False, name=None):
