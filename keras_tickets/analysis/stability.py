@@ -147,7 +147,7 @@ def stability(
             used.
         train: `train(model, order)` trains the model in place to the end. All randomness, in data
             order and augmentation, must be a function of the integer `order`. If it compiles the
-            model again, it trains with its own optimizer.
+            model again, it trains with its own optimizer, and the model stays compiled so.
         orders: Number of data orders, or their integers; at least 2 to measure "data_order".
         kinds: What to measure: "pruning", "data_order" or both. Without "pruning" the full network
             is not trained.
