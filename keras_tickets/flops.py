@@ -8,7 +8,8 @@ import keras
 
 from keras_tickets._accounting.costs import LAYERS, Convention, Cost, find_uses, get_convention
 from keras_tickets._checks import check_model
-from keras_tickets._kernels.find import Kernel, multiplied_kernels
+from keras_tickets._kernels.axes import computes_as_keras
+from keras_tickets._kernels.find import Kernel, counted_kernels
 from keras_tickets._kernels.tracing import InputShape
 from keras_tickets._masked_kernel import MaskedKernel
 from keras_tickets._sparse_storage.kernel import SparseKernel
@@ -163,11 +164,12 @@ def flops(
 
     A kernel counts once for each call of its layer and each position of its output: those of a
     recurrent layer for each time step, of a transposed convolution for each position of its input,
-    of attention for each token. Products of queries and keys, and of attention weights and values,
-    are products of two activations. So is the product with an embedding's table where a language
-    model takes its logits; looking up embeddings takes no operation. Never counted: normalization,
-    pooling, softmax, sums of two activations, gates of recurrent layers, and layers that only apply
-    an activation.
+    of attention for each token. Weights of your own layers count in each product of matrices or
+    convolution that they are a factor of. Products of queries and keys, and of attention weights
+    and values, are products of two activations. So is the product with an embedding's table where a
+    language model takes its logits; looking up embeddings takes no operation. Never counted:
+    normalization, pooling, softmax, sums of two activations, gates of recurrent layers, and layers
+    that only apply an activation.
 
     A backward pass takes twice the operations of a forward pass. Methods that grow by dense
     gradients need one every `update_every` steps, at the cost of a dense weight gradient. Training
@@ -194,7 +196,8 @@ def flops(
             missing; `convention` is unknown; `update_every` is negative.
 
     Warns:
-        UserWarning: The size of a product of two activations is not known; it is not counted.
+        UserWarning: The size of a product of two activations is not known; it is not counted. Or
+            kernels are used within loops, of which one pass is counted at most.
 
     Example:
 
@@ -265,7 +268,7 @@ def count_model(
         input_shape: As in `flops`, like the errors and warnings.
     """
     check_model(model)
-    kernels = multiplied_kernels(model)
+    kernels = counted_kernels(model)
     uses = find_uses(model, kernels, input_shape)
     known = {path: cost for path, cost in uses.kernels.items() if cost is not None}
     if unknown := [path for path in uses.kernels if path not in known]:
@@ -278,9 +281,18 @@ def count_model(
             f"{count_text(uses.unknown, 'product')} of two activations cannot be counted, because "
             "their sizes are not known. Pass `input_shape`, without the batch axis."
         )
+    if uses.looped:
+        warn(
+            "Of what a loop or a branch multiplies, one pass is counted at most. Kernels that are "
+            f"used in one: {uses.looped}"
+        )
     # Coefficients in another basis stand for a kernel without zeros.
     records = {id(r.kernel): r for r in masked_kernels(model) if r.basis is None}
-    counted = [Counted(k, records.get(id(k.variable)), known[k.path]) for k in kernels]
+    counted = [
+        Counted(kernel, records.get(id(kernel.variable)), known[kernel.path])
+        for kernel in kernels
+        if known[kernel.path].positions or computes_as_keras(kernel.layer)
+    ]
     return CountedModel(counted, uses.between_activations(convention), convention)
 
 

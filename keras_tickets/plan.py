@@ -12,7 +12,7 @@ from keras_tickets._accounting.sizes import itemsize, stored_kernel, stored_size
 from keras_tickets._accounting.sparsity_plan import PlanRow, SparsityPlan
 from keras_tickets._allocation import allocate
 from keras_tickets._checks import check_model, check_one_of
-from keras_tickets._kernels.find import Filters, Skipped, find_kernels, multiplied_kernels
+from keras_tickets._kernels.find import Filters, Skipped, counted_kernels, find_kernels
 from keras_tickets._masked_kernel import MaskedKernel
 from keras_tickets._storage import STORAGES, why_masked
 
@@ -135,7 +135,7 @@ def summary(sparse_model: keras.Model) -> SparsityPlan:
 
 def _plan(model, kernels, targets, counts, storages, reasons, skipped):
     masked = {kernel.path: kernel for kernel in kernels}
-    multiplied = {kernel.path: kernel for kernel in multiplied_kernels(model)}
+    multiplied = {kernel.path: kernel for kernel in counted_kernels(model)}
     uses = find_uses(model, (multiplied | masked).values())
     costs = uses.kernels
     taken = {k.path: masks.multiplied(k.variable, counts[k.path]) for k in kernels}

@@ -1,5 +1,6 @@
 """What kernels cost: how often a model uses them, and what a convention counts of that."""
 
+import collections
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
@@ -8,9 +9,15 @@ from typing import NamedTuple
 import keras
 
 from keras_tickets._checks import check_one_of
-from keras_tickets._kernels.axes import is_depthwise, is_transposed, output_channels
+from keras_tickets._kernels.axes import (
+    computes_as_keras,
+    is_depthwise,
+    is_separable,
+    is_transposed,
+    output_channels,
+)
 from keras_tickets._kernels.find import Kernel
-from keras_tickets._kernels.products import products_of_activations
+from keras_tickets._kernels.products import Product, find_products, sum_of
 from keras_tickets._kernels.tracing import InputShape, LayerCall, recurrent_layers, trace
 
 
@@ -67,8 +74,8 @@ class Cost:
         activation: Whether the layer then applies an activation function.
     """
 
-    positions: int
-    outputs: int
+    positions: float
+    outputs: float
     bias: bool
     activation: bool
 
@@ -130,11 +137,14 @@ class Uses:
         kernels: `{kernel path: cost}`; the cost is `None` if a size is not known.
         activations: The products of two activations, as the cost of a single weight.
         unknown: Number of products of two activations of which a size is not known.
+        looped: Paths of kernels that are used within loops other than those of recurrent layers:
+            of all passes of a loop, one is counted at most.
     """
 
     kernels: dict[str, Cost | None]
     activations: Cost
     unknown: int
+    looped: list[str]
 
     def between_activations(self, convention: Convention) -> float:
         """Operations of the products of two activations."""
@@ -158,56 +168,103 @@ def find_uses(
 ) -> Uses:
     """Finds what a model multiplies, by tracing it once for inference.
 
+    How Keras's layers use their kernels is known from the shapes in their calls; everything else is
+    read from the graph.
+
     Args:
         model: Built Keras model.
-        kernels: Its kernels.
+        kernels: Its kernels. Embeddings among them are never multiplied.
         input_shape: As in `kt.flops`.
     """
     kernels = list(kernels)
     loops = recurrent_layers(model)
-    callers = {kernel.path: loops.get(id(kernel.layer), kernel.layer) for kernel in kernels}
-    traced = trace(model, callers.values(), input_shape)
+    callers = {
+        kernel.path: loops.get(id(kernel.layer), kernel.layer)
+        for kernel in kernels
+        if not is_table(kernel) and (id(kernel.layer) in loops or computes_as_keras(kernel.layer))
+    }
+    whole = [k for k in kernels if not is_table(k) and k.shape == tuple(k.variable.shape)]
+    traced = trace(model, callers.values(), input_shape, [kernel.variable for kernel in whole])
+    products = find_products(traced)
+    elsewhere = dict(zip((kernel.path for kernel in whole), products.weights, strict=True))
+    looped = {whole[place].path for place in products.in_loops}
+    calls, inner = _calls(traced)
     costs: dict[str, Cost | None] = {}
-    first = set()
+    of_layers: set[int] = set()
     for kernel in kernels:
-        found = [_use(kernel, call) for call in traced.calls if call.layer is callers[kernel.path]]
-        uses = [use for use in found if use is not None]
-        if len(uses) < len(found):
-            costs[kernel.path] = None
-            continue
-        is_first = id(kernel.layer) not in first
-        first.add(id(kernel.layer))
-        costs[kernel.path] = Cost(
-            positions=sum(positions for positions, _ in uses),
-            outputs=sum(outputs for _, outputs in uses),
-            bias=is_first and _has_bias(kernel.layer),
-            activation=is_first and _has_activation(kernel.layer),
-        )
-    products, outputs, unknown = products_of_activations(traced)
-    return Uses(costs, Cost(products, outputs, bias=False, activation=False), unknown)
+        outside = elsewhere.get(kernel.path, Product())
+        caller = id(callers.get(kernel.path))
+        used = calls[caller]
+        if inner[caller] and outside == Product():
+            looped.add(kernel.path)
+            used = [*used, *inner[caller]]
+        total = sum_of([outside, *(_use(kernel, call) for call in used)])
+        costs[kernel.path] = None
+        if total is not None:
+            costs[kernel.path] = _cost(kernel, total.over(traced.batch), of_layers)
+    both = products.activations.over(traced.batch)
+    activations = Cost(both.multiplications, both.elements, bias=False, activation=False)
+    return Uses(costs, activations, products.unknown, sorted(looped))
 
 
-def _use(kernel: Kernel, call: LayerCall) -> tuple[int, int] | None:
-    """How often one call multiplies each weight, and how many outputs it contributes to."""
+def _calls(traced):
+    """By the `id`s of layers: their calls that the outputs need, and those in loops or branches."""
+    needed = traced.computed()
+    calls, inner = collections.defaultdict(list), collections.defaultdict(list)
+    for call in traced.calls:
+        if call.graph is not traced.graph:
+            inner[id(call.layer)].append(call)
+        elif any(output.op in needed for output in call.outputs):
+            calls[id(call.layer)].append(call)
+    return calls, inner
+
+
+def is_table(kernel: Kernel) -> bool:
+    """Whether a kernel is a table of embeddings, which is looked up in."""
+    return isinstance(kernel.layer, keras.layers.Embedding) and kernel.variable.name == "embeddings"
+
+
+def _cost(kernel, total, of_layers) -> Cost:
+    """The cost of a kernel. `of_layers` are the layers of which one was multiplied before."""
+    is_first = id(kernel.layer) not in of_layers
+    if total.multiplications:
+        of_layers.add(id(kernel.layer))
+    finished = _is_finished(kernel, is_first)
+    return Cost(
+        positions=total.over(kernel.size).multiplications,
+        outputs=total.elements,
+        bias=_has_bias(kernel.layer) and (finished or getattr(kernel.layer, "reset_after", False)),
+        activation=_has_activation(kernel.layer) and finished,
+    )
+
+
+def _use(kernel: Kernel, call: LayerCall) -> Product | None:
+    """The products of one call; `None` if a size is not known."""
     source, result = call.inputs[0].shape, call.outputs[0].shape
-    sizes = [*source[1:], *result[1:]]
-    if source.rank is None or result.rank is None or None in sizes:
+    if source.rank is None or result.rank is None or None in [*source, *result]:
         return None
     columns = kernel.size // math.prod((kernel.inputs, *kernel.spatial))
     if isinstance(call.layer, keras.layers.RNN):
-        steps = source[1]
+        batch, steps = source[:2]
         places = 1
         if kernel.spatial:
             places = math.prod(result[1:]) // kernel.outputs
             places //= steps if call.layer.return_sequences else 1
-        return steps * places, steps * places * columns
-    elements = math.prod(result[1:])
-    if is_transposed(kernel.layer):
-        return math.prod(source[1:]) // kernel.inputs, elements
-    if is_depthwise(kernel.layer, kernel.variable):
-        columns *= kernel.inputs
-    positions = max(elements // output_channels(kernel.layer, columns), 1)
-    return positions, positions * columns
+        positions = batch * steps * places
+    elif is_transposed(kernel.layer):
+        return Product(math.prod(source) // kernel.inputs * kernel.size, math.prod(result))
+    else:
+        if is_depthwise(kernel.layer, kernel.variable):
+            columns *= kernel.inputs
+        positions = max(math.prod(result) // output_channels(kernel.layer, columns), 1)
+    return Product(positions * kernel.size, positions * columns)
+
+
+def _is_finished(kernel, is_first):
+    """Whether it is to the products with this kernel that a layer adds its bias."""
+    if is_separable(kernel.layer):
+        return kernel.variable.name.startswith("pointwise")
+    return is_first
 
 
 def _has_bias(layer):

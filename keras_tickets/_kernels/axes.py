@@ -85,9 +85,21 @@ def is_depthwise(layer: keras.layers.Layer, variable: keras.Variable) -> bool:
     return separable or isinstance(layer, _DEPTHWISE) or (grouped and isinstance(layer, _GROUPED))
 
 
+def is_separable(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is a separable convolution, of a depthwise and a pointwise kernel."""
+    return isinstance(layer, _SEPARABLE)
+
+
 def is_transposed(layer: keras.layers.Layer) -> bool:
     """Whether a layer is a transposed convolution."""
     return isinstance(layer, _TRANSPOSED)
+
+
+def computes_as_keras(layer: keras.layers.Layer) -> bool:
+    """Whether Keras or this package says how a layer uses its kernels, and not a user's `call`."""
+    module = getattr(type(layer).call, "__module__", "")
+    known = module.split(".")[0] in ("keras", "keras_tickets")
+    return known and not isinstance(layer, keras.layers.STFTSpectrogram)
 
 
 def output_channels(layer: keras.layers.Layer, kernel_outputs: int) -> int:

@@ -12,6 +12,7 @@ from keras_tickets._checks import compile_regex
 from keras_tickets._kernels.axes import (
     CONVOLUTIONS,
     Axes,
+    computes_as_keras,
     find_axes,
     kernel_shape,
     stays_dense,
@@ -22,6 +23,7 @@ from keras_tickets._kernels.uses import unmultiplied
 
 _VECTOR_LIKE = re.compile(r"(^|_)(gamma|beta|alpha|scale|offset)(_|$)|embed")
 _ADDED_BY_NAME = re.compile(r"(^|_)(cls|class|token|tokens|pos|position|positions)(_|$)")
+_KERNEL = re.compile(r"(^|_)kernel$")
 _FROZEN = "frozen: trainable=False"
 _ADDED = "added or looked up, not multiplied: dense unless `filters` asks for it"
 
@@ -171,6 +173,33 @@ def multiplied_kernels(model: keras.layers.Layer) -> list[Kernel]:
         and not isinstance(layer, keras.layers.Embedding)
         and not _VECTOR_LIKE.search(variable.name)
     ]
+
+
+def counted_kernels(model: keras.layers.Layer) -> list[Kernel]:
+    """Finds all weights that may be multiplied with data as matrices, whatever trains them.
+
+    Of the layers of Keras these are their kernels, also those that are frozen, quantized or trained
+    by LoRA. Of other layers they are all weights of rank 2 or more, some of which may only be added
+    or looked up.
+
+    Args:
+        model: Built Keras model or layer.
+
+    Returns:
+        The kernels, in layer order, with the paths of `find_kernels`.
+    """
+    walk = Walk(model)
+    return [
+        _kernel(path, layer, variable, walk.conv_lstm_cells)
+        for path, layer, variable, _ in walk
+        if len(kernel_shape(variable)) > 1 and _may_be_multiplied(layer, variable)
+    ]
+
+
+def _may_be_multiplied(layer, variable):
+    if computes_as_keras(layer):
+        return _KERNEL.search(variable.name) and not isinstance(layer, keras.layers.Embedding)
+    return keras.backend.is_float_dtype(variable.dtype) and variable.name != "embeddings"
 
 
 def output_kernels(model: keras.Model) -> list[Kernel]:

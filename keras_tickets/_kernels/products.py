@@ -1,31 +1,70 @@
-"""Products of two activations, such as those of queries and keys, in a model's graph."""
+"""Products of matrices in a model's graph: of two activations, or of an activation and a weight."""
 
+import collections
 import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_tickets._kernels.contractions import factors_of, multiplications_of
 from keras_tickets._kernels.tracing import Trace
 from keras_tickets._kernels.uses import dependent_on
 
-_ADJOINTS = ("transpose_a", "adj_x")
-_MATMULS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 _LOOKUPS = ("GatherV2", "ResourceGather")
 
 
-def products_of_activations(trace: Trace) -> tuple[int, int, int]:
-    """Counts the products of matrices that both depend on the model's input.
+class Product(NamedTuple):
+    """Products in a forward pass for all samples of a trace.
 
-    A table that the input's tokens are looked up in counts as such a matrix: where a model
-    multiplies by it, as language models do for their logits, no kernel stands for that product.
-    Products within loops, as of recurrent layers, are not seen.
-
-    Args:
-        trace: A traced forward pass.
-
-    Returns:
-        Number of multiplications, number of elements of the results, and number of products of
-        which a size is not known.
+    Attributes:
+        multiplications: How many.
+        elements: Number of elements of the results.
     """
+
+    multiplications: float = 0
+    elements: float = 0
+
+    def plus(self, other: "Product") -> "Product":
+        """The sum of both."""
+        return Product(*map(sum, zip(self, other, strict=True)))
+
+    def over(self, number: float) -> "Product":
+        """Both numbers divided by another."""
+        return Product(*(int(n // number) if n % number == 0 else n / number for n in self))
+
+
+def sum_of(products: Iterable[Product | None]) -> Product | None:
+    """The sum of products; `None` if one of them is not known."""
+    total = Product()
+    for each in products:
+        if each is None:
+            return None
+        total = total.plus(each)
+    return total
+
+
+class Products(NamedTuple):
+    """The products of matrices in a graph, but for those within loops.
+
+    Attributes:
+        activations: Those whose factors both depend on the model's input. A table that the input's
+            tokens are looked up in counts as such a factor: where a model multiplies by it, as
+            language models do for their logits, no kernel stands for that product.
+        unknown: Number of products of two activations of which a size is not known.
+        weights: For each weight of the trace, its products outside of the recorded calls; `None`
+            if a size is not known.
+        in_loops: Places of the weights that loops outside of the recorded calls use.
+    """
+
+    activations: Product
+    unknown: int
+    weights: list[Product | None]
+    in_loops: set[int]
+
+
+def find_products(trace: Trace) -> Products:
+    """Finds the products of matrices in a traced forward pass."""
     graph = trace.graph
     inputs = [
         tensor
@@ -34,24 +73,58 @@ def products_of_activations(trace: Trace) -> tuple[int, int, int]:
     ]
     data = dependent_on(inputs, graph)
     factors = dependent_on([*inputs, *_tables(graph, data)], graph)
-    multiplications = elements = unknown = 0
-    for operation in graph.get_operations():
-        if operation.type not in (*_MATMULS, "Einsum") or len(operation.inputs) != 2:
+    recorded = {place for call in trace.calls if call.graph is graph for place in call.operations}
+    places = {tensor.ref(): place for place, tensor in enumerate(trace.weights)}
+    activations, unknown = Product(), 0
+    weights: list[Product | None] = [Product()] * len(trace.weights)
+    in_loops: set[int] = set()
+    for operation, place in trace.computed().items():
+        if operation.type.endswith("While") and place not in recorded:
+            in_loops.update(*(_sources(tensor, places) for tensor in operation.inputs))
+        both = factors_of(operation)
+        if both is None or operation.outputs[0].ref() not in data:
             continue
-        used = all(tensor.ref() in factors for tensor in operation.inputs)
-        if not used or operation.outputs[0].ref() not in data:
+        found = _product(operation)
+        if all(tensor.ref() in factors for tensor in both):
+            unknown += found is None
+            activations = activations.plus(found or Product())
+        elif place not in recorded:
+            weight = next(tensor for tensor in both if tensor.ref() not in factors)
+            for source, part in _shares(_sources(weight, places), trace.weights):
+                weights[source] = sum_of([weights[source], found and found.over(1 / part)])
+    return Products(activations, unknown, weights, in_loops)
+
+
+def _product(operation) -> Product | None:
+    multiplications = multiplications_of(operation)
+    if multiplications is None:
+        return None
+    return Product(multiplications, math.prod(operation.outputs[0].shape))
+
+
+def _shares(sources, weights) -> Iterator[tuple[int, float]]:
+    """The weights that a factor is made of, each with its share of the products."""
+    sizes = [math.prod(weights[source].shape) for source in sources]
+    for source, size in zip(sources, sizes, strict=True):
+        yield source, size / sum(sizes)
+
+
+def _sources(tensor, places) -> list[int]:
+    """The weights that a tensor is made of: those that it multiplies to no other, if there are."""
+    near, far = [], []
+    seen = set()
+    waiting = collections.deque([(tensor, near)])
+    while waiting:
+        tensor, found = waiting.popleft()
+        if tensor.ref() in seen:
             continue
-        sizes = [
-            *operation.inputs[0].shape,
-            *operation.inputs[1].shape,
-            *operation.outputs[0].shape,
-        ]
-        if None in sizes:
-            unknown += 1
+        seen.add(tensor.ref())
+        if tensor.ref() in places:
+            found.append(places[tensor.ref()])
             continue
-        multiplications += _multiplications(operation)
-        elements += math.prod(operation.outputs[0].shape)
-    return multiplications, elements, unknown
+        after = far if factors_of(tensor.op) else found
+        waiting.extend((each, after) for each in tensor.op.inputs)
+    return near or far
 
 
 def _tables(graph, data) -> list[tf.Tensor]:
@@ -73,31 +146,3 @@ def _tables(graph, data) -> list[tf.Tensor]:
             found.append(tensor)
         waiting.extend(tensor.op.inputs)
     return found
-
-
-def _multiplications(operation) -> int:
-    first, second = (tensor.shape for tensor in operation.inputs)
-    if operation.type == "Einsum":
-        return _einsum_multiplications(operation.get_attr("equation").decode(), first, second)
-    flipped = any(_is_set(operation, name) for name in _ADJOINTS)
-    summed = first[-2] if flipped else first[-1]
-    return math.prod(operation.outputs[0].shape) * summed
-
-
-def _is_set(operation, name) -> bool:
-    try:
-        return bool(operation.get_attr(name))
-    except ValueError:
-        return False
-
-
-def _einsum_multiplications(equation, first, second) -> int:
-    """The product of the sizes of all labels, each once; "..." stands for further axes."""
-    sizes = {}
-    for labels, shape in zip(equation.split("->")[0].split(","), (first, second), strict=True):
-        before, dots, after = labels.partition("...")
-        middle = len(shape) - len(before) - len(after)
-        named = [*before, *(range(-middle, 0) if dots else ()), *after]
-        for label, size in zip(named, shape, strict=True):
-            sizes[label] = max(size, sizes.get(label, 1))
-    return math.prod(sizes.values())

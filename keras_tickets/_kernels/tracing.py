@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 
 import keras
@@ -20,58 +21,85 @@ class LayerCall:
 
     Attributes:
         layer: The layer.
-        inputs: Its tensor arguments; the first is the main one.
+        inputs: Its tensor arguments in the order of its signature; the first is the main one.
         outputs: The tensors it returned.
+        graph: The graph in which it ran: that of the trace, or that of a loop or branch in it.
+        operations: Places in that graph of what it added.
     """
 
     layer: keras.layers.Layer
     inputs: list[tf.Tensor]
     outputs: list[tf.Tensor]
+    graph: tf.Graph
+    operations: range
 
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """A forward pass for one sample, without computing anything.
+    """A forward pass, without computing anything.
 
     Attributes:
         calls: The calls of the layers that were recorded, in order.
         inputs: The model's symbolic inputs.
         outputs: The model's symbolic outputs.
         graph: The graph that holds them.
+        batch: Number of samples: 1, unless the model takes batches of one size only.
+        weights: The symbolic values of the weights that were asked for.
     """
 
     calls: list[LayerCall]
     inputs: list[tf.Tensor]
     outputs: list[tf.Tensor]
     graph: tf.Graph
+    batch: int
+    weights: list[tf.Tensor]
+
+    def computed(self) -> dict[tf.Operation, int]:
+        """`{operation: its place in the graph}` of those that the outputs need."""
+        needed, waiting = set(), [tensor.op for tensor in self.outputs if tf.is_tensor(tensor)]
+        while waiting:
+            operation = waiting.pop()
+            if operation not in needed:
+                needed.add(operation)
+                waiting += [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]
+        everything = enumerate(self.graph.get_operations())
+        return {operation: place for place, operation in everything if operation in needed}
 
 
 def trace(
-    model: keras.Model, layers: Iterable[keras.layers.Layer], input_shape: InputShape = None
+    model: keras.Model,
+    layers: Iterable[keras.layers.Layer],
+    input_shape: InputShape = None,
+    weights: Iterable[keras.Variable] = (),
 ) -> Trace:
-    """Traces a model for inference with batch size 1.
+    """Traces a model for inference.
 
     Args:
         model: Built Keras model.
         layers: The layers whose calls are recorded.
         input_shape: Shape of the input without the batch axis, or a structure of such shapes, for a
             model that leaves sizes open.
+        weights: Weights of the model that are to have symbolic values.
 
     Raises:
         ValueError: The model does not know the shape of its inputs and `input_shape` is `None`.
     """
     calls, stand_ins, results = [], [], []
-    arguments = _arguments(model, input_shape)
+    arguments, batch = _arguments(model, input_shape)
+    weights = list(weights)
+    specs = [tf.TensorSpec(weight.shape, weight.dtype) for weight in weights]
 
-    def run(arguments):
-        stand_ins.extend(tf.nest.flatten(arguments))
-        results.extend(tf.nest.flatten(model(*arguments[0], **arguments[1], training=False)))
+    def run(arguments, values):
+        stand_ins.extend([tf.nest.flatten(arguments), list(values)])
+        with _keras_compat.masked_scope(list(zip(weights, values, strict=True)), model):
+            outputs = model(*arguments[0], **arguments[1], training=False)
+        results.extend(tf.nest.flatten(outputs))
         return results
 
-    with _recording(layers, calls), keras.StatelessScope():
+    with _recording(layers, calls):
         function = tf.function(run, autograph=False)
-        graph = function.get_concrete_function(arguments).graph
-    return Trace(calls, stand_ins, results, graph)
+        graph = function.get_concrete_function(arguments, specs).graph
+    return Trace(calls, stand_ins[0], results, graph, batch, stand_ins[1])
 
 
 def first_convolutions(model: keras.Model, layers: Iterable[keras.layers.Layer]) -> set[int]:
@@ -145,10 +173,10 @@ def _reads_matrix(operation):
 
 
 def _arguments(model, input_shape):
-    """Specs of the positional and of the named arguments of the model's call."""
+    """Specs of the positional and of the named arguments of the model's call; the batch size."""
     if input_shape is not None:
         specs = _keras_compat.map_shapes(lambda shape: tf.TensorSpec((1, *shape)), input_shape)
-        return [specs], {}
+        return ([specs], {}), 1
     try:
         args, kwargs = call_arguments(model)
     except ValueError as error:
@@ -156,14 +184,19 @@ def _arguments(model, input_shape):
             f"Model {model.name!r} does not know the shape of its inputs. Pass `input_shape`, "
             "without the batch axis."
         ) from error
-    return keras.tree.map_structure(_spec, (list(args), kwargs))
+    arguments = list(args), kwargs
+    tensors = [x for x in keras.tree.flatten(arguments) if isinstance(x, keras.KerasTensor)]
+    sizes = {x.shape[0] for x in tensors if x.shape}
+    batch = sizes.pop() if len(sizes) == 1 else None
+    specs = keras.tree.map_structure(lambda x: _spec(x, batch or 1), arguments)
+    return specs, batch or 1
 
 
-def _spec(argument):
+def _spec(argument, batch):
     if not isinstance(argument, keras.KerasTensor):
         return argument
     kind = tf.SparseTensorSpec if argument.sparse else tf.TensorSpec
-    return kind((1, *argument.shape[1:]), argument.dtype)
+    return kind((batch, *argument.shape[1:]), argument.dtype)
 
 
 @contextlib.contextmanager
@@ -182,10 +215,16 @@ def _recording(layers, calls):
 
 
 def _recorder(layer, call, calls):
+    signature = inspect.signature(call)
+
     def recorded(*args, **kwargs):
+        graph = tf.compat.v1.get_default_graph()
+        before = len(graph.get_operations())
         outputs = call(*args, **kwargs)
-        tensors = [t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t)]
-        calls.append(LayerCall(layer, tensors, tf.nest.flatten(outputs)))
+        made = range(before, len(graph.get_operations()))
+        arguments = signature.bind(*args, **kwargs).arguments.values()
+        tensors = [t for each in arguments for t in tf.nest.flatten(each) if tf.is_tensor(t)]
+        calls.append(LayerCall(layer, tensors, tf.nest.flatten(outputs), graph, made))
         return outputs
 
     return recorded

@@ -1,0 +1,57 @@
+"""Operations of a graph that multiply and sum: products of matrices, einsums and convolutions."""
+
+import math
+
+import tensorflow as tf
+
+_ADJOINTS = ("transpose_a", "adj_x")
+_MATMULS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
+_CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
+_TRANSPOSED = ("Conv2DBackpropInput", "Conv3DBackpropInputV2")
+
+
+def factors_of(operation: tf.Operation) -> list[tf.Tensor] | None:
+    """The two factors, of a convolution the filter last; `None` if it is no product."""
+    inputs = list(operation.inputs)
+    if operation.type in _TRANSPOSED:
+        return [inputs[2], inputs[1]]
+    known = operation.type in (*_MATMULS, *_CONVOLUTIONS, "Einsum")
+    return inputs if known and len(inputs) == 2 else None
+
+
+def multiplications_of(operation: tf.Operation) -> int | None:
+    """How many multiplications a product takes; `None` if a size is not known."""
+    both = factors_of(operation) or []
+    first, second = (tensor.shape for tensor in both)
+    result = operation.outputs[0].shape
+    if any(shape.rank is None or None in shape for shape in (first, second, result)):
+        return None
+    if operation.type == "Einsum":
+        return _einsum_multiplications(operation.get_attr("equation").decode(), first, second)
+    if operation.type == "DepthwiseConv2dNative":
+        return math.prod(result) * math.prod(second[:2])
+    if operation.type in _CONVOLUTIONS:
+        return math.prod(result) * math.prod(second[:-1])
+    if operation.type in _TRANSPOSED:
+        return math.prod(first) * math.prod(second[:-1])
+    flipped = any(_is_set(operation, name) for name in _ADJOINTS)
+    return math.prod(result) * (first[-2] if flipped else first[-1])
+
+
+def _is_set(operation, name) -> bool:
+    try:
+        return bool(operation.get_attr(name))
+    except ValueError:
+        return False
+
+
+def _einsum_multiplications(equation, first, second) -> int:
+    """The product of the sizes of all labels, each once; "..." stands for further axes."""
+    sizes = {}
+    for labels, shape in zip(equation.split("->")[0].split(","), (first, second), strict=True):
+        before, dots, after = labels.partition("...")
+        middle = len(shape) - len(before) - len(after)
+        named = [*before, *(range(-middle, 0) if dots else ()), *after]
+        for label, size in zip(named, shape, strict=True):
+            sizes[label] = max(size, sizes.get(label, 1))
+    return math.prod(sizes.values())
