@@ -1,6 +1,7 @@
 """Resolves steps given in epochs or as shares to optimizer steps, once, and saves them."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
@@ -73,6 +74,28 @@ class ResolvedSteps:
         if self.known is None:
             self._keep()
         return self.known if self.known != self._resolve() else None
+
+    @contextlib.contextmanager
+    def assuming(self, total_steps: int) -> Iterator[None]:
+        """Within it, steps that are not known are resolved by this length. None is kept.
+
+        Args:
+            total_steps: Optimizer steps of the whole training.
+
+        Raises:
+            ValueError: A step cannot be resolved, or the steps are not allowed.
+        """
+        if self.known is not None:
+            yield
+            return
+        before = self._length
+        try:
+            self._length = {**before, "total_steps": total_steps}
+            self._keep()
+            yield
+        finally:
+            self._length = before
+            self._variable.assign(-tf.ones_like(self._variable))
 
     def in_graph(self) -> list[tf.Tensor]:
         """The steps as int64 scalars.

@@ -172,10 +172,11 @@ def flops(
     that only apply an activation.
 
     A backward pass takes twice the operations of a forward pass. Methods that grow by dense
-    gradients need one every `update_every` steps, at the cost of a dense weight gradient. Training
-    is counted with the present masks. If the model is compiled with a pruning method, it is counted
-    with the mean number of weights over the ramp, which starts from all of them: over the whole
-    training if `fit` or `set_total_steps` has told its length, otherwise over the steps taken.
+    gradients need one every `update_every` steps, at the cost of a dense weight gradient; that of
+    `TopKAST` is of the backward set. Training is counted with the present masks. If the model is
+    compiled with a pruning method, it is counted with the mean number of weights over the ramp,
+    which starts from all of them unless the first masks leave fewer: over the whole training if
+    `fit` or `set_total_steps` has told its length, otherwise over the steps taken.
     `kt.training_cost` follows the course of a training instead, step by step.
 
     Args:
@@ -227,7 +228,8 @@ def flops_of(model: keras.Model, counted: CountedModel, update_every: int | None
     """
     counting, between = counted.convention, counted.between_activations
     optimizer = getattr(model, "optimizer", None)
-    rows, in_training = [], []
+    rows, in_training, gradients = [], [], []
+    wanted = getattr(optimizer, "weights_with_gradients", None)
     for each in counted.kernels:
         size = each.kernel.size
         row = FlopsRow(
@@ -241,11 +243,16 @@ def flops_of(model: keras.Model, counted: CountedModel, update_every: int | None
         course = getattr(optimizer, "weights_in_training", None)
         phases = course(each.record) if each.record and course else [(1, each.kept)]
         in_training.append(each.cost.mean(phases, counting))
+        trained = wanted(each.record) if each.record and wanted else size
+        dense_phases = [(steps, max(weights, trained)) for steps, weights in phases]
+        gradients.append(each.cost.mean(dense_phases, counting))
     inference = math.fsum([between, *(row.inference for row in rows)])
     dense = math.fsum([between, *(row.dense_inference for row in rows)])
     if update_every is None:
         update_every = getattr(optimizer, "dense_gradient_every", None)
-    training = training_flops(math.fsum([between, *in_training]), dense, update_every)
+    training = training_flops(
+        math.fsum([between, *in_training]), math.fsum([between, *gradients]), update_every
+    )
     return Flops(
         rows,
         inference,
@@ -296,12 +303,13 @@ def count_model(
     return CountedModel(counted, uses.between_activations(convention), convention)
 
 
-def training_flops(inference: float, dense_inference: float, update_every: int | None) -> float:
+def training_flops(inference: float, gradients: float, update_every: int | None) -> float:
     """Operations of a training step for one sample, averaged over steps.
 
     Args:
         inference: Operations of a sparse forward pass, averaged over steps.
-        dense_inference: Operations of a dense one.
+        gradients: Operations of the gradients of all weights, those of a dense forward pass; of
+            fewer where the method takes the gradients of fewer.
         update_every: Steps between dense gradients; 0 if every step needs one, `None` for methods
             that need none.
 
@@ -320,7 +328,7 @@ def training_flops(inference: float, dense_inference: float, update_every: int |
         raise ValueError(
             f"`update_every` must be at least 0. Received: update_every={update_every}"
         )
-    growing = 2 * inference + dense_inference
+    growing = 2 * inference + gradients
     return (3 * inference * update_every + growing) / (update_every + 1)
 
 

@@ -1,5 +1,6 @@
 """The operations of a whole training, step by step: planned, just done, or in a work directory."""
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -119,8 +120,10 @@ def training_cost(
     Args:
         trained: A compiled model, or a work directory of `keras-tickets train` with one finished
             training or with finished levels of pruning.
-        steps: Optimizer steps of the whole training. By default what `fit` or `set_total_steps` of
-            the optimizer has told, or else those taken; of a work directory, those of its summary.
+        steps: Optimizer steps of the whole training, over which updates and ramps are counted.
+            Points in training that are already known stay where they are. By default what `fit` or
+            `set_total_steps` of the optimizer has told, or else those taken; of a work directory,
+            those of its summary.
         batch_size: Examples of a step.
         dense_steps: Steps of the dense training to compare with; `steps` by default. A training
             of five times the length of the dense one has a fifth.
@@ -133,8 +136,9 @@ def training_cost(
 
     Raises:
         TypeError: `trained` is neither a Keras 3 model nor a path, or a number is not an integer.
-        ValueError: The length of training is not known, or is not positive; `scored_examples` needs
-            a `batch_size`; `convention` is unknown; a file is damaged.
+        ValueError: The length of training is not known, or is not positive, or a point in training
+            is given in epochs, of which the length is not known; `scored_examples` needs a
+            `batch_size`; `convention` is unknown; a file is damaged.
         OSError: A file of the work directory cannot be read.
 
     Example:
@@ -160,6 +164,7 @@ def training_cost(
     if not isinstance(trained, keras.Model):
         trained, found, levels = _read(trained)
     counted = count_model(trained, counting, input_shape)
+    assumed = steps
     steps = _chosen("steps", steps, found.get("steps") or _steps_of(trained))
     if steps is None:
         raise ValueError(
@@ -172,7 +177,8 @@ def training_cost(
         raise ValueError(
             f"`scored_examples` needs a `batch_size`. Received: scored_examples={scored}"
         )
-    cost = cost_of(trained, counted, steps, batch_size, scored, levels)
+    with _assuming(trained, assumed):
+        cost = cost_of(trained, counted, steps, batch_size, scored, levels)
     return dataclasses.replace(cost, dense_steps=_chosen("dense_steps", dense_steps, steps) or 0)
 
 
@@ -218,6 +224,12 @@ def _steps_of(model: keras.Model) -> int | None:
     if optimizer is None:
         return None
     return getattr(optimizer, "steps_in_training", 0) or int(optimizer.iterations.numpy()) or None
+
+
+def _assuming(model: keras.Model, steps: int | None):
+    """Within it, the optimizer of a model counts as in a training of the given length, if any."""
+    assuming = getattr(getattr(model, "optimizer", None), "assuming", None)
+    return assuming(steps) if assuming and steps is not None else contextlib.nullcontext()
 
 
 def _course(model: keras.Model, counted: Counted, levels: Sequence[tuple[int, Mapping]]):

@@ -75,14 +75,44 @@ def test_the_updates_are_those_that_happen():
 
 def test_while_the_length_is_not_known_rigl_costs_what_the_paper_says():
     model = compiled(optimizers.RigL("sgd", update_every=10), steps=None)
-    expected = (30 * SPARSE + 2 * SPARSE + DENSE) / 11
-    assert kt.training_cost(model, steps=STEPS).per_sample == pytest.approx(expected, rel=1e-12)
-    assert kt.flops(model).training == expected
+    assert kt.flops(model).training == (30 * SPARSE + 2 * SPARSE + DENSE) / 11
 
 
-def test_several_batches_for_one_update():
-    model = compiled(optimizers.RigL("sgd", update_every=20, mean_over=4))
-    dense = 4 * len(updates(20))
+METHODS = {
+    "rigl": lambda: optimizers.RigL("sgd", update_every=10),
+    "rigl at known steps": lambda: optimizers.RigL("sgd", update_every=10, begin=50, end=500),
+    "gradual": lambda: optimizers.GradualMagnitude("sgd", update_every=50),
+    "gradual, global": lambda: optimizers.GradualMagnitude("sgd", update_every=50, scope="global"),
+    "gradual at known steps": lambda: optimizers.GradualMagnitude("sgd", begin=50, end=500),
+    "straight through": lambda: optimizers.StraightThrough("sgd", begin=0.25),
+    "top-kast": lambda: optimizers.TopKAST("sgd", update_every=50),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_length_that_is_given_counts_as_one_that_was_told(method):
+    told = kt.training_cost(compiled(METHODS[method]())).per_sample
+    model = kt.sparsify(dense_model(), 0.75, distribution="uniform")
+    model.compile(METHODS[method](), loss="mse")
+    assert kt.training_cost(model, steps=STEPS).per_sample == told
+    window = getattr(model.optimizer, "window", None)
+    assert window is None or window == (50, 500), "nothing is kept of the given length"
+    assert kt.training_cost(model, steps=2 * STEPS).steps == 2 * STEPS
+
+
+def test_a_given_length_does_not_move_what_is_known():
+    model = compiled(optimizers.RigL("sgd", update_every=20, end=500))
+    expected = 3 * SPARSE + 24 * (DENSE - SPARSE) / 5000
+    assert kt.training_cost(model, steps=5000).per_sample == pytest.approx(expected, rel=1e-12)
+    in_epochs = compiled(optimizers.RigL("sgd", update_every=20, end="5ep"), steps=None)
+    with pytest.raises(ValueError, match="5ep.*steps_per_epoch"):
+        kt.training_cost(in_epochs, steps=5000)
+
+
+@pytest.mark.parametrize("batches", [1, 3, 4, 7, 20])
+def test_several_batches_for_one_update(batches):
+    model = compiled(optimizers.RigL("sgd", update_every=20, mean_over=batches))
+    dense = batches * len(updates(20))
     expected = 2 * SPARSE + (dense * DENSE + (STEPS - dense) * SPARSE) / STEPS
     assert kt.training_cost(model).per_sample == pytest.approx(expected, rel=1e-12)
 
@@ -95,10 +125,17 @@ def test_growth_by_momentum_takes_a_dense_gradient_at_every_step():
 def test_top_kast_takes_the_gradient_of_its_backward_set():
     model = compiled(optimizers.TopKAST("sgd"), mask="ones", steps=None)
     cost = kt.training_cost(model, steps=STEPS)  # before the first step, too
-    assert cost.per_sample == 2 * SPARSE + forward(256, 64)
+    expected = 3 * DENSE + (STEPS - 1) * (2 * SPARSE + forward(256, 64))
+    assert cost.per_sample == pytest.approx(expected / STEPS, rel=1e-12)
     wider = compiled(optimizers.TopKAST("sgd", backward_sparsity=0.25), mask="ones", steps=None)
     cost = kt.training_cost(wider, steps=STEPS)
-    assert cost.per_sample == 2 * SPARSE + forward(384, 96)
+    expected = 3 * DENSE + (STEPS - 1) * (2 * SPARSE + forward(384, 96))
+    assert cost.per_sample == pytest.approx(expected / STEPS, rel=1e-12)
+
+
+def test_the_papers_formula_with_the_gradient_of_a_backward_set():
+    model = compiled(optimizers.TopKAST("sgd", backward_sparsity=0.25), steps=None)
+    assert kt.flops(model).training == 2 * SPARSE + forward(384, 96)
 
 
 def test_the_first_step_of_top_kast_uses_all_weights():
@@ -126,6 +163,28 @@ def test_gradual_pruning_follows_its_ramp(regrow):
             kept = tuple(n - int(np.floor(sparsity * n + 1e-9)) for n in (512, 128))
     expected = 2 * np.mean(passes) + (DENSE if regrow else np.mean(passes))
     assert kt.training_cost(model).per_sample == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("start", ["drawn", "set", "frozen"])
+def test_a_ramp_that_begins_from_fewer_weights(start):
+    drawn = kt.schedules.PolynomialDecay(final_sparsity=0.9)
+    optimizer = optimizers.GradualMagnitude("sgd", drawn, update_every=3, begin=2, end=10)
+    mask = "ones" if start == "set" else "magnitude"
+    model = kt.sparsify(dense_model(), 0.5, distribution="uniform", mask=mask)
+    if start == "set":
+        masks = kt.get_masks(model).items()
+        kt.set_masks(model, {path: np.arange(m.size).reshape(m.shape) % 3 > 0 for path, m in masks})
+    if start == "frozen":
+        model.get_layer("second").trainable = False
+    model.compile(optimizer, loss="mse")
+    before = kt.training_cost(model, steps=16).per_sample
+    rng, passes = np.random.default_rng(0), []
+    model.set_total_steps(16)
+    for _ in range(16):
+        passes.append(3 * forward(*(np.count_nonzero(m) for m in kt.get_masks(model).values())))
+        model.train_on_batch(rng.normal(size=(8, 16)), rng.normal(size=(8, 4)))
+    assert before == pytest.approx(np.mean(passes), rel=1e-12)
+    assert kt.training_cost(model).per_sample == pytest.approx(before, rel=1e-12)
 
 
 def test_longer_training_and_scores_against_one_dense_training():

@@ -1,6 +1,7 @@
 """What a method of sparse training says: when masks change, how, and what it starts from."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -32,6 +33,7 @@ class Method:
     storages: tuple[str, ...] = ("masked",)
     iterations: Any
     _steps_in_training = 0
+    _assumed_steps: int | None = None
 
     def check_storage(self, kernels: Iterable[MaskedKernel | SparseKernel]) -> None:
         """Checks that the method can train kernels that are stored as these are.
@@ -148,7 +150,25 @@ class Method:
     @property
     def steps_in_training(self) -> int:
         """Optimizer steps of the whole training; those taken so far if its length is not known."""
+        if self._assumed_steps is not None:
+            return self._assumed_steps
         return max(self._steps_in_training, int(self.iterations.numpy()))
+
+    @contextlib.contextmanager
+    def assuming(self, steps: int) -> Iterator[None]:
+        """Within it, the method counts as in a training of this length. Nothing is kept of it.
+
+        Args:
+            steps: Optimizer steps of the whole training.
+
+        Raises:
+            ValueError: A point in training depends on more than their number.
+        """
+        self._assumed_steps = steps
+        try:
+            yield
+        finally:
+            self._assumed_steps = None
 
     def check_calendar(self, first: int, last: int) -> None:
         """Warns where a training does not do what the method plans.

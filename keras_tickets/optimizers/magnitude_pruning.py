@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_tickets import _keras_compat, schedules
 from keras_tickets._checks import check_one_of
+from keras_tickets._masked_kernel import MaskedKernel
 from keras_tickets._selection import exact
 from keras_tickets._selection.counts import sparsity_of
 from keras_tickets._tables import count_text
@@ -84,6 +85,8 @@ class MagnitudePruning(PeriodicOptimizer):
         )
         self.schedule = schedule
         self.scope = check_one_of("scope", scope, SCOPES)
+        self._kernels: tuple[MaskedKernel, ...] = ()
+        self._first_counts: dict[int, int] = {}
 
     def _settled_by(self, schedule, given) -> dict:
         """The calendar of a schedule that brings its own; refuses arguments that contradict it."""
@@ -102,8 +105,19 @@ class MagnitudePruning(PeriodicOptimizer):
         return schedule.calendar
 
     @_keras_compat.without_tracking
+    def take_first_masks(self, kernels):
+        super().take_first_masks(kernels)
+        self._kernels = tuple(kernel for kernel in kernels if kernel.kernel.trainable)
+
+    def set_total_steps(self, total_steps, steps_per_epoch=None):
+        super().set_total_steps(total_steps, steps_per_epoch)
+        if not int(self.iterations.numpy()):
+            self._first_counts = {id(kernel): kernel.count() for kernel in self._kernels}
+
+    @_keras_compat.without_tracking
     def build(self, variables):
         super().build(variables)
+        self._kernels = tuple(state.masked for state in self.kernel_states)
         for state in self.kernel_states:
             masked, layout = state.masked, state.masked.layout
             if self.schedule.final_sparsity is None:
@@ -163,8 +177,8 @@ class MagnitudePruning(PeriodicOptimizer):
         return self.schedule.sparsity(step, begin, end, target)
 
     def _total_sparsity(self, step):
-        records = [state.masked for state in self.kernel_states]
-        size, target = sum(r.size for r in records), sum(r.target for r in records)
+        size = sum(kernel.size for kernel in self._kernels)
+        target = sum(kernel.target for kernel in self._kernels)
         return self._sparsity(step, sparsity_of(size, target))
 
     def update_masks(self, strategy, states, dense, step):
@@ -212,29 +226,39 @@ class MagnitudePruning(PeriodicOptimizer):
         ]
 
     def weights_in_training(self, masked):
-        """What the ramp leaves in the course of training, beginning with all weights.
+        """What the ramp leaves in the course of training, beginning with the first masks.
 
         In a global ranking the kernel's share of the zeros is taken to be what it is now.
         """
         steps = self.steps_in_training
-        if self.window is None or not (self.built and steps):
+        if self.window is None or not steps or not any(masked is each for each in self._kernels):
             return super().weights_in_training(masked)
         due = tf.range(steps, dtype=tf.int64)
         due = tf.boolean_mask(due, self.in_calendar(due))
         durations = np.diff([0, *(due.numpy() + 1), steps])
+        first = self._first_count(masked)
+        left = self._left(masked, due)
+        if not self.trains_off_mask:
+            left = np.minimum(left, first)
+        return list(zip(durations.tolist(), [first, *left.tolist()], strict=True))
+
+    def _first_count(self, masked):
+        """Number of weights at the beginning of training; all where a file does not tell."""
+        if int(self.iterations.numpy()):
+            return self._first_counts.get(id(masked), masked.size)
+        return masked.count()
+
+    def _left(self, masked, due):
+        """Number of weights that each of the updates leaves of a kernel."""
         if self.scope == "local":
             layout = masked.layout
             left = self.schedule.left(layout.units, self._sparsity(due, masked.sparsity))
-            left = left.numpy() * layout.groups * layout.unit_size
-        else:
-            records = [state.masked for state in self.kernel_states]
-            total = sum(record.size for record in records)
-            zeros = total - sum(record.count() for record in records)
-            share = (masked.size - masked.count()) / zeros if zeros else masked.size / total
-            pruned = total - self.schedule.left(total, self._total_sparsity(due)).numpy()
-            left = np.maximum(masked.size - pruned * share, 0)
-        weights = [masked.size, *left.tolist()]
-        return list(zip(durations.tolist(), weights, strict=True))
+            return left.numpy() * layout.groups * layout.unit_size
+        total = sum(kernel.size for kernel in self._kernels)
+        zeros = total - sum(kernel.count() for kernel in self._kernels)
+        share = (masked.size - masked.count()) / zeros if zeros else masked.size / total
+        pruned = total - self.schedule.left(total, self._total_sparsity(due)).numpy()
+        return np.maximum(masked.size - pruned * share, 0)
 
     @property
     def dense_gradient_every(self):

@@ -1,5 +1,7 @@
 """The calendar that methods with regular updates share."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -86,6 +88,11 @@ class PeriodicOptimizer(SparseOptimizer):
                 f"training of {count_text(total_steps, 'step')} does not alter that. Compile with "
                 "a new optimizer to start over."
             )
+
+    @contextlib.contextmanager
+    def assuming(self, steps):
+        with super().assuming(steps), self._bounds.assuming(steps):
+            yield
 
     @property
     def window(self) -> tuple[int, int] | None:
@@ -180,8 +187,12 @@ class PeriodicOptimizer(SparseOptimizer):
         if not every or self.window is None or not steps:
             return super().dense_gradient_share
         due = self.in_calendar(tf.range(steps, dtype=tf.int64))
-        batches = self.update_every / every  # of each update, in units of a step's
-        return float(tf.math.count_nonzero(due)) * batches / steps
+        return float(tf.math.count_nonzero(due)) * self.dense_steps_per_update / steps
+
+    @property
+    def dense_steps_per_update(self) -> float:
+        """In how many steps an update takes dense gradients; a batch may be a part of a step."""
+        return 1.0
 
     def get_config(self):
         return {

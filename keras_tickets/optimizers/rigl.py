@@ -175,6 +175,10 @@ class RigL(DropAndGrow):
         """Counted in batches: `mean_over` of those between two updates need a dense gradient."""
         return self.update_every * self.batches_per_step // self.mean_over
 
+    @property
+    def dense_steps_per_update(self):
+        return self.mean_over / self.batches_per_step
+
     def get_config(self):
         return {
             **super().get_config(),
