@@ -177,7 +177,7 @@ def training_cost(
         raise ValueError(
             f"`scored_examples` needs a `batch_size`. Received: scored_examples={scored}"
         )
-    with _assuming(trained, assumed):
+    with assuming(trained, assumed):
         cost = cost_of(trained, counted, steps, batch_size, scored, levels)
     return dataclasses.replace(cost, dense_steps=_chosen("dense_steps", dense_steps, steps) or 0)
 
@@ -226,10 +226,15 @@ def _steps_of(model: keras.Model) -> int | None:
     return getattr(optimizer, "steps_in_training", 0) or int(optimizer.iterations.numpy()) or None
 
 
-def _assuming(model: keras.Model, steps: int | None):
-    """Within it, the optimizer of a model counts as in a training of the given length, if any."""
-    assuming = getattr(getattr(model, "optimizer", None), "assuming", None)
-    return assuming(steps) if assuming and steps is not None else contextlib.nullcontext()
+def assuming(model: keras.Model, steps: int | None) -> contextlib.AbstractContextManager:
+    """Within it, the optimizer of a model counts as in a training of the given length, if any.
+
+    Args:
+        model: The model, compiled or not.
+        steps: Optimizer steps; `None` for what the optimizer knows.
+    """
+    within = getattr(getattr(model, "optimizer", None), "assuming", None)
+    return within(steps) if within and steps is not None else contextlib.nullcontext()
 
 
 def _course(model: keras.Model, counted: Counted, levels: Sequence[tuple[int, Mapping]]):

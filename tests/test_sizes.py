@@ -118,3 +118,17 @@ def test_the_plan_prints_sizes_within_80_columns():
     text = str(kt.plan(kt.models.lenet_300_100(), 0.9))
     assert "stored: dense 1.1 MB, bit mask" in text and "8-bit deltas" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("structure", "inputs", "bits"),
+    [(kt.structures.FanIn(), 16, 4), (kt.structures.NM(2, 4), 4, 2)],
+)
+def test_a_single_group_has_places_too(structure, inputs, bits):
+    network = keras.Sequential([keras.Input((inputs,)), layers.Dense(1, name="fc")])
+    for table in (
+        kt.plan(network, 0.5, structure=structure, distribution="uniform"),
+        kt.summary(kt.sparsify(network, 0.5, structure=structure, distribution="uniform")),
+    ):
+        weights = inputs // 2
+        assert table.sizes["n_of_m"] == 4 + 4 * weights + -(-weights * bits // 8)

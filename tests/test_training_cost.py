@@ -248,6 +248,33 @@ def test_a_work_directory_costs_what_its_training_did(tmp_path):
     assert summary["sizes"]["dense"] > summary["sizes"]["deltas"] > summary["sizes"]["bit_mask"]
 
 
+class StopAfterTwo(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = epoch == 1
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    slow_unless(
+        lambda optimizer: optimizer is optimizers.RigL,
+        [optimizers.RigL, optimizers.GradualMagnitude],
+    ),
+)
+def test_a_training_that_a_callback_stops_costs_what_was_taken(optimizer, tmp_path):
+    run = experiment(
+        optimizer=lambda: optimizer(keras.optimizers.SGD(0.1), update_every=2),
+        epochs=4,
+        callbacks=(StopAfterTwo,),
+    )
+    summary = train(run, tmp_path, verbose=0)
+    assert summary["steps"] == run.total_steps // 2
+    cost = kt.training_cost(tmp_path)
+    assert (cost.total, cost.ratio) == (
+        summary["training_flops"],
+        summary["training_course_ratio"],
+    )
+
+
 @pytest.mark.slow
 def test_masks_chosen_before_training_cost_their_scores(tmp_path):
     run = experiment(

@@ -52,10 +52,9 @@ def stored_kernel(
         layout: How a structure divides the kernel; `None` if it is not known.
         mask: The mask; `None` if it has not been drawn.
     """
-    grouped = layout is not None and layout.groups > 1 and layout.unit_size == 1
     shape = kernel_shape(variable)
     matrix = (math.prod(shape[:-1]), shape[-1])
-    group = layout.units if layout is not None and grouped else None
+    group = layout.units if layout is not None and layout.has_groups else None
     return StoredKernel(matrix, nonzeros, itemsize(variable), group, mask)
 
 

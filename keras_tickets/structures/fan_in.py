@@ -60,6 +60,8 @@ class FanIn(Structure):
 
 
 class _Neurons(Layout):
+    has_groups = True
+
     def __init__(self, kernel, ablation):
         self.matrix = Matrix(kernel)
         super().__init__(groups=self.matrix.outputs, units=self.matrix.fan_in, unit_size=1)

@@ -60,6 +60,8 @@ class NM(Structure):
 
 
 class _Groups(Layout):
+    has_groups = True
+
     def __init__(self, matrix, m):
         super().__init__(groups=matrix.outputs * matrix.fan_in // m, units=m, unit_size=1)
         self.matrix = matrix

@@ -116,6 +116,11 @@ class Layout(abc.ABC):
         self.units = units
         self.unit_size = unit_size
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether a mask takes as many single weights from each group, be it the only one."""
+        return self.groups > 1 and self.unit_size == 1
+
     @abc.abstractmethod
     def pool(self, values: tf.Tensor) -> tf.Tensor:
         """One value for each unit: the mean of its scores, or whether any of its mask is `True`.

@@ -89,7 +89,9 @@ class Fit:
         directory.save_model(model)
         scored = self.start.scored_examples if isinstance(self.start, Pruned) else 0
         method = self._method(model)
-        summary = summarize(run, model, method, results, steps, checkpoint.seconds, scored)
+        # A callback may have stopped the training early.
+        taken = (checkpoint.epochs[-1] + 1) * dataset.steps_per_epoch
+        summary = summarize(run, model, method, results, taken, checkpoint.seconds, scored)
         if model.optimizer.track_exploration:
             summary["exploration"] = model.optimizer.exploration
         return summary

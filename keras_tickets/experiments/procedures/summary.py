@@ -7,7 +7,7 @@ import keras
 from keras_tickets._accounting.costs import LAYERS
 from keras_tickets.experiments.procedures.procedure import Run
 from keras_tickets.flops import count_model, flops_of
-from keras_tickets.training_cost import cost_of
+from keras_tickets.training_cost import assuming, cost_of
 
 
 def summarize(
@@ -37,9 +37,11 @@ def summarize(
     """
     experiment = run.experiment
     kernels, counted = experiment.plan_of(model), count_model(model, LAYERS)
-    operations = flops_of(model, counted)
     trained = sum(steps for steps, _ in levels) if levels else steps
-    cost = cost_of(model, counted, trained, experiment.batch_size, scored_examples, levels)
+    taken = getattr(getattr(model, "optimizer", None), "iterations", None)
+    with assuming(model, None if taken is None else int(taken.numpy()) or None):
+        operations = flops_of(model, counted)
+        cost = cost_of(model, counted, trained, experiment.batch_size, scored_examples, levels)
     return {
         "experiment": experiment.name or f"{experiment.source.name}/{method}",
         "dataset": experiment.source.name,
