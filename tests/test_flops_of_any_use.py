@@ -95,6 +95,36 @@ def test_kernels_of_custom_layers_by_what_the_graph_does():
     assert products(model) == 2 * 3 * 11 * 7 + 2 * 3 * 11 * 5
 
 
+class Subclass(layers.Conv2D):
+    def call(self, x):
+        return 2 * super().call(x)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_subclass_of_a_layer_of_keras(groups):
+    model = chain(Subclass(6, 3, groups=groups, activation="relu"), shape=(8, 8, 4))
+    weights = 9 * 4 // groups * 6
+    assert products(model) == 2 * 36 * weights
+    assert kt.flops(model).inference == 36 * (2 * weights - 6) + 2 * 36 * 6
+
+
+class Selected(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.fc = layers.Dense(4)
+
+    def call(self, x):
+        return self.fc(tf.boolean_mask(x, x[..., 0] > 0))
+
+
+def test_a_size_that_the_data_decides_is_said():
+    model = Selected()
+    model(np.ones((2, 3, 7), "float32"))
+    with pytest.raises(ValueError, match="kernel.*depends on the values"):
+        kt.flops(model)
+    assert kt.plan(model, 0.5).flops is None
+
+
 class Fused(layers.Layer):
     """Three kernels in one product, and one kernel in two."""
 

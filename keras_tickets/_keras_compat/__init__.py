@@ -51,6 +51,7 @@ from keras_tickets._keras_compat.optimizers import without_tracking as without_t
 from keras_tickets._keras_compat.saving import AskedBeforeSavedModel as AskedBeforeSavedModel
 from keras_tickets._keras_compat.saving import made_without_weights as made_without_weights
 from keras_tickets._keras_compat.saving import trusted as trusted
+from keras_tickets._keras_compat.scopes import called_graph as called_graph
 from keras_tickets._keras_compat.scopes import current_state as current_state
 from keras_tickets._keras_compat.scopes import functional_scope as functional_scope
 from keras_tickets._keras_compat.scopes import masked_scope as masked_scope

@@ -121,6 +121,16 @@ class _ReadingScope(_CarryingScope):
         return value
 
 
+def called_graph(graph: tf.Graph, name: str) -> tf.Graph:
+    """The graph of a function that an operation of another graph calls.
+
+    Args:
+        graph: The graph of the call.
+        name: Name of the function.
+    """
+    return graph._get_function(name).graph
+
+
 def name_after_layers(graph: tf.Graph) -> None:
     """Lets a graph name operations after the layers that make them.
 

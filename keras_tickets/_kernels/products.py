@@ -2,15 +2,17 @@
 
 import collections
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_tickets import _keras_compat
 from keras_tickets._kernels.contractions import factors_of, multiplications_of
 from keras_tickets._kernels.tracing import Trace
 from keras_tickets._kernels.uses import dependent_on
 
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _LOOKUPS = ("GatherV2", "ResourceGather")
 
 
@@ -71,28 +73,67 @@ def find_products(trace: Trace) -> Products:
         for tensor in tf.nest.flatten(trace.inputs, expand_composites=True)
         if isinstance(tensor, tf.Tensor)
     ]
-    data = dependent_on(inputs, graph)
-    factors = dependent_on([*inputs, *_tables(graph, data)], graph)
     recorded = {place for call in trace.calls if call.graph is graph for place in call.operations}
-    places = {tensor.ref(): place for place, tensor in enumerate(trace.weights)}
-    activations, unknown = Product(), 0
-    weights: list[Product | None] = [Product()] * len(trace.weights)
-    in_loops: set[int] = set()
-    for operation, place in trace.computed().items():
-        if operation.type.endswith("While") and place not in recorded:
-            in_loops.update(*(_sources(tensor, places) for tensor in operation.inputs))
-        both = factors_of(operation)
-        if both is None or operation.outputs[0].ref() not in data:
-            continue
-        found = _product(operation)
-        if all(tensor.ref() in factors for tensor in both):
-            unknown += found is None
-            activations = activations.plus(found or Product())
-        elif place not in recorded:
-            weight = next(tensor for tensor in both if tensor.ref() not in factors)
-            for source, part in _shares(_sources(weight, places), trace.weights):
-                weights[source] = sum_of([weights[source], found and found.over(1 / part)])
-    return Products(activations, unknown, weights, in_loops)
+    search = _Search(trace.weights)
+    sources = {tensor.ref(): [place] for place, tensor in enumerate(trace.weights)}
+    search.visit(graph, trace.computed(), inputs, sources, recorded)
+    return Products(search.activations, search.unknown, search.found, search.in_loops)
+
+
+class _Search:
+    """Adds up the products of a graph and of the functions that are called in it."""
+
+    def __init__(self, weights):
+        self.sizes = [math.prod(weight.shape) for weight in weights]
+        self.found: list[Product | None] = [Product()] * len(weights)
+        self.activations, self.unknown = Product(), 0
+        self.in_loops: set[int] = set()
+
+    def visit(self, graph, operations, inputs, sources, recorded=frozenset()):
+        """Adds what is multiplied in one graph.
+
+        Args:
+            graph: The graph.
+            operations: `{operation: its place in the graph}` of those that are needed.
+            inputs: Tensors that depend on the model's input.
+            sources: `{reference to a tensor: the weights that it is made of}`.
+            recorded: Places of operations whose products with weights are known.
+        """
+        data = dependent_on(inputs, graph)
+        factors = dependent_on([*inputs, *_tables(graph, data)], graph)
+        for operation, place in operations.items():
+            both = factors_of(operation)
+            if operation.type in _CALLS:
+                self._enter(graph, operation, data, sources, place in recorded)
+            elif operation.type.endswith("While") and place not in recorded:
+                self.in_loops.update(*(_made_of(each, sources) for each in operation.inputs))
+            if both is None or operation.outputs[0].ref() not in data:
+                continue
+            weights = [tensor for tensor in both if tensor.ref() not in factors]
+            if not weights:
+                self._add_activations(_product(operation))
+            elif place not in recorded:
+                self._add_weights(_product(operation), _made_of(weights[0], sources))
+
+    def _enter(self, graph, operation, data, sources, is_recorded):
+        """Adds what a function multiplies that is called in a graph."""
+        inner = _keras_compat.called_graph(graph, operation.get_attr("f").name)
+        pairs = list(zip(inner.inputs, operation.inputs, strict=True))
+        inputs = [inside for inside, outside in pairs if outside.ref() in data]
+        made = {inside.ref(): _made_of(outside, sources) for inside, outside in pairs}
+        operations = {each: place for place, each in enumerate(inner.get_operations())}
+        recorded = frozenset(operations.values() if is_recorded else ())
+        self.visit(inner, operations, inputs, made, recorded)
+
+    def _add_activations(self, product):
+        self.unknown += product is None
+        self.activations = self.activations.plus(product or Product())
+
+    def _add_weights(self, product, weights):
+        total = sum(self.sizes[weight] for weight in weights)
+        for weight in weights:
+            share = product and product.over(total / self.sizes[weight])
+            self.found[weight] = sum_of([self.found[weight], share])
 
 
 def _product(operation) -> Product | None:
@@ -102,14 +143,7 @@ def _product(operation) -> Product | None:
     return Product(multiplications, math.prod(operation.outputs[0].shape))
 
 
-def _shares(sources, weights) -> Iterator[tuple[int, float]]:
-    """The weights that a factor is made of, each with its share of the products."""
-    sizes = [math.prod(weights[source].shape) for source in sources]
-    for source, size in zip(sources, sizes, strict=True):
-        yield source, size / sum(sizes)
-
-
-def _sources(tensor, places) -> list[int]:
+def _made_of(tensor, sources) -> list[int]:
     """The weights that a tensor is made of: those that it multiplies to no other, if there are."""
     near, far = [], []
     seen = set()
@@ -119,8 +153,8 @@ def _sources(tensor, places) -> list[int]:
         if tensor.ref() in seen:
             continue
         seen.add(tensor.ref())
-        if tensor.ref() in places:
-            found.append(places[tensor.ref()])
+        if tensor.ref() in sources:
+            found += sources[tensor.ref()]
             continue
         after = far if factors_of(tensor.op) else found
         waiting.extend((each, after) for each in tensor.op.inputs)
