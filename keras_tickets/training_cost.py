@@ -135,9 +135,9 @@ def training_cost(
         The operations, for one example and in total.
 
     Raises:
-        TypeError: `trained` is neither a Keras 3 model nor a path, or a number is not an integer.
-        ValueError: The length of training is not known, or is not positive, or a point in training
-            is given in epochs, of which the length is not known; `scored_examples` needs a
+        TypeError: `trained` is neither a Keras 3 model nor a path.
+        ValueError: The length of training is not known, or a point in it is given in epochs, whose
+            length is not known; a number is not a positive integer; `scored_examples` needs a
             `batch_size`; `convention` is unknown; a file is damaged.
         OSError: A file of the work directory cannot be read.
 

@@ -219,6 +219,17 @@ def test_a_gru_adds_a_bias_to_each_of_its_kernels_products(reset_after):
     ]
 
 
+@pytest.mark.skipif(not hasattr(layers, "ReversibleEmbedding"), reason="in later versions of Keras")
+@pytest.mark.parametrize("tie_weights", [True, False])
+def test_the_logits_of_a_reversible_embedding(tie_weights):
+    table = layers.ReversibleEmbedding(50, 8, tie_weights=tie_weights)
+    inputs = keras.Input((5,), dtype="int32")
+    model = keras.Model(inputs, table(table(inputs), reverse=True))
+    counted = kt.flops(model, convention="products")
+    assert counted.inference == 2 * 5 * 8 * 50
+    assert counted.between_activations == counted.inference * tie_weights
+
+
 def test_a_masked_table_is_looked_up_all_the_same():
     inputs = keras.Input((5,), dtype="int32")
     model = keras.Model(inputs, layers.Dense(3)(layers.Embedding(20, 8)(inputs)))

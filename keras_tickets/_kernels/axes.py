@@ -12,6 +12,12 @@ _TRANSPOSED = (
 _DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 _SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 _GROUPED = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+# Layers of Keras with kernels of several meanings; the second is not in all versions.
+_READ_FROM_GRAPHS = tuple(
+    getattr(keras.layers, name)
+    for name in ("STFTSpectrogram", "ReversibleEmbedding")
+    if hasattr(keras.layers, name)
+)
 _CONV_LSTM = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
 
 CONVOLUTIONS = (
@@ -99,7 +105,7 @@ def computes_as_keras(layer: keras.layers.Layer) -> bool:
     """Whether Keras or this package says how a layer uses its kernels, and not a user's `call`."""
     module = getattr(type(layer).call, "__module__", "")
     known = module.split(".")[0] in ("keras", "keras_tickets")
-    return known and not isinstance(layer, keras.layers.STFTSpectrogram)
+    return known and not isinstance(layer, _READ_FROM_GRAPHS)
 
 
 def output_channels(layer: keras.layers.Layer, kernel_outputs: int) -> int:
