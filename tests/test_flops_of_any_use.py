@@ -125,6 +125,31 @@ def test_a_size_that_the_data_decides_is_said():
     assert kt.plan(model, 0.5).flops is None
 
 
+class Cell(layers.Layer):
+    """Calls one of its layers once and the other twice."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.state_size = self.output_size = units
+        self.read, self.turn = layers.Dense(units), layers.Dense(units)
+
+    def build(self, shape):
+        self.read.build(shape)
+        self.turn.build((None, self.state_size))
+
+    def call(self, x, states, training=False):
+        state = self.read(x) + self.turn(self.turn(states[0]))
+        return state, [state]
+
+
+@pytest.mark.parametrize("unroll", [True, False])
+@pytest.mark.parametrize("return_sequences", [True, False])
+def test_layers_that_a_cell_calls_several_times(unroll, return_sequences):
+    recurrent = layers.RNN(Cell(5), unroll=unroll, return_sequences=return_sequences)
+    counted = kt.flops(chain(recurrent, shape=(6, 3)), convention="products")
+    assert [row.inference for row in counted.rows] == [2 * 6 * 15, 2 * 2 * 6 * 25]
+
+
 class Fused(layers.Layer):
     """Three kernels in one product, and one kernel in two."""
 

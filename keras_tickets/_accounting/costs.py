@@ -184,7 +184,8 @@ def find_uses(
         if not is_table(kernel) and (id(kernel.layer) in loops or computes_as_keras(kernel.layer))
     }
     whole = [k for k in kernels if not is_table(k) and k.shape == tuple(k.variable.shape)]
-    traced = trace(model, callers.values(), input_shape, [kernel.variable for kernel in whole])
+    recorded = [*callers.values(), *(k.layer for k in kernels if id(k.layer) in loops)]
+    traced = trace(model, recorded, input_shape, [kernel.variable for kernel in whole])
     products = find_products(traced)
     elsewhere = dict(zip((kernel.path for kernel in whole), products.weights, strict=True))
     looped = {whole[place].path for place in products.in_loops}
@@ -198,7 +199,10 @@ def find_uses(
         if inner[caller] and outside == Product():
             looped.add(kernel.path)
             used = [*used, *inner[caller]]
-        total = sum_of([outside, *(_use(kernel, call) for call in used)])
+        of_calls = sum_of(_use(kernel, call) for call in used)
+        if id(kernel.layer) in loops and of_calls is not None:
+            of_calls = of_calls.over(1 / _times_in_a_step(kernel.layer, used, calls, inner))
+        total = sum_of([outside, of_calls])
         costs[kernel.path] = None
         if total is not None:
             costs[kernel.path] = _cost(kernel, total.over(traced.batch), of_layers)
@@ -217,6 +221,16 @@ def _calls(traced):
         elif any(output.op in needed for output in call.outputs):
             calls[id(call.layer)].append(call)
     return calls, inner
+
+
+def _times_in_a_step(layer, used, calls, inner):
+    """How often the cell of a recurrent layer calls a layer in each of its steps."""
+    places = inner[id(layer)], calls[id(layer)]
+    if hasattr(layer, "state_size") or not (used and any(places)):
+        return 1
+    if places[0]:
+        return len(places[0]) / len(used)
+    return len(places[1]) / sum(call.inputs[0].shape[1] for call in used)
 
 
 def is_table(kernel: Kernel) -> bool:
