@@ -281,8 +281,7 @@ def count_model(
     if unknown := [path for path in uses.kernels if path not in known]:
         raise ValueError(
             f"The output size of {unknown[0]!r} is not known. Pass `input_shape`, without "
-            "the batch axis; a size that depends on the values of the input cannot be counted. "
-            f"Received: input_shape={input_shape}"
+            f"the batch axis. Received: input_shape={input_shape}"
         )
     if uses.unknown and convention.between_activations:
         warn(

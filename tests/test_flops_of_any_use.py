@@ -108,21 +108,25 @@ def test_a_subclass_of_a_layer_of_keras(groups):
     assert kt.flops(model).inference == 36 * (2 * weights - 6) + 2 * 36 * 6
 
 
-class Selected(keras.Model):
-    def __init__(self):
+def test_a_batch_axis_that_is_lost_on_the_way():
+    inputs = keras.Input((1,), dtype="string")
+    table = layers.TextVectorization(vocabulary=["a", "b"], output_mode="multi_hot")
+    x = layers.Dense(4)(table(inputs))
+    model = keras.Model(inputs, Plain(5)(x))
+    size = table.vocabulary_size()
+    assert kt.flops(model, convention="products").inference == 2 * (size * 4 + 4 * 5)
+
+
+class Plain(layers.Layer):
+    def __init__(self, units):
         super().__init__()
-        self.fc = layers.Dense(4)
+        self.units = units
+
+    def build(self, shape):
+        self.matrix = self.add_weight(shape=(shape[-1], self.units))
 
     def call(self, x):
-        return self.fc(tf.boolean_mask(x, x[..., 0] > 0))
-
-
-def test_a_size_that_the_data_decides_is_said():
-    model = Selected()
-    model(np.ones((2, 3, 7), "float32"))
-    with pytest.raises(ValueError, match="kernel.*depends on the values"):
-        kt.flops(model)
-    assert kt.plan(model, 0.5).flops is None
+        return ops.matmul(x, self.matrix)
 
 
 class Cell(layers.Layer):

@@ -16,6 +16,7 @@ from keras_tickets._kernels.axes import (
     is_transposed,
     output_channels,
 )
+from keras_tickets._kernels.contractions import sizes_of
 from keras_tickets._kernels.find import Kernel
 from keras_tickets._kernels.products import Product, find_products, sum_of
 from keras_tickets._kernels.tracing import InputShape, LayerCall, recurrent_layers, trace
@@ -199,7 +200,7 @@ def find_uses(
         if inner[caller] and outside == Product():
             looped.add(kernel.path)
             used = [*used, *inner[caller]]
-        of_calls = sum_of(_use(kernel, call) for call in used)
+        of_calls = sum_of(_use(kernel, call, traced.batch) for call in used)
         if id(kernel.layer) in loops and of_calls is not None:
             of_calls = of_calls.over(1 / _times_in_a_step(kernel.layer, used, calls, inner))
         total = sum_of([outside, of_calls])
@@ -252,10 +253,10 @@ def _cost(kernel, total, of_layers) -> Cost:
     )
 
 
-def _use(kernel: Kernel, call: LayerCall) -> Product | None:
+def _use(kernel: Kernel, call: LayerCall, batch: int) -> Product | None:
     """The products of one call; `None` if a size is not known."""
-    source, result = call.inputs[0].shape, call.outputs[0].shape
-    if source.rank is None or result.rank is None or None in [*source, *result]:
+    source, result = sizes_of(call.inputs[0], batch), sizes_of(call.outputs[0], batch)
+    if source is None or result is None:
         return None
     columns = kernel.size // math.prod((kernel.inputs, *kernel.spatial))
     if isinstance(call.layer, keras.layers.RNN):

@@ -19,13 +19,34 @@ def factors_of(operation: tf.Operation) -> list[tf.Tensor] | None:
     return inputs if known and len(inputs) == 2 else None
 
 
-def multiplications_of(operation: tf.Operation) -> int | None:
-    """How many multiplications a product takes; `None` if a size is not known."""
-    both = factors_of(operation) or []
-    first, second = (tensor.shape for tensor in both)
-    result = operation.outputs[0].shape
-    if any(shape.rank is None or None in shape for shape in (first, second, result)):
+def sizes_of(tensor: tf.Tensor, batch: int) -> list[int] | None:
+    """The shape of a tensor; `None` if a size is not known.
+
+    Args:
+        tensor: The tensor.
+        batch: What is taken for its first size where that is not known, as after a look-up of
+            strings.
+    """
+    if tensor.shape.rank is None:
         return None
+    sizes = list(tensor.shape)
+    if sizes and sizes[0] is None:
+        sizes[0] = batch
+    return None if None in sizes else sizes
+
+
+def multiplications_of(operation: tf.Operation, batch: int) -> int | None:
+    """How many multiplications a product takes; `None` if a size is not known.
+
+    Args:
+        operation: The product.
+        batch: As in `sizes_of`.
+    """
+    tensors = [*(factors_of(operation) or []), operation.outputs[0]]
+    shapes = [sizes for tensor in tensors if (sizes := sizes_of(tensor, batch)) is not None]
+    if len(shapes) < len(tensors):
+        return None
+    first, second, result = shapes
     if operation.type == "Einsum":
         return _einsum_multiplications(operation.get_attr("equation").decode(), first, second)
     if operation.type == "DepthwiseConv2dNative":

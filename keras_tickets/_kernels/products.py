@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
-from keras_tickets._kernels.contractions import factors_of, multiplications_of
+from keras_tickets._kernels.contractions import factors_of, multiplications_of, sizes_of
 from keras_tickets._kernels.tracing import Trace
 from keras_tickets._kernels.uses import dependent_on
 
@@ -74,7 +74,7 @@ def find_products(trace: Trace) -> Products:
         if isinstance(tensor, tf.Tensor)
     ]
     recorded = {place for call in trace.calls if call.graph is graph for place in call.operations}
-    search = _Search(trace.weights)
+    search = _Search(trace.weights, trace.batch)
     sources = {tensor.ref(): [place] for place, tensor in enumerate(trace.weights)}
     search.visit(graph, trace.computed(), inputs, sources, recorded)
     return Products(search.activations, search.unknown, search.found, search.in_loops)
@@ -83,7 +83,8 @@ def find_products(trace: Trace) -> Products:
 class _Search:
     """Adds up the products of a graph and of the functions that are called in it."""
 
-    def __init__(self, weights):
+    def __init__(self, weights, batch):
+        self.batch = batch
         self.sizes = [math.prod(weight.shape) for weight in weights]
         self.found: list[Product | None] = [Product()] * len(weights)
         self.activations, self.unknown = Product(), 0
@@ -111,9 +112,9 @@ class _Search:
                 continue
             weights = [tensor for tensor in both if tensor.ref() not in factors]
             if not weights:
-                self._add_activations(_product(operation))
+                self._add_activations(_product(operation, self.batch))
             elif place not in recorded:
-                self._add_weights(_product(operation), _made_of(weights[0], sources))
+                self._add_weights(_product(operation, self.batch), _made_of(weights[0], sources))
 
     def _enter(self, graph, operation, data, sources, is_recorded):
         """Adds what a function multiplies that is called in a graph."""
@@ -136,11 +137,11 @@ class _Search:
             self.found[weight] = sum_of([self.found[weight], share])
 
 
-def _product(operation) -> Product | None:
-    multiplications = multiplications_of(operation)
+def _product(operation, batch) -> Product | None:
+    multiplications = multiplications_of(operation, batch)
     if multiplications is None:
         return None
-    return Product(multiplications, math.prod(operation.outputs[0].shape))
+    return Product(multiplications, math.prod(sizes_of(operation.outputs[0], batch) or ()))
 
 
 def _made_of(tensor, sources) -> list[int]:
