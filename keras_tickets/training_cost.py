@@ -114,8 +114,8 @@ def training_cost(
     Weights count as the ramp leaves them at each step; the first step of `TopKAST` uses all. Where
     sparsity moves between kernels, the course of each kernel is not known: its weights count as
     they are at the end (`SNFS` with redistribution), or as its present share of all zeros
-    (`GradualMagnitude` with a global ranking). Choosing weights and the steps of the inner
-    optimizer are not counted, nor are the passes of teachers.
+    (`GradualMagnitude` with a global ranking). Choosing weights, the second derivatives of GraSP
+    and the steps of the inner optimizer are not counted, nor are the passes of teachers.
 
     Args:
         trained: A compiled model, or a work directory of `keras-tickets train` with one finished
