@@ -15,6 +15,7 @@ from keras_tickets._files.home import expand_home
 from keras_tickets._files.run_files import MODEL, SUMMARY, SUMMARY_KIND, SUMMARY_SCHEMA
 from keras_tickets._kernels.tracing import InputShape
 from keras_tickets.flops import Counted, CountedModel, count_model
+from keras_tickets.masks import kernels_by_path
 from keras_tickets.trainers.level_store import (
     SETTINGS,
     SETTINGS_KIND,
@@ -268,7 +269,12 @@ def _read(directory: str | os.PathLike):
     levels = level_masks(LevelStore(path), summary.get("levels", ()))
     if levels:
         known["steps"] = sum(steps for steps, _ in levels)
-    return keras.models.load_model(path / MODEL), known, levels
+    model = keras.models.load_model(path / MODEL)
+    first = summary.get("first_nonzeros") or {}
+    for name, record in kernels_by_path(model).items():
+        if name in first:
+            model.optimizer.set_first_count(record, first[name])
+    return model, known, levels
 
 
 def level_masks(store: LevelStore, rows: Sequence[dict]) -> list[tuple[int, Mapping]]:

@@ -275,6 +275,20 @@ def test_a_training_that_a_callback_stops_costs_what_was_taken(optimizer, tmp_pa
     )
 
 
+def test_a_work_directory_knows_where_its_ramp_began(tmp_path):
+    ramp = kt.schedules.PolynomialDecay(final_sparsity=0.9)
+    run = experiment(
+        mask="magnitude",
+        optimizer=lambda: optimizers.GradualMagnitude(
+            keras.optimizers.SGD(0.1), ramp, update_every=2
+        ),
+    )
+    summary = train(run, tmp_path, verbose=0)
+    cost = kt.training_cost(tmp_path)
+    assert cost.ratio == summary["training_course_ratio"] < 0.21
+    assert sum(summary["first_nonzeros"].values()) == pytest.approx(0.2 * summary["weights"], abs=3)
+
+
 @pytest.mark.slow
 def test_masks_chosen_before_training_cost_their_scores(tmp_path):
     run = experiment(

@@ -14,5 +14,6 @@ SUMMARY_FIELDS = {
     "config": (dict, _NONE),
     "versions": (dict, _NONE),
     "sizes": ({str: float}, _NONE),
+    "first_nonzeros": ({str: int}, _NONE),
     "levels": [{"level": int, "density": float}],
 }

@@ -236,17 +236,21 @@ class MagnitudePruning(PeriodicOptimizer):
         due = tf.range(steps, dtype=tf.int64)
         due = tf.boolean_mask(due, self.in_calendar(due))
         durations = np.diff([0, *(due.numpy() + 1), steps])
-        first = self._first_count(masked)
+        first = self.first_count(masked)
         left = self._left(masked, due)
         if not self.trains_off_mask:
             left = np.minimum(left, first)
         return list(zip(durations.tolist(), [first, *left.tolist()], strict=True))
 
-    def _first_count(self, masked):
-        """Number of weights at the beginning of training; all where a file does not tell."""
+    def first_count(self, masked: MaskedKernel) -> int:
+        """Number of weights of a kernel at the beginning of training; all where it is not known."""
         if int(self.iterations.numpy()):
             return self._first_counts.get(id(masked), masked.size)
         return masked.count()
+
+    def set_first_count(self, masked: MaskedKernel, count: int) -> None:
+        """Tells how many weights a kernel had at the beginning, as a saved model does not."""
+        self._first_counts[id(masked)] = count
 
     def _left(self, masked, due):
         """Number of weights that each of the updates leaves of a kernel."""

@@ -7,6 +7,7 @@ import keras
 from keras_tickets._accounting.costs import LAYERS
 from keras_tickets.experiments.procedures.procedure import Run
 from keras_tickets.flops import count_model, flops_of
+from keras_tickets.masks import kernels_by_path
 from keras_tickets.training_cost import assuming, cost_of
 
 
@@ -68,6 +69,18 @@ def summarize(
         "training_flops": cost.total,
         "training_course_ratio": cost.ratio,
         **({"scored_examples": scored_examples} if scored_examples else {}),
+        **_beginning(model),
         "wall_seconds": seconds,
         "steps_per_second": steps / seconds,
     }
+
+
+def _beginning(model: keras.Model) -> dict:
+    """How many weights a ramp began with, if it did not begin with all."""
+    first_count = getattr(getattr(model, "optimizer", None), "first_count", None)
+    if first_count is None:
+        return {}
+    records = kernels_by_path(model)
+    counts = {path: first_count(record) for path, record in records.items()}
+    fewer = any(counts[path] < record.size for path, record in records.items())
+    return {"first_nonzeros": counts} if fewer else {}
