@@ -129,6 +129,16 @@ class Plain(layers.Layer):
         return ops.matmul(x, self.matrix)
 
 
+class Summed(Plain):
+    def call(self, x):
+        return ops.sum(x[..., None] * self.matrix, axis=-2)
+
+
+def test_an_elementwise_product_that_is_summed_is_one_of_matrices():
+    counted = [kt.flops(chain(kind(5), shape=(3, 7))) for kind in (Plain, Summed)]
+    assert counted[0].inference == counted[1].inference == 3 * 5 * (2 * 7 - 1)
+
+
 class Cell(layers.Layer):
     """Calls one of its layers once and the other twice."""
 

@@ -1,4 +1,4 @@
-"""Operations of a graph that multiply and sum: products of matrices, einsums and convolutions."""
+"""Operations of a graph that multiply and sum: products of matrices, einsums, convolutions."""
 
 import math
 
@@ -10,12 +10,23 @@ _CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
 _TRANSPOSED = ("Conv2DBackpropInput", "Conv3DBackpropInputV2")
 
 
+def result_of(operation: tf.Operation) -> tf.Tensor | None:
+    """The sums that an operation's multiplications end in; `None` if it is no product.
+
+    An elementwise product that is summed right away is one, like a product of matrices.
+    """
+    if operation.type == "Mul":
+        sums = [each for each in operation.outputs[0].consumers() if each.type == "Sum"]
+        return sums[0].outputs[0] if sums else None
+    return operation.outputs[0] if factors_of(operation) else None
+
+
 def factors_of(operation: tf.Operation) -> list[tf.Tensor] | None:
-    """The two factors, of a convolution the filter last; `None` if it is no product."""
+    """The two factors, of a convolution the filter last; `None` if it multiplies no two tensors."""
     inputs = list(operation.inputs)
     if operation.type in _TRANSPOSED:
         return [inputs[2], inputs[1]]
-    known = operation.type in (*_MATMULS, *_CONVOLUTIONS, "Einsum")
+    known = operation.type in (*_MATMULS, *_CONVOLUTIONS, "Einsum", "Mul")
     return inputs if known and len(inputs) == 2 else None
 
 
@@ -49,6 +60,8 @@ def multiplications_of(operation: tf.Operation, batch: int) -> int | None:
     first, second, result = shapes
     if operation.type == "Einsum":
         return _einsum_multiplications(operation.get_attr("equation").decode(), first, second)
+    if operation.type == "Mul":
+        return math.prod(result)
     if operation.type == "DepthwiseConv2dNative":
         return math.prod(result) * math.prod(second[:2])
     if operation.type in _CONVOLUTIONS:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_tickets import _keras_compat
-from keras_tickets._kernels.contractions import factors_of, multiplications_of, sizes_of
+from keras_tickets._kernels.contractions import factors_of, multiplications_of, result_of, sizes_of
 from keras_tickets._kernels.tracing import Trace
 from keras_tickets._kernels.uses import dependent_on
 
@@ -103,17 +103,17 @@ class _Search:
         data = dependent_on(inputs, graph)
         factors = dependent_on([*inputs, *_tables(graph, data)], graph)
         for operation, place in operations.items():
-            both = factors_of(operation)
             if operation.type in _CALLS:
                 self._enter(graph, operation, data, sources, place in recorded)
             elif operation.type.endswith("While") and place not in recorded:
                 self.in_loops.update(*(_made_of(each, sources) for each in operation.inputs))
-            if both is None or operation.outputs[0].ref() not in data:
+            if result_of(operation) is None or operation.outputs[0].ref() not in data:
                 continue
+            both = factors_of(operation) or []
             weights = [tensor for tensor in both if tensor.ref() not in factors]
-            if not weights:
+            if not weights and operation.type != "Mul":
                 self._add_activations(_product(operation, self.batch))
-            elif place not in recorded:
+            elif weights and place not in recorded:
                 self._add_weights(_product(operation, self.batch), _made_of(weights[0], sources))
 
     def _enter(self, graph, operation, data, sources, is_recorded):
@@ -141,7 +141,9 @@ def _product(operation, batch) -> Product | None:
     multiplications = multiplications_of(operation, batch)
     if multiplications is None:
         return None
-    return Product(multiplications, math.prod(sizes_of(operation.outputs[0], batch) or ()))
+    result = result_of(operation)
+    sizes = None if result is None else sizes_of(result, batch)
+    return None if sizes is None else Product(multiplications, math.prod(sizes))
 
 
 def _made_of(tensor, sources) -> list[int]:
@@ -157,7 +159,7 @@ def _made_of(tensor, sources) -> list[int]:
         if tensor.ref() in sources:
             found += sources[tensor.ref()]
             continue
-        after = far if factors_of(tensor.op) else found
+        after = found if result_of(tensor.op) is None else far
         waiting.extend((each, after) for each in tensor.op.inputs)
     return near or far
 
