@@ -336,3 +336,12 @@ def test_a_layer_is_asked_before_a_saved_model_is_written_and_not_for_other_file
     with pytest.raises(ValueError, match="no SavedModel"):
         model.export(tmp_path / "saved_model", verbose=False)
     assert not (tmp_path / "saved_model").exists()
+
+
+def test_the_graph_of_a_function_that_is_called():
+    double = tf.function(lambda x: x + x, autograph=False)
+    spec = tf.TensorSpec((2,))
+    graph = tf.function(lambda x: double(x), autograph=False).get_concrete_function(spec).graph
+    (call,) = (each for each in graph.get_operations() if each.type.endswith("PartitionedCall"))
+    inner = _keras_compat.called_graph(graph, call.get_attr("f").name)
+    assert [each.type for each in inner.get_operations()][:2] == ["Placeholder", "AddV2"]
