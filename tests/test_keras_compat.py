@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras.src.backend.tensorflow.trainer import TensorFlowTrainer, TFEpochIterator
+from keras_versions import needs_multi_optimizer
 
 import keras_tickets as kt
 from keras_tickets import _keras_compat
@@ -130,6 +131,7 @@ def test_slots_are_recorded_with_their_initial_values(name, initial):
     assert "add_variable_from_reference" not in vars(optimizer)
 
 
+@needs_multi_optimizer
 def test_the_slots_of_every_part_are_recorded():
     """Parts that are chosen while the optimizer builds, as a function of the variable, too."""
     variables = [keras.Variable(np.zeros((2, 2)), name=name) for name in "abc"]
@@ -160,6 +162,7 @@ def test_accumulated_batches_and_skipped_steps():
     assert int(optimizer.iterations) == 2
 
 
+@needs_multi_optimizer
 def test_no_sum_over_replicas():
     chosen = keras.optimizers.SGD(0.5), keras.optimizers.SGD(0.25)
     optimizer = keras.optimizers.MultiOptimizer(lambda variable: chosen[variable.name == "b"])
@@ -339,8 +342,7 @@ def test_a_layer_is_asked_before_a_saved_model_is_written_and_not_for_other_file
 
 
 def test_the_graph_of_a_function_that_is_called():
-    double = tf.function(lambda x: x + x, autograph=False)
-    spec = tf.TensorSpec((2,))
+    double, spec = tf.function(lambda x: x + x, autograph=False), tf.TensorSpec((2,))
     graph = tf.function(lambda x: double(x), autograph=False).get_concrete_function(spec).graph
     (call,) = (each for each in graph.get_operations() if each.type.endswith("PartitionedCall"))
     inner = _keras_compat.called_graph(graph, call.get_attr("f").name)

@@ -7,6 +7,8 @@ import keras
 import tensorflow as tf
 from keras.src.utils import tracking
 
+_MULTI_OPTIMIZER = getattr(keras.optimizers, "MultiOptimizer", ())  # not in Keras 3.13
+
 
 def optimizer_core(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     """The optimizer inside a `LossScaleOptimizer`, or the optimizer itself."""
@@ -23,7 +25,7 @@ def without_tracking(method):
 def optimizer_parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
     """The optimizer inside any loss scaling, and the parts of a `MultiOptimizer`."""
     core = optimizer_core(optimizer)
-    return [core, *(core.optimizers if isinstance(core, keras.optimizers.MultiOptimizer) else ())]
+    return [core, *(core.optimizers if isinstance(core, _MULTI_OPTIMIZER) else ())]
 
 
 def build_recording_slots(

@@ -7,6 +7,7 @@ import threading
 import keras
 import numpy as np
 import pytest
+from keras_versions import needs_multi_optimizer
 from networks import mlp
 from slow_cases import slow_unless
 
@@ -112,7 +113,7 @@ def test_averages_are_swapped_in_for_evaluation(policy, multi):
     try:
 
         def make():
-            if not multi:
+            if not (multi and hasattr(optimizers, "MultiOptimizer")):
                 return optimizers.SGD(0.1, use_ema=True)
             return optimizers.MultiOptimizer(
                 optimizers.OptimizerMap(
@@ -134,6 +135,7 @@ def test_averages_are_swapped_in_for_evaluation(policy, multi):
         keras.config.set_dtype_policy("float32")
 
 
+@needs_multi_optimizer
 @pytest.mark.parametrize(
     "method", slow_unless(lambda method: method != "SET", ["Static", "RigL", "SET"])
 )
@@ -155,6 +157,7 @@ def test_every_part_of_a_multi_optimizer_counts_all_steps(method):
             assert (slot.numpy()[~state.masked.mask.numpy()] == initial).all()
 
 
+@needs_multi_optimizer
 def test_parts_that_accumulate_are_refused():
     part = optimizers.SGD(gradient_accumulation_steps=2)
     multi = optimizers.MultiOptimizer(optimizers.OptimizerMap(optimizers.SGD(), {"fc1/.*": part}))
