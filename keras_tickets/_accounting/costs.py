@@ -182,9 +182,9 @@ def find_uses(
     callers = {
         kernel.path: loops.get(id(kernel.layer), kernel.layer)
         for kernel in kernels
-        if not is_table(kernel) and (id(kernel.layer) in loops or computes_as_keras(kernel.layer))
+        if not _is_table(kernel) and (id(kernel.layer) in loops or computes_as_keras(kernel.layer))
     }
-    whole = [k for k in kernels if not is_table(k) and k.shape == tuple(k.variable.shape)]
+    whole = [k for k in kernels if not _is_table(k) and k.shape == tuple(k.variable.shape)]
     recorded = [*callers.values(), *(k.layer for k in kernels if id(k.layer) in loops)]
     traced = trace(model, recorded, input_shape, [kernel.variable for kernel in whole])
     products = find_products(traced)
@@ -234,7 +234,7 @@ def _times_in_a_step(layer, used, calls, inner):
     return len(places[1]) / sum(call.inputs[0].shape[1] for call in used)
 
 
-def is_table(kernel: Kernel) -> bool:
+def _is_table(kernel: Kernel) -> bool:
     """Whether a kernel is a table of embeddings, which is looked up in."""
     return isinstance(kernel.layer, keras.layers.Embedding) and kernel.variable.name == "embeddings"
 

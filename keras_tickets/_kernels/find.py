@@ -165,14 +165,7 @@ def multiplied_kernels(model: keras.layers.Layer) -> list[Kernel]:
     Returns:
         The kernels, in layer order, with the paths of `find_kernels`.
     """
-    walk = Walk(model)
-    return [
-        _kernel(path, layer, variable, walk.conv_lstm_cells)
-        for path, layer, variable, frozen in walk
-        if _why_no_kernel(layer, variable, frozen) in (None, _FROZEN)
-        and not isinstance(layer, keras.layers.Embedding)
-        and not _VECTOR_LIKE.search(variable.name)
-    ]
+    return _kernels_where(model, _is_multiplied)
 
 
 def counted_kernels(model: keras.layers.Layer) -> list[Kernel]:
@@ -188,15 +181,30 @@ def counted_kernels(model: keras.layers.Layer) -> list[Kernel]:
     Returns:
         The kernels, in layer order, with the paths of `find_kernels`.
     """
+    return _kernels_where(model, _may_be_multiplied)
+
+
+def _kernels_where(model, chosen):
+    """The kernels for whose layer and variable, and whether these are frozen, `chosen` holds."""
     walk = Walk(model)
     return [
         _kernel(path, layer, variable, walk.conv_lstm_cells)
-        for path, layer, variable, _ in walk
-        if len(kernel_shape(variable)) > 1 and _may_be_multiplied(layer, variable)
+        for path, layer, variable, frozen in walk
+        if chosen(layer, variable, frozen)
     ]
 
 
-def _may_be_multiplied(layer, variable):
+def _is_multiplied(layer, variable, frozen):
+    return (
+        _why_no_kernel(layer, variable, frozen) in (None, _FROZEN)
+        and not isinstance(layer, keras.layers.Embedding)
+        and not _VECTOR_LIKE.search(variable.name)
+    )
+
+
+def _may_be_multiplied(layer, variable, frozen):
+    if len(kernel_shape(variable)) < 2:
+        return False
     if computes_as_keras(layer):
         return _KERNEL.search(variable.name) and not isinstance(layer, keras.layers.Embedding)
     return keras.backend.is_float_dtype(variable.dtype) and variable.name != "embeddings"
